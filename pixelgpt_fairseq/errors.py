@@ -1,0 +1,30 @@
+"""Mistakes that the person at the keyboard can mend, told in one line."""
+
+import functools
+import sys
+
+
+class UserError(Exception):
+    """A mistake in a command, a file or a setting: the message is one line that says what to do.
+
+    The package raises it wherever the user, not the program, has to act. Python callers catch it; commands print
+    it without a stack of frames (:func:`exit_on_user_error`).
+    """
+
+
+def exit_on_user_error(function):
+    """Wrap *function* so that a :class:`UserError` ends the process with its one line and exit status 1.
+
+    For the places where a command enters the package: the ``main`` of a script, and the methods of a task or model
+    that fairseq's commands call.
+    """
+
+    @functools.wraps(function)
+    def wrapped(*args, **kwargs):
+        try:
+            return function(*args, **kwargs)
+        except UserError as error:
+            # SystemExit passes through fairseq and Hydra untouched, and prints no frames.
+            sys.exit(f"error: {error}")
+
+    return wrapped
