@@ -1,0 +1,47 @@
+"""Packaging. The tested versions of everything are in constraints.txt: pip install -e . -c constraints.txt."""
+
+from setuptools import find_packages, setup
+
+# PyPI's `fairseq` 0.12.2 cannot be imported by Python 3.11 and later. These two are its main branch with that mended:
+# the first as wheels for CPython 3.11 and 3.12 on Linux x86-64, the second as a source package for everyone else.
+FAIRSEQ = [
+    've-fairseq==0.12.3; platform_python_implementation == "CPython"'
+    ' and sys_platform == "linux" and platform_machine == "x86_64"',
+    'fairseq-fixed==0.12.3.1; platform_python_implementation != "CPython"'
+    ' or sys_platform != "linux" or platform_machine != "x86_64"',
+]
+
+setup(
+    name="pixelgpt-fairseq",
+    version="0.1.0",
+    description="Pixel language models (PixelGPT) for fairseq: pretraining and fine-tuning on rendered text",
+    author="the pixelgpt-fairseq authors",
+    license="MIT",
+    license_files=["LICENSE"],
+    classifiers=[
+        "Intended Audience :: Science/Research",
+        "Programming Language :: Python :: 3.11",
+        "Programming Language :: Python :: 3.12",
+        "Topic :: Scientific/Engineering :: Artificial Intelligence",
+    ],
+    python_requires=">=3.11,<3.13",
+    packages=find_packages(include=["pixelgpt_fairseq", "pixelgpt_fairseq.*"]),
+    install_requires=[
+        *FAIRSEQ,
+        "torch>=2.5,<3",
+        "numpy>=1.26,<3",
+        "pillow>=10.3,<14",
+        "pygame>=2.6,<3",
+        "sentencepiece>=0.2,<0.3",
+        "hydra-core>=1.3.2,<1.4",
+        "omegaconf>=2.3,<2.4",
+        "weblate-fonts>=2026.1",
+        "safetensors>=0.4.3,<1",
+        "tqdm>=4.66,<5",
+    ],
+    extras_require={
+        "test": ["pytest>=8,<10", "hypothesis>=6.100,<7", "packaging>=24"],
+        "lint": ["ruff>=0.15,<0.18"],
+        "tensorboard": ["tensorboard>=2.16,<3"],
+    },
+)
