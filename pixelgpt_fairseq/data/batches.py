@@ -1,0 +1,42 @@
+"""Examples to a batch: padded only to the longest in it, pixels as uint8."""
+
+import torch
+from fairseq.data import data_utils
+
+
+def collate(samples, pad=None, strip_patches=None):
+    """Merge examples of one modality into a batch, as fairseq's trainer wants it.
+
+    Args:
+        samples: dictionaries with ``id``, ``modality``, and ``patches`` (uint8 ``[n, 256]``), ``tokens`` (int64
+            ``[m]``), or both.
+        pad: token id of padding.
+        strip_patches: the width W of a pair's strip, in patches.
+
+    Returns:
+        dict: ``modality``, ``id``, ``nsentences``, ``ntokens`` (positions in use) and ``net_input``, the arguments of
+        :meth:`~pixelgpt_fairseq.models.pixelgpt.PixelGPTModel.forward`: patches and tokens with bool masks, which are
+        left out where nothing is padded. ``{}`` for no samples.
+    """
+    if not samples:
+        return {}
+    net_input, positions = {}, 0
+    for key, padding in (("patches", 255), ("tokens", pad)):
+        if key not in samples[0]:
+            continue
+        rows = [sample[key] for sample in samples]
+        lengths = torch.tensor([len(row) for row in rows])
+        positions += int(lengths.sum())
+        net_input[key] = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=padding)
+        if lengths.min() < lengths.max():
+            mask_name = "patch_mask" if key == "patches" else "token_mask"
+            net_input[mask_name] = ~data_utils.lengths_to_padding_mask(lengths)
+    if len(net_input.keys() & {"patches", "tokens"}) == 2:
+        net_input["strip_patches"] = strip_patches
+    return {
+        "modality": samples[0]["modality"],
+        "id": torch.tensor([sample["id"] for sample in samples]),
+        "nsentences": len(samples),
+        "ntokens": positions,
+        "net_input": net_input,
+    }

@@ -1,0 +1,124 @@
+"""Aligned image-text pairs: a strip and the tokens of the text that it shows, cut from the same document."""
+
+import numpy as np
+import torch
+from fairseq.data import FairseqDataset
+
+from pixelgpt_fairseq.data.patches import patchify, unpatchify
+from pixelgpt_fairseq.errors import UserError
+
+_WHITE, _BLACK = 255, 0
+_MARGIN = 2  # pixels left and right of a text, see rendering/renderer.py
+_SPECIAL_TOKENS = 2  # bos and eos
+
+
+class PairDataset(FairseqDataset):
+    """Pairs of a strip and its tokens: samples ``{"id": int, "patches": uint8 [n, 256], "tokens": int64 [m]}``.
+
+    A piece of text that fits both limits is a pair; a longer one is cut between words (between tokens where a word is
+    too long) and its strip is cut at the same places. Every strip ends with the separator, all tokens stand between bos
+    and eos.
+
+    Args:
+        strips, texts, columns: the streams of a split (see :mod:`pixelgpt_fairseq.data.data_folder`) as IndexedRows.
+        dictionary: TokenDictionary.
+        max_patches: the longest strip, its separator included.
+        max_tokens: the most tokens, bos and eos included.
+
+    Raises:
+        UserError: if no pair fits.
+    """
+
+    def __init__(self, strips, texts, columns, dictionary, max_patches, max_tokens):
+        if len(strips) != len(texts) or not np.array_equal(texts.sizes, columns.sizes):
+            raise UserError(f"{strips.prefix}.bin and {texts.prefix}.bin do not belong together: render this split again")
+        self.strips, self.texts, self.columns = strips, texts, columns
+        self.bos, self.eos = dictionary.bos(), dictionary.eos()
+        self.patch_size = int(np.sqrt(strips.row_width))
+        self.ends_document = np.append(strips.sizes[1:] == 0, True)
+        self.starts_document = np.append(True, strips.sizes[:-1] == 0)
+        self.max_width = (max_patches - 1) * self.patch_size - 2 * _MARGIN
+        self.max_tokens = max_tokens - _SPECIAL_TOKENS
+        self.cuts = self._plan(dictionary.word_starts(), max_patches)
+        if not len(self.cuts):
+            raise UserError(f"{strips.prefix}.bin: no text fits a pair of {max_patches} patches and {max_tokens} tokens")
+        self.sizes = self._sizes()
+
+    def _plan(self, word_starts, max_patches):
+        """int64 ``[pairs, 3]``: the item, its first token and the token after its last (bos and eos not counted in)."""
+        first = self.starts_document.astype(np.int64)  # skips bos
+        last = self.texts.sizes - self.ends_document  # skips eos
+        strips = self.strips.sizes + ~self.ends_document  # with the separator
+        whole = (self.strips.sizes > 0) & (strips <= max_patches) & (last - first <= self.max_tokens) & (last > first)
+        plan = [np.stack([np.flatnonzero(whole), first[whole], last[whole]], axis=1)]
+        for item in np.flatnonzero((self.strips.sizes > 0) & (last > first) & ~whole):
+            begins = word_starts[self.texts[item].numpy()]
+            plan.append(self._cut(item, first[item], last[item], begins))
+        plan = np.concatenate(plan).astype(np.int64)
+        return plan[np.lexsort((plan[:, 1], plan[:, 0]))]
+
+    def _cut(self, item, first, last, word_begins):
+        """Cut *item* into as few pairs as fit both limits."""
+        columns = self._columns(item)
+        cuts = []
+        while first < last:
+            furthest = np.searchsorted(columns, columns[first] + self.max_width, side="right") - 1
+            end = int(min(furthest, first + self.max_tokens, last))
+            if first < end < last:
+                at_words = np.flatnonzero(word_begins[first + 1 : end + 1])
+                end = first + 1 + at_words[-1] if len(at_words) else end
+            if end > first:
+                cuts.append((item, first, end))
+            # A single token wider than the strip cannot be shown: it is passed over.
+            first = max(end, first + 1)
+        return np.array(cuts, dtype=np.int64).reshape(-1, 3)
+
+    def _columns(self, item):
+        """Columns at which the tokens begin, and where the last ends: int64 ``[m + 1]``."""
+        width = int(self.strips.sizes[item] - self.ends_document[item]) * self.patch_size
+        return np.append(self.columns[item].numpy(), width)
+
+    def _sizes(self):
+        """Positions of each pair: patches and tokens."""
+        item, first, end = self.cuts.T
+        patches = self.strips.sizes[item] + ~self.ends_document[item]
+        cut = (first != self.starts_document[item]) | (end != self.texts.sizes[item] - self.ends_document[item])
+        for i in np.flatnonzero(cut):
+            patches[i] = self._strip_length(*self._span(*self.cuts[i])) + 1
+        return patches + end - first + _SPECIAL_TOKENS
+
+    def _span(self, item, first, end):
+        columns = self._columns(item)
+        return int(columns[first]), int(columns[end])
+
+    def _strip_length(self, left, right):
+        """Patches of the text between two columns, drawn alone, the separator not counted."""
+        return -(-(right - left + 2 * _MARGIN) // self.patch_size)
+
+    def __len__(self):
+        return len(self.cuts)
+
+    def __getitem__(self, i):
+        item, first, end = self.cuts[i]
+        tokens = self.texts[item]
+        patches = self.strips[item]
+        if self.ends_document[item]:
+            patches = patches[:-1]
+        if first != self.starts_document[item] or end != len(tokens) - self.ends_document[item]:
+            patches = self._cut_strip(patches, *self._span(item, first, end))
+        separator = torch.full_like(patches[:1], _BLACK)
+        ends = tokens.new_tensor([self.bos]), tokens.new_tensor([self.eos])
+        return {
+            "id": i,
+            "patches": torch.cat([patches, separator]),
+            "tokens": torch.cat([ends[0], tokens[first:end], ends[1]]),
+        }
+
+    def _cut_strip(self, patches, left, right):
+        """The columns from *left* to *right* of a strip, as a strip of their own."""
+        strip = unpatchify(patches[None], channels=1)[0, 0]
+        shown = strip[:, left:right]
+        length = self._strip_length(left, right)
+        cut = torch.full((self.patch_size, length * self.patch_size), _WHITE, dtype=strip.dtype)
+        cut[:, _MARGIN : _MARGIN + shown.shape[1]] = shown
+        return patchify(cut[None, None])[0]

@@ -1,0 +1,252 @@
+"""Pretraining on rendered text, on tokens, and on pairs of both."""
+
+import logging
+from dataclasses import dataclass, field
+
+import numpy as np
+from fairseq import utils
+from fairseq.data.iterators import EpochBatchIterator
+from fairseq.dataclass import ChoiceEnum, FairseqDataclass
+from fairseq.tasks import FairseqTask, register_task
+from omegaconf import II, MISSING
+
+from pixelgpt_fairseq.data.blocks import BREAK_MODES, BlockDataset
+from pixelgpt_fairseq.data.data_folder import COLUMNS, PIXEL, TEXT, DataFolder
+from pixelgpt_fairseq.data.modality_mixture import ModalityMixture, mixed_batches
+from pixelgpt_fairseq.data.pairs import PairDataset
+from pixelgpt_fairseq.errors import UserError, exit_on_user_error
+
+logger = logging.getLogger(__name__)
+
+PAIR = "pair"
+MODALITIES = (PIXEL, TEXT, PAIR)
+
+
+@dataclass
+class RenderedPretrainingConfig(FairseqDataclass):
+    """Options of ``--task rendered_pretraining``."""
+
+    data: str = field(
+        default=MISSING,
+        metadata={"help": "folder that scripts/render_corpus.py wrote; several, joined by colons, take turns by epoch"},
+    )
+    modalities: str = field(
+        default="text,pixel,pair",
+        metadata={
+            "help": "streams to train on, joined by commas. TextGPT: text; PixelGPT: pixel; MonoGPT: text,pixel; "
+            "DualGPT: text,pixel,pair"
+        },
+    )
+    modality_weights: str | None = field(
+        default=None,
+        metadata={"help": "share of updates of each of --modalities, in their order, such as 1,1,2 (default: equal)"},
+    )
+    tokens_per_sample: int = field(
+        default=1024, metadata={"help": "longest block, in patches (pixel) or tokens (text)"}
+    )
+    sample_break_mode: ChoiceEnum(BREAK_MODES) = field(
+        default="none",
+        metadata={
+            "help": "none: blocks of --tokens-per-sample; complete: of whole strips or texts; complete_doc: the same, of "
+            "one document; eos: one strip or text each"
+        },
+    )
+    pair_patches: int | None = field(
+        default=None,
+        metadata={"help": "strip width of a pair, where the positions of its text begin (default: half of the block)"},
+    )
+    pair_tokens: int | None = field(
+        default=None, metadata={"help": "most tokens of a pair (default: what the strip leaves of the block)"}
+    )
+    seed: int = II("common.seed")
+    train_subset: str = II("dataset.train_subset")
+    update_freq: list[int] = II("optimization.update_freq")
+
+
+@register_task("rendered_pretraining", dataclass=RenderedPretrainingConfig)
+class RenderedPretrainingTask(FairseqTask):
+    """Next patch and next token prediction on the streams of one data folder.
+
+    Every batch is of one modality, and so is every update on all workers; ``--modality-weights`` says how often each
+    comes. The order depends on ``--seed`` and the epoch alone.
+    """
+
+    def __init__(self, cfg, modalities, weights, dictionary, data_settings):
+        super().__init__(cfg)
+        self.modalities, self.weights = modalities, weights
+        self.dictionary, self.data_settings = dictionary, data_settings
+        self.pair_patches, self.pair_tokens = pair_limits(cfg)
+
+    @classmethod
+    @exit_on_user_error
+    def setup_task(cls, cfg, **kwargs):
+        """Read the dictionary and settings of the (first) data folder."""
+        modalities, weights = parse_modalities(cfg.modalities, cfg.modality_weights)
+        folder = DataFolder(utils.split_paths(cfg.data)[0])
+        dictionary = folder.dictionary() if {TEXT, PAIR} & set(modalities) else None
+        if dictionary is None and set(modalities) != {PIXEL}:
+            raise UserError(
+                f"{folder.path}: no {TEXT} (modalities asked for: {cfg.modalities}): it was rendered without a "
+                "tokenizer; render it with --tokenizer or --train-tokenizer"
+            )
+        if dictionary is not None:
+            logger.info(f"dictionary: {len(dictionary):,} tokens")
+        return cls(cfg, modalities, weights, dictionary, folder.settings(folder.first_split()))
+
+    @property
+    def uses_patches(self):
+        """Whether the model embeds and predicts patches."""
+        return bool({PIXEL, PAIR} & set(self.modalities))
+
+    @property
+    def uses_tokens(self):
+        """Whether the model embeds and predicts tokens."""
+        return bool({TEXT, PAIR} & set(self.modalities))
+
+    @property
+    def source_dictionary(self):
+        """TokenDictionary, or None for pixels alone."""
+        return self.dictionary
+
+    @property
+    def target_dictionary(self):
+        """TokenDictionary, or None for pixels alone."""
+        return self.dictionary
+
+    def max_positions(self):
+        """The longest example, in positions: the model's limit is checked when it is built."""
+        return None
+
+    @exit_on_user_error
+    def build_model(self, cfg, from_checkpoint=False):
+        """Build the model, and check that the longest example fits its positions."""
+        model = super().build_model(cfg, from_checkpoint)
+        longest = {
+            f"--tokens-per-sample {self.cfg.tokens_per_sample}": self.cfg.tokens_per_sample
+            if {PIXEL, TEXT} & set(self.modalities)
+            else 0,
+            f"--pair-patches {self.pair_patches} and --pair-tokens {self.pair_tokens}": self.pair_patches
+            + self.pair_tokens
+            if PAIR in self.modalities
+            else 0,
+        }
+        for options, positions in longest.items():
+            if positions > model.max_positions():
+                raise UserError(
+                    f"{options} need {positions} positions, the model has {model.max_positions()}: choose smaller "
+                    "ones, or train a model with more --max-position-embeddings"
+                )
+        return model
+
+    @exit_on_user_error
+    def load_dataset(self, split, epoch=1, combine=False, task_cfg=None, **kwargs):
+        """Load the streams of *split*."""
+        paths = utils.split_paths(self.cfg.data)
+        folder = DataFolder(paths[(epoch - 1) % len(paths)])
+        if folder.settings(split) != self.data_settings:
+            raise UserError(f"{folder.path}: split {split} was binarised with other settings than {paths[0]}")
+        streams = {modality: self._load_stream(folder, split, modality) for modality in self.modalities}
+        self.datasets[split] = ModalityMixture(
+            streams, pad=self.dictionary.pad() if self.dictionary else None, strip_patches=self.pair_patches
+        )
+        held = ", ".join(f"{len(stream):,} {modality} examples" for modality, stream in streams.items())
+        logger.info(f"{folder.path}, {split}: {held}")
+
+    def _load_stream(self, folder, split, modality):
+        patch_values = folder.patch_values()
+        if modality == PAIR:
+            return PairDataset(
+                folder.open(split, PIXEL, patch_values),
+                folder.open(split, TEXT),
+                folder.open(split, COLUMNS),
+                self.dictionary,
+                self.pair_patches,
+                self.pair_tokens,
+            )
+        rows = folder.open(split, modality, patch_values if modality == PIXEL else 1)
+        key = "patches" if modality == PIXEL else "tokens"
+        return BlockDataset(rows, key, self.cfg.tokens_per_sample, self.cfg.sample_break_mode)
+
+    def get_batch_iterator(
+        self,
+        dataset,
+        max_tokens=None,
+        max_sentences=None,
+        required_batch_size_multiple=1,
+        seed=1,
+        num_shards=1,
+        shard_id=0,
+        num_workers=0,
+        epoch=1,
+        data_buffer_size=0,
+        **kwargs,
+    ):
+        """Batches of one modality each: for training mixed by weight, for validation one modality after the other.
+
+        Batches are in their final order: fairseq only deals them out to the workers.
+        """
+
+        def make_batches(indices, multiple=required_batch_size_multiple):
+            return dataset.batch_by_size(
+                indices, max_tokens=max_tokens, max_sentences=max_sentences, required_batch_size_multiple=multiple
+            )
+
+        def batches(dataset, epoch):
+            if dataset is not self.datasets.get(self.cfg.train_subset):
+                return [batch for indices in dataset.stream_indices() for batch in make_batches(indices, 1)]
+            update_freq = self.cfg.update_freq[min(epoch, len(self.cfg.update_freq)) - 1]
+            return mixed_batches(dataset, self.weights, make_batches, num_shards * update_freq, seed, epoch)
+
+        return EpochBatchIterator(
+            dataset=dataset,
+            collate_fn=dataset.collater,
+            batch_sampler=batches,
+            seed=seed,
+            num_shards=num_shards,
+            shard_id=shard_id,
+            num_workers=num_workers,
+            epoch=epoch,
+            buffer_size=data_buffer_size,
+            disable_shuffling=True,
+        )
+
+
+def parse_modalities(modalities, weights=None):
+    """Check ``--modalities`` and ``--modality-weights``.
+
+    Returns:
+        (tuple of modalities, tuple of float)
+
+    Raises:
+        UserError: if one is unknown or named twice, or the weights are not one positive number for each.
+    """
+    names = tuple(name.strip() for name in modalities.split(","))
+    for name in names:
+        if name not in MODALITIES:
+            raise UserError(f"--modalities {modalities}: {name!r} is none of {', '.join(MODALITIES)}")
+    if len(set(names)) != len(names):
+        raise UserError(f"--modalities {modalities}: a modality is named twice")
+    if weights is None:
+        return names, (1.0,) * len(names)
+    try:
+        values = tuple(float(weight) for weight in str(weights).split(","))
+    except ValueError:
+        raise UserError(f"--modality-weights {weights}: not numbers joined by commas") from None
+    if len(values) != len(names):
+        raise UserError(f"--modality-weights {weights}: {len(values)} weights for {len(names)} modalities ({modalities})")
+    if not all(np.isfinite(value) and value > 0 for value in values):
+        raise UserError(f"--modality-weights {weights}: weights must be positive; leave a modality out instead")
+    return names, values
+
+
+def pair_limits(cfg):
+    """The most patches (separator included) and tokens (bos and eos included) of a pair.
+
+    Raises:
+        UserError: if nothing would fit.
+    """
+    patches = cfg.pair_patches or cfg.tokens_per_sample // 2
+    tokens = cfg.pair_tokens or cfg.tokens_per_sample - patches
+    if patches < 2 or tokens < 3:
+        raise UserError(f"a pair of {patches} patches and {tokens} tokens holds nothing: raise --pair-patches and --pair-tokens")
+    return patches, tokens

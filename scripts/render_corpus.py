@@ -1,0 +1,105 @@
+#!/usr/bin/env python3
+"""Render and tokenise a text corpus into fairseq's indexed format, for pretraining."""
+
+import argparse
+import sys
+
+from pixelgpt_fairseq.data import corpus
+from pixelgpt_fairseq.data.binarize import binarize, check_destination, missing_line
+from pixelgpt_fairseq.data.data_folder import DataFolder
+from pixelgpt_fairseq.data.tokens import Tokenizer, train_tokenizer
+from pixelgpt_fairseq.errors import UserError, exit_on_user_error
+from pixelgpt_fairseq.rendering import RendererConfig
+
+
+def get_parser():
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    parser.add_argument("--input", nargs="+", required=True, metavar="FILE", help="UTF-8 text files")
+    parser.add_argument("--destdir", required=True, metavar="DIR", help="data folder, made if absent")
+    parser.add_argument("--split", default="train", choices=("train", "valid", "test"), help="name of this split")
+    parser.add_argument(
+        "--documents",
+        default="blank-line",
+        choices=("blank-line", "line"),
+        help="what ends a document: an empty line (the lines before it are joined), or every line",
+    )
+    parser.add_argument("--encoding-errors", default="fail", choices=("fail", "replace"), help="bytes that are not UTF-8")
+    tokens = parser.add_mutually_exclusive_group()
+    tokens.add_argument(
+        "--tokenizer",
+        metavar="FILE",
+        help="SentencePiece model, such as LLaMA's tokenizer.model (default: the data folder's, if it has one)",
+    )
+    tokens.add_argument("--train-tokenizer", type=int, metavar="N", help="train a tokenizer of N tokens on --input")
+    look = parser.add_argument_group("look (default: the data folder's, if it has one)")
+    look.add_argument("--font", nargs="+", metavar="FILE", help="TTF or OTF; those after the first draw what it lacks")
+    look.add_argument("--font-size", type=int, metavar="POINTS", help="default: 8")
+    look.add_argument("--max-patches", type=int, metavar="N", help="longest strip (default: 1024)")
+    parser.add_argument(
+        "--max-missing",
+        type=float,
+        default=0.01,
+        metavar="SHARE",
+        help="greatest share of visible characters that no font may have",
+    )
+    parser.add_argument("--workers", type=int, default=1, metavar="N", help="processes")
+    parser.add_argument("--overwrite", action="store_true", help="replace the split if it is there")
+    return parser
+
+
+def choose_config(args, folder):
+    """The renderer's settings: the command line's, else the data folder's, else the defaults."""
+    chosen = {"fonts": args.font, "font_size": args.font_size, "max_patches": args.max_patches}
+    chosen = {name: value for name, value in chosen.items() if value is not None}
+    if not chosen and folder.splits():
+        return folder.renderer_config()
+    return RendererConfig(**chosen)
+
+
+def choose_tokenizer(args, folder):
+    """The tokenizer: given, trained here, the data folder's, or none."""
+    if args.tokenizer:
+        return Tokenizer.load(args.tokenizer)
+    if args.train_tokenizer:
+        corpus.check_inputs(args.input)
+        print(f"training a tokenizer of {args.train_tokenizer:,} tokens ...", file=sys.stderr)
+        passages = corpus.read_passages(args.input, args.documents, args.encoding_errors)
+        return train_tokenizer((passage.text for passage in passages), args.train_tokenizer)
+    return folder.tokenizer()
+
+
+@exit_on_user_error
+def main(argv=None):
+    """Run the command."""
+    args = get_parser().parse_args(argv)
+    if args.workers < 1:
+        raise UserError(f"--workers {args.workers}: at least 1")
+    folder = DataFolder(args.destdir)
+    check_destination(folder, args.split, args.overwrite)
+    config = choose_config(args, folder)
+    tokenizer = choose_tokenizer(args, folder)
+    summary = binarize(
+        args.input,
+        args.destdir,
+        args.split,
+        config,
+        tokenizer=tokenizer,
+        documents=args.documents,
+        encoding_errors=args.encoding_errors,
+        max_missing=args.max_missing,
+        workers=args.workers,
+        overwrite=args.overwrite,
+    )
+    counts = summary.counts
+    if summary.missing:
+        print(f"warning: {missing_line(summary.missing, config)}", file=sys.stderr)
+    print(
+        f"{args.destdir}, {args.split}: {counts.documents:,} documents, {counts.patches:,} patches, "
+        f"{counts.tokens:,} tokens, {summary.bytes:,} bytes in {len(summary.files)} files; "
+        f"{summary.seconds:.1f} s, {counts.patches / summary.seconds:,.0f} patches/s"
+    )
+
+
+if __name__ == "__main__":
+    main()
