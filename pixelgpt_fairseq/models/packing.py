@@ -1,0 +1,66 @@
+"""Rows without padding between their positions: what lets attention do without a mask.
+
+A batch of strips, tokens or both has padding at the end of each part. Packing moves the positions in use to the front
+of their row, in order, and cuts the batch to its longest row. Whatever padding is left then stands at the end, where
+causal attention never looks, and costs nothing where no row needs it.
+"""
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+@dataclass
+class Packing:
+    """Where the positions of packed rows come from; made by :func:`pack`. B rows, L' the longest row in use."""
+
+    source: Tensor  # [B, L'] column of the unpacked row that each packed position holds
+    in_use: Tensor  # [B, L'] False at the padding that is left
+    lengths: Tensor  # [B] positions in use
+
+    def gather(self, columns: Tensor) -> Tensor:
+        """Pack ``[B, L]`` or ``[B, L, H]`` to ``[B, L']`` or ``[B, L', H]``."""
+        return columns.gather(1, self._index(columns))
+
+    def scatter(self, packed: Tensor, width: int) -> Tensor:
+        """Put ``[B, L', H]`` back to where it came from in ``[B, width, H]``; zeros at padding."""
+        kept = packed * self.in_use.unsqueeze(-1).to(packed.dtype)
+        return packed.new_zeros(packed.shape[0], width, packed.shape[2]).scatter(1, self._index(packed), kept)
+
+    def last(self, packed: Tensor) -> Tensor:
+        """The last position in use of every row of ``[B, L', H]``: ``[B, H]``."""
+        rows = torch.arange(packed.shape[0], device=packed.device)
+        return packed[rows, (self.lengths - 1).clamp(min=0)]
+
+    def _index(self, like: Tensor) -> Tensor:
+        return self.source if like.dim() == 2 else self.source.unsqueeze(-1).expand(-1, -1, like.shape[2])
+
+
+def pack(in_use: Tensor) -> Packing:
+    """Pack rows by their mask ``[B, L]`` (True: in use); at least one column stays. Reads one number off the device."""
+    lengths = in_use.sum(1)
+    longest = max(int(lengths.max()), 1)
+    order = in_use.to(torch.uint8).argsort(dim=1, descending=True, stable=True)
+    source = order[:, :longest]
+    return Packing(source, torch.arange(longest, device=in_use.device) < lengths.unsqueeze(1), lengths)
+
+
+def trim(columns: Tensor | None, in_use: Tensor | None) -> tuple[Tensor | None, Tensor | None]:
+    """Cut the columns that no row uses off the end of ``[B, L, ...]`` and of its mask ``[B, L]``; at least one stays.
+
+    :return: both, the mask as booleans. Without a mask there is nothing to cut. Reads one number off the device.
+    """
+    if columns is None or in_use is None:
+        return columns, None
+    in_use = in_use.bool()
+    columns_used = in_use.any(0) * torch.arange(1, in_use.shape[1] + 1, device=in_use.device)
+    width = max(int(columns_used.max()), 1)
+    return columns[:, :width], in_use[:, :width]
+
+
+def pad_columns(columns: Tensor, width: int) -> Tensor:
+    """Fill ``[B, L, values]`` up with zeros to ``[B, width, values]``."""
+    missing = width - columns.shape[1]
+    return F.pad(columns, (0, 0, 0, missing)) if missing else columns

@@ -1,0 +1,339 @@
+# ruff: noqa: UP045  (fairseq reads Optional[...] off its dataclasses, and knows no "int | None")
+"""PixelGPT: one decoder that reads patches, tokens or both, and predicts the next one of each, or a class.
+
+Paper: "Autoregressive Pre-Training on Pixels and Texts" (EMNLP 2024). TextGPT, PixelGPT, MonoGPT and DualGPT are this
+model with other training streams. Shapes: B rows, Lp patches, Lt tokens, H hidden size, V vocabulary, P patch side.
+"""
+
+from dataclasses import dataclass, field
+from typing import NamedTuple, Optional
+
+import torch
+import torch.nn.functional as F
+from fairseq.dataclass import FairseqDataclass
+from fairseq.models import BaseFairseqModel, register_model, register_model_architecture
+from torch import Tensor, nn
+
+from pixelgpt_fairseq.data.patches import PATCH_SIZE, patchify, scale_pixels
+from pixelgpt_fairseq.errors import UserError, exit_on_user_error
+from pixelgpt_fairseq.models import provenance
+from pixelgpt_fairseq.models.decoder import Decoder
+from pixelgpt_fairseq.models.packing import pack, pad_columns, trim
+
+# What makes an architecture; everything else has one default. The first is the size of the released models.
+ARCHITECTURES = {
+    "pixelgpt": {
+        "hidden_size": 1024,
+        "num_hidden_layers": 24,
+        "num_attention_heads": 16,
+        "num_key_value_heads": 8,
+        "intermediate_size": 2816,
+    },
+    "pixelgpt_base": {
+        "hidden_size": 768,
+        "num_hidden_layers": 12,
+        "num_attention_heads": 12,
+        "num_key_value_heads": 6,
+        "intermediate_size": 2048,
+    },
+    "pixelgpt_small": {
+        "hidden_size": 256,
+        "num_hidden_layers": 4,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
+        "intermediate_size": 704,
+    },
+    "pixelgpt_tiny": {
+        "hidden_size": 192,
+        "num_hidden_layers": 4,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
+        "intermediate_size": 512,
+    },
+}
+_SIZE_HELP = " (default: that of the architecture; the released models have {})"
+
+
+def _size(help_text: str, name: str):
+    """A field that the architecture fills where the user leaves it open."""
+    return field(default=None, metadata={"help": help_text + _SIZE_HELP.format(ARCHITECTURES["pixelgpt"][name])})
+
+
+@dataclass
+class PixelGPTConfig(FairseqDataclass):
+    """Sizes and training switches of the model, named as in the released ``config.json``."""
+
+    hidden_size: Optional[int] = _size("width of the residual stream", "hidden_size")
+    num_hidden_layers: Optional[int] = _size("decoder layers", "num_hidden_layers")
+    num_attention_heads: Optional[int] = _size("query heads; they divide the hidden size", "num_attention_heads")
+    num_key_value_heads: Optional[int] = _size(
+        "key-value heads, each shared by as many query heads; equal to the query heads for plain attention",
+        "num_key_value_heads",
+    )
+    intermediate_size: Optional[int] = _size("width inside the SwiGLU block", "intermediate_size")
+    max_position_embeddings: int = field(
+        default=1024, metadata={"help": "longest sequence: patches, tokens, or both of a pair together"}
+    )
+    rms_norm_eps: float = field(default=1e-5, metadata={"help": "added to the mean square in RMSNorm"})
+    rope_theta: float = field(default=10000.0, metadata={"help": "base of the rotary position frequencies"})
+    num_channels: int = field(default=3, metadata={"help": "colour channels of a patch: 3, or 1 for gray only"})
+    tie_word_embeddings: bool = field(
+        default=False, metadata={"help": "use the token embedding as the token prediction head, too"}
+    )
+    initializer_range: float = field(
+        default=0.02, metadata={"help": "standard deviation of the initial weights of projections and embeddings"}
+    )
+    dropout: float = field(default=0.0, metadata={"help": "dropout after attention and after the SwiGLU block"})
+    attention_dropout: float = field(default=0.0, metadata={"help": "dropout of attention weights"})
+    checkpoint_activations: bool = field(
+        default=False, metadata={"help": "recompute each layer in the backward pass: less memory, a third slower"}
+    )
+
+
+class PixelGPTOutput(NamedTuple):
+    """What a forward gives: predictions for the modalities it was given, or class logits; None for the rest."""
+
+    patch_predictions: Optional[Tensor] = None  # [B, Lp, P * P * C], at position i for patch i + 1
+    token_logits: Optional[Tensor] = None  # [B, Lt, V], at position i for token i + 1
+    class_logits: Optional[Tensor] = None  # [B, num_labels]
+
+
+class PatchEmbeddings(nn.Module):
+    """Linear projection of a patch's pixels, then LayerNorm.
+
+    The parameters are those of the published convolution (kernel = stride = P); on patches that are cut already, a
+    matrix product does its work.
+    """
+
+    def __init__(self, config):
+        super().__init__()
+        self.projection = nn.Conv2d(config.num_channels, config.hidden_size, PATCH_SIZE, stride=PATCH_SIZE)
+        self.norm = nn.LayerNorm(config.hidden_size, eps=1e-5)
+
+    def forward(self, patches: Tensor) -> Tensor:
+        """``[B, Lp, P * P * C]`` or gray ``[B, Lp, P * P]`` to ``[B, Lp, H]``."""
+        weight = self.projection.weight  # [H, C, P, P]
+        if patches.shape[-1] == PATCH_SIZE * PATCH_SIZE:
+            # Equal values in every channel: adding up the weights first gives the same sum for a third of the work.
+            weight = weight.sum(1).flatten(1)
+        else:
+            weight = weight.permute(0, 2, 3, 1).flatten(1)
+        return self.norm(F.linear(scale_pixels(patches, weight.dtype), weight, self.projection.bias))
+
+
+class PixelTextDecoder(Decoder):
+    """The decoder with the embeddings of what it reads (the ``model.`` part of the released tensor names)."""
+
+    def __init__(self, config, uses_patches: bool, vocab_size: int | None):
+        super().__init__(config)
+        if uses_patches:
+            self.embed_patches = nn.ModuleDict({"patch_embeddings": PatchEmbeddings(config)})
+        if vocab_size is not None:
+            self.embed_tokens = nn.Embedding(vocab_size, config.hidden_size)
+
+
+@register_model("pixelgpt", dataclass=PixelGPTConfig)
+class PixelGPTModel(BaseFairseqModel):
+    """Decoder for next patch and next token prediction, or, with *num_labels*, for classification.
+
+    :param config: a :class:`PixelGPTConfig` or anything with its fields; sizes left None are the released ones.
+    :param uses_patches: whether the model has a patch embedding and a patch head.
+    :param vocab_size: size of token embedding and head; None for a model without tokens.
+    :param num_labels: classes (1: regression); the two prediction heads give way to ``score``.
+    :param data_settings: plain JSON data on how the training data were made, ``{"renderer": {...},
+        "tokenizer_sha256": "..."}``; kept in checkpoints (see :mod:`~pixelgpt_fairseq.models.provenance`).
+    :raises UserError: if the sizes do not fit together.
+    """
+
+    def __init__(
+        self,
+        config,
+        uses_patches: bool = True,
+        vocab_size: int | None = None,
+        num_labels: int | None = None,
+        data_settings: dict | None = None,
+    ):
+        super().__init__()
+        _fill_sizes(config, "pixelgpt")
+        _check_sizes(config)
+        if not uses_patches and vocab_size is None:
+            raise UserError("a model must read patches, tokens or both")
+        self.config = config
+        self.uses_patches, self.vocab_size, self.num_labels = uses_patches, vocab_size, num_labels
+        self.model = PixelTextDecoder(config, uses_patches, vocab_size)
+        if num_labels is not None:
+            self.score = nn.Linear(config.hidden_size, num_labels, bias=False)
+        else:
+            if uses_patches:
+                values = PATCH_SIZE * PATCH_SIZE * config.num_channels
+                self.lm_pixel_head = nn.Linear(config.hidden_size, values, bias=False)
+            if vocab_size is not None and not config.tie_word_embeddings:
+                self.lm_token_head = nn.Linear(config.hidden_size, vocab_size, bias=False)
+        provenance.attach(self, data_settings or {})
+        self.apply(self._init_weights)
+
+    @classmethod
+    @exit_on_user_error
+    def build_model(cls, cfg, task):
+        """Build the model for a task: its modalities, vocabulary, labels and data settings (each optional)."""
+        dictionary = getattr(task, "dictionary", None)
+        uses_tokens = getattr(task, "uses_tokens", dictionary is not None)
+        return cls(
+            cfg,
+            uses_patches=getattr(task, "uses_patches", True),
+            vocab_size=len(dictionary) if uses_tokens else None,
+            num_labels=getattr(task, "num_labels", None),
+            data_settings=getattr(task, "data_settings", None),
+        )
+
+    def _init_weights(self, module: nn.Module):
+        if isinstance(module, nn.Linear | nn.Embedding):
+            nn.init.normal_(module.weight, std=self.config.initializer_range)
+        elif isinstance(module, nn.Conv2d):
+            nn.init.xavier_uniform_(module.weight.view(module.weight.shape[0], -1))
+            nn.init.zeros_(module.bias)
+
+    @property
+    def data_settings(self) -> dict:
+        """How the data that this model was trained on were made; empty if unknown."""
+        return provenance.read(self).get("data", {})
+
+    @exit_on_user_error
+    def upgrade_state_dict_named(self, state_dict: dict, name: str):
+        """Fit a loaded state dict to this model before fairseq loads it strictly.
+
+        Ends the process with one line where it does not fit: fairseq hides the message of any exception here.
+        """
+        super().upgrade_state_dict_named(state_dict, name)
+        provenance.reconcile(self, state_dict, f"{name}." if name else "")
+
+    def max_positions(self) -> int:
+        """Longest sequence: patches, tokens, or both of a pair together."""
+        return self.config.max_position_embeddings
+
+    def forward(
+        self,
+        patches: Tensor | None = None,
+        patch_mask: Tensor | None = None,
+        tokens: Tensor | None = None,
+        token_mask: Tensor | None = None,
+        strip_patches: int | None = None,
+        **kwargs,
+    ) -> PixelGPTOutput:
+        """Read patches, tokens, or patches followed by tokens (a pair).
+
+        :param patches: ``[B, Lp, P * P * C]``; or gray ``[B, Lp, P * P]``, meaning the same value in every channel; or
+            strips ``[B, C, P, P * Lp]``. Integers are 0..255, floating point is 0..1.
+        :param tokens: ids ``[B, Lt]``.
+        :param patch_mask: ``[B, Lp]``, and *token_mask* ``[B, Lt]``: non-zero = in use; None = all in use. The rest is
+            attended by nobody, costs next to nothing, and its predictions are zeros.
+        :param strip_patches: the strip width at which a pair's text positions start, however much of the strip is in
+            use; the width of *patches* if None.
+        :param kwargs: ignored, so that a batch may carry more than the model reads.
+        :raises UserError: if a position lies beyond the model's limit, or the model does not read the modality.
+        """
+        if patches is not None and patches.dim() == 4:
+            patches = patchify(patches)
+        num_patches, num_tokens = (0 if part is None else part.shape[1] for part in (patches, tokens))
+        patches, patch_mask = trim(patches, patch_mask)
+        tokens, token_mask = trim(tokens, token_mask)
+
+        hidden, positions, masks = [], [], []
+        if patches is not None:
+            hidden.append(self._embed_patches(patches))
+            positions.append(torch.arange(patches.shape[1], device=patches.device))
+            masks.append(patch_mask)
+        if tokens is not None:
+            first = 0 if patches is None else num_patches if strip_patches is None else strip_patches
+            hidden.append(self._embed_tokens(tokens))
+            positions.append(torch.arange(first, first + tokens.shape[1], device=tokens.device))
+            masks.append(token_mask)
+            self._check_last_position(first + tokens.shape[1] - 1)
+        else:
+            self._check_last_position(patches.shape[1] - 1)
+        widths = [part.shape[1] for part in hidden]
+        hidden, positions = torch.cat(hidden, dim=1), torch.cat(positions)  # [B, L, H], [L]
+        if self.training:
+            hidden = hidden + self._zero_of_idle_parameters(patches, tokens)
+
+        packing = None
+        if any(mask is not None for mask in masks):
+            everywhere = hidden.new_ones(hidden.shape[:2], dtype=torch.bool).split(widths, dim=1)
+            in_use = [full if mask is None else mask for mask, full in zip(masks, everywhere, strict=True)]
+            packing = pack(torch.cat(in_use, dim=1))
+            hidden, positions = packing.gather(hidden), packing.gather(positions.expand(hidden.shape[0], -1))
+        hidden = self.model(hidden, positions)
+
+        if self.num_labels is not None:
+            return PixelGPTOutput(class_logits=self.score(hidden[:, -1] if packing is None else packing.last(hidden)))
+        if packing is not None:
+            hidden = packing.scatter(hidden, sum(widths))
+        parts = iter(hidden.split(widths, dim=1))
+        patch_predictions = token_logits = None
+        if patches is not None:
+            patch_predictions = pad_columns(self.lm_pixel_head(next(parts)), num_patches)
+        if tokens is not None:
+            token_logits = pad_columns(F.linear(next(parts), self._token_head_weight()), num_tokens)
+        return PixelGPTOutput(patch_predictions, token_logits)
+
+    def _embed_patches(self, patches: Tensor) -> Tensor:
+        if not self.uses_patches:
+            raise UserError("this model reads no patches: it was built for text alone")
+        return self.model.embed_patches["patch_embeddings"](patches)
+
+    def _embed_tokens(self, tokens: Tensor) -> Tensor:
+        if self.vocab_size is None:
+            raise UserError("this model reads no tokens: it was built for pixels alone")
+        return self.model.embed_tokens(tokens)
+
+    def _token_head_weight(self) -> Tensor:
+        return self.model.embed_tokens.weight if self.config.tie_word_embeddings else self.lm_token_head.weight
+
+    def _check_last_position(self, last: int):
+        limit = self.config.max_position_embeddings
+        if last >= limit:
+            raise UserError(f"position {last} is beyond the model's {limit} (--max-position-embeddings)")
+
+    def _zero_of_idle_parameters(self, patches: Tensor | None, tokens: Tensor | None) -> Tensor | float:
+        """A zero that gives the parameters of an absent modality zero gradients instead of none.
+
+        Data parallelism waits for every parameter's gradient, and an optimiser treats no gradient otherwise than zero:
+        without this, what an update does would depend on the number of workers. Sums over nothing cost nothing and are
+        zero whatever the parameters hold.
+        """
+        idle = []
+        if patches is None and self.uses_patches:
+            idle += ["model.embed_patches", "lm_pixel_head"]
+        if tokens is None and self.vocab_size is not None:
+            idle += ["model.embed_tokens", "lm_token_head"]
+        return sum(p[:0].sum() for name, p in self.named_parameters() if name.startswith(tuple(idle))) if idle else 0.0
+
+
+def _fill_sizes(config, architecture: str):
+    for name, value in ARCHITECTURES[architecture].items():
+        if getattr(config, name, None) is None:
+            setattr(config, name, value)
+
+
+def _register_architecture(name: str):
+    @register_model_architecture("pixelgpt", name)
+    def fill(config):
+        _fill_sizes(config, name)
+
+
+for _name in ARCHITECTURES:
+    if _name != "pixelgpt":  # registered with the model
+        _register_architecture(_name)
+
+
+def _check_sizes(config):
+    heads, shared = config.num_attention_heads, config.num_key_value_heads
+    if config.hidden_size % heads:
+        raise UserError(f"--hidden-size {config.hidden_size} is not divisible by --num-attention-heads {heads}")
+    if (config.hidden_size // heads) % 2:
+        raise UserError(
+            f"--hidden-size {config.hidden_size} over --num-attention-heads {heads} gives an odd head size "
+            f"({config.hidden_size // heads}): rotary positions need an even one"
+        )
+    if heads % shared:
+        raise UserError(f"--num-attention-heads {heads} is not divisible by --num-key-value-heads {shared}")

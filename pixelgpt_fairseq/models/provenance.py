@@ -1,0 +1,193 @@
+"""What a checkpoint remembers about its data and its architecture, and what happens when it is loaded elsewhere.
+
+fairseq's ``--finetune-from-model`` loads weights strictly and ignores the saved configuration, so a model carries its
+own record: JSON bytes in a buffer (int16, so that averaging checkpoints, which adds them up, does not overflow). On
+loading, :func:`reconcile` compares the records and fits heads and embeddings to the model at hand.
+"""
+
+import json
+import logging
+
+import torch
+from torch import Tensor, nn
+
+from pixelgpt_fairseq.errors import UserError
+
+logger = logging.getLogger(__name__)
+
+RECORD = "settings_json"  # name of the buffer
+# What no tensor's shape shows, and what a model trained otherwise would silently get wrong.
+SHAPELESS_SIZES = ("num_attention_heads", "rope_theta", "rms_norm_eps")
+# Parts that a model may lack or have fresh, by the modality that trains them.
+PIXEL_PARTS = ("model.embed_patches.", "lm_pixel_head.")
+TOKEN_PARTS = ("model.embed_tokens.", "lm_token_head.")
+CLASSIFIER_PARTS = ("score.",)
+
+
+def attach(model: nn.Module, data_settings: dict):
+    """Give *model* (with its ``config``) its record, a persistent buffer."""
+    architecture = {name: getattr(model.config, name) for name in SHAPELESS_SIZES}
+    model.register_buffer(RECORD, encode({"architecture": architecture, "data": data_settings}))
+
+
+def read(model: nn.Module) -> dict:
+    """The record of *model*: ``{"architecture": {...}, "data": {...}}``."""
+    return decode(getattr(model, RECORD))
+
+
+def encode(record: dict) -> Tensor:
+    """Plain data as JSON bytes in an int16 tensor."""
+    return torch.tensor(list(json.dumps(record, sort_keys=True).encode()), dtype=torch.int16, device="cpu")
+
+
+def decode(buffer: Tensor) -> dict:
+    """The inverse of :func:`encode`."""
+    return json.loads(bytes(buffer.tolist()))
+
+
+def reconcile(model: nn.Module, state: dict, prefix: str = ""):
+    """Make a loaded *state* dict fit *model* for strict loading, in place, or say why it cannot.
+
+    The model's own data settings win over the loaded ones, which it adopts where it has none. Heads and embeddings
+    that the model lacks are dropped, those that the checkpoint lacks stay as initialised, and a three-channel patch
+    embedding is averaged for a model of one channel.
+
+    :raises UserError: if tokenizers or tensor shapes differ, or tensors are missing or unknown.
+    """
+    _reconcile_records(model, state, prefix)
+    _reconcile_tensors(model, state, prefix)
+
+
+def _reconcile_records(model: nn.Module, state: dict, prefix: str):
+    own, loaded = read(model), {}
+    if prefix + RECORD in state:  # absent from older and converted checkpoints
+        try:
+            loaded = decode(state[prefix + RECORD])
+        except ValueError:  # an average of checkpoints whose records differ
+            logger.warning("the checkpoint's record of its data and architecture is unreadable: nothing is compared")
+    _compare_architectures(loaded.get("architecture", {}), own["architecture"])
+    if own["data"] and loaded.get("data"):
+        _compare_data(loaded["data"], own["data"], uses_tokens=model.vocab_size is not None)
+    if not own["data"] and loaded.get("data"):
+        own["data"] = loaded["data"]
+        setattr(model, RECORD, encode(own).to(getattr(model, RECORD).device))
+    state[prefix + RECORD] = getattr(model, RECORD)
+
+
+def _compare_architectures(loaded: dict, own: dict):
+    for name, value in own.items():
+        if loaded.get(name, value) == value:
+            continue
+        option = "--" + name.replace("_", "-")
+        message = f"the checkpoint was trained with {option} {loaded[name]}, this model has {value}"
+        if name == "num_attention_heads":
+            raise UserError(message)
+        logger.warning(message)
+
+
+def _compare_data(loaded: dict, own: dict, uses_tokens: bool):
+    trained, given = loaded.get("tokenizer_sha256"), own.get("tokenizer_sha256")
+    if uses_tokens and trained and given and trained != given:
+        raise UserError(
+            f"the tokenizer of the data (sha256 {given[:12]}…) is not the one this checkpoint was trained with "
+            f"({trained[:12]}…): render the data with the checkpoint's tokenizer"
+        )
+    if loaded.get("renderer") and own.get("renderer"):
+        for difference in renderer_differences(loaded["renderer"], own["renderer"]):
+            logger.warning(f"the data are not rendered as those the checkpoint was trained on: {difference}")
+
+
+def renderer_differences(trained: dict, given: dict) -> list[str]:
+    """Name what differs between two renderers' settings, one line each.
+
+    Compares the plain data, so that a checkpoint loads where its fonts are not installed. A font is known by its
+    SHA-256, wherever its file lies.
+    """
+    return [
+        f"{name} was {_describe(trained.get(name))}, is {_describe(given.get(name))}"
+        for name in sorted(trained.keys() | given.keys())
+        if _identity(trained.get(name)) != _identity(given.get(name))
+    ]
+
+
+def _identity(value):
+    if isinstance(value, list):
+        return [_identity(item) for item in value]
+    return value.get("sha256", value) if isinstance(value, dict) else value
+
+
+def _describe(value) -> str:
+    if isinstance(value, list):
+        return ", ".join(map(_describe, value)) or "none"
+    if isinstance(value, dict) and "sha256" in value:
+        return f"{value.get('name', '?')} (sha256 {str(value['sha256'])[:12]}…)"
+    return json.dumps(value)
+
+
+def _reconcile_tensors(model: nn.Module, state: dict, prefix: str):
+    own = {prefix + name: tensor for name, tensor in model.state_dict().items()}
+    _average_channels(own, state, prefix)
+
+    optional = tuple(prefix + part for part in PIXEL_PARTS + TOKEN_PARTS + CLASSIFIER_PARTS)
+    loaded = {name for name in state if name.startswith(prefix)}
+    for name in sorted(loaded - own.keys()):
+        if name.startswith(optional):
+            logger.info(f"{name} of the checkpoint has no place in this model and is left out")
+            del state[name]
+    score = prefix + "score.weight"
+    if score in own and score in state and state[score].shape != own[score].shape:
+        logger.warning(
+            f"the checkpoint tells {state[score].shape[0]} classes apart, this model {own[score].shape[0]}: "
+            "its classification head starts from random values"
+        )
+        state[score] = own[score]
+    fresh = [name for name in sorted(own.keys() - loaded) if name.startswith(optional)]
+    for name in fresh:
+        state[name] = own[name]
+    for modality, embedding in (("pixels", PIXEL_PARTS[0]), ("text", TOKEN_PARTS[0])):
+        if any(name.startswith(prefix + embedding) for name in fresh):
+            logger.warning(f"the checkpoint was not trained on {modality}: {', '.join(fresh)} start from random values")
+            break
+    else:
+        if fresh:
+            logger.info(f"{', '.join(fresh)} start from random values: the checkpoint has none")
+
+    check_tensors(own, {name: tensor for name, tensor in state.items() if name.startswith(prefix)}, "the checkpoint")
+
+
+def _average_channels(own: dict, state: dict, prefix: str):
+    """Average a checkpoint's patch embedding and head over the channels, for a model of one channel."""
+    projection = prefix + "model.embed_patches.patch_embeddings.projection.weight"
+    head = prefix + "lm_pixel_head.weight"
+    if projection not in own or projection not in state or own[projection].shape[1] != 1:
+        return
+    channels = state[projection].shape[1]
+    if channels > 1:
+        logger.info(f"averaging the checkpoint's patch embedding over its {channels} channels")
+        state[projection] = state[projection].mean(1, keepdim=True)
+        if head in state:
+            state[head] = state[head].unflatten(0, (-1, channels)).mean(1)
+
+
+def check_tensors(expected: dict, found: dict, where: str):
+    """Compare names and shapes of two state dicts.
+
+    :raises UserError: naming, in one line, the tensors that are missing from *found*, unknown or of another shape.
+    """
+    misshapen = [
+        f"{name} {list(found[name].shape)} instead of {list(tensor.shape)}"
+        for name, tensor in expected.items()
+        if name in found and found[name].shape != tensor.shape
+    ]
+    problems = [
+        ("lacks", sorted(expected.keys() - found.keys())),
+        ("has unknown", sorted(found.keys() - expected.keys())),
+        ("has in another shape", misshapen),
+    ]
+    complaints = [f"{verb} {', '.join(names[:8])}{_more(names)}" for verb, names in problems if names]
+    if complaints:
+        raise UserError(f"{where} does not fit the model: it {'; it '.join(complaints)}")
+
+
+def _more(names: list) -> str:
+    return f" and {len(names) - 8} more" if len(names) > 8 else ""
