@@ -5,7 +5,7 @@ Paper: "Autoregressive Pre-Training on Pixels and Texts" (EMNLP 2024). TextGPT, 
 model with other training streams. Shapes: B rows, Lp patches, Lt tokens, H hidden size, V vocabulary, P patch side.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import NamedTuple, Optional
 
 import torch
@@ -154,6 +154,8 @@ class PixelGPTModel(BaseFairseqModel):
         data_settings: dict | None = None,
     ):
         super().__init__()
+        # A copy of its own: no link to the user's whole configuration tree, and no change to it.
+        config = PixelGPTConfig(**{f.name: getattr(config, f.name) for f in fields(PixelGPTConfig) if f.init})
         _fill_sizes(config, "pixelgpt")
         _check_sizes(config)
         if not uses_patches and vocab_size is None:
@@ -327,6 +329,9 @@ for _name in ARCHITECTURES:
 
 
 def _check_sizes(config):
+    for name in (*ARCHITECTURES["pixelgpt"], "max_position_embeddings", "num_channels"):
+        if getattr(config, name) < 1:
+            raise UserError(f"--{name.replace('_', '-')} {getattr(config, name)} must be at least 1")
     heads, shared = config.num_attention_heads, config.num_key_value_heads
     if config.hidden_size % heads:
         raise UserError(f"--hidden-size {config.hidden_size} is not divisible by --num-attention-heads {heads}")
