@@ -36,13 +36,13 @@ bench: $(INSTALLED)
 
 clean:
 	rm -rf .venv demo build dist .pytest_cache .ruff_cache .hypothesis *.egg-info
-	find . -name __pycache__ -not -path './.git/*' -prune -exec rm -rf {} +
+	find pixelgpt_fairseq scripts examples tests -name __pycache__ -prune -exec rm -rf {} +
 
 # A Python asked for by name must be the one in the environment; one not asked for may be anything once that is made.
 same-python:
 ifneq ($(origin PYTHON),file)
-	@if [ -e $(INSTALLED) ] && [ "$$("$(PYTHON)" -V)" != "$$($(RUN) -V)" ]; then \
-	    echo "error: $(VENV) has $$($(RUN) -V), $(PYTHON) is $$("$(PYTHON)" -V): 'make clean' first, or name another VENV" >&2; exit 1; \
+	@if [ -e $(INSTALLED) ] && [ "$$("$(PYTHON)" -V 2>&1)" != "$$($(RUN) -V)" ]; then \
+	    echo "error: $(VENV) has $$($(RUN) -V), which is not what $(PYTHON) is: 'make clean' first, or name another VENV" >&2; exit 1; \
 	fi
 endif
 
@@ -51,11 +51,11 @@ endif
 $(INSTALLED): setup.py constraints.txt | same-python
 	@rm -f $@
 	@if ! $(RUN) -m pip --version >/dev/null 2>&1; then \
-	    command -v "$(PYTHON)" >/dev/null || { echo "error: there is no $(PYTHON) here: name a Python 3.11 or 3.12, for example 'make demo PYTHON=python3.12'" >&2; exit 1; }; \
+	    "$(PYTHON)" -V >/dev/null 2>&1 || { echo "error: there is no $(PYTHON) here: name a Python 3.11 or 3.12, for example 'make demo PYTHON=python3.12'" >&2; exit 1; }; \
 	    "$(PYTHON)" pixelgpt_fairseq/_requirements.py && "$(PYTHON)" -m venv $(VENV); \
 	fi
 	@echo "Installing into $(VENV) the versions in constraints.txt: a minute or two on a fast network"
 	@{ $(RUN) -m pip install --disable-pip-version-check -e '.[test,lint,tensorboard]' -c constraints.txt && touch $@; } | \
-	    { grep --line-buffered -oE '(Downloading|Using cached|Processing) .* MB\)|Building wheels? for [^(]*|Installing collected packages' || true; }
+	    { grep --line-buffered -oE '(Downloading|Using cached|Processing) .* MB\)|Building wheels for .*|Installing collected packages' || true; }
 	@test -e $@
 	@echo "Installed: $$($(RUN) -V) in $(VENV)"

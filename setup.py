@@ -1,6 +1,11 @@
 """Packaging. The tested versions of everything are in constraints.txt: pip install -e . -c constraints.txt."""
 
+import runpy
+
 from setuptools import find_packages, setup
+
+# A Python that will not do is told so now: some versions of pip find out only after downloading torch.
+runpy.run_path("pixelgpt_fairseq/_requirements.py", run_name="__main__")
 
 # PyPI's `fairseq` 0.12.2 cannot be imported by Python 3.11 and later. These two are its main branch with that mended:
 # the first as wheels for CPython 3.11 and 3.12 on Linux x86-64, the second as a source package for everyone else.

@@ -49,8 +49,8 @@ def python_problem():
         return None
     supported = " or ".join(f"{major}.{minor}" for major, minor in PYTHONS)
     return (
-        f"pixelgpt-fairseq needs Python {supported}, and this is Python {platform.python_version()}: "
-        f"name another, for example `make demo PYTHON=python3.12`"
+        f"pixelgpt-fairseq needs Python {supported}, and this is Python {'.'.join(map(str, sys.version_info[:3]))}: "
+        f"make its environment with one of those, for example `make demo PYTHON=python3.12`"
     )
 
 

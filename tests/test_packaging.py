@@ -1,0 +1,360 @@
+"""Installing: the versions, the one-line messages, the Makefile's environment, the command lines."""
+
+import importlib.metadata
+import os
+import re
+import runpy
+import shutil
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+import setuptools
+from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
+from packaging.utils import canonicalize_name
+from packaging.version import Version
+
+from pixelgpt_fairseq import _requirements
+
+ROOT = Path(__file__).parents[1]
+SCRIPTS = sorted((ROOT / "scripts").glob("*.py"))
+
+
+@pytest.fixture
+def setup_arguments(monkeypatch):
+    """What setup.py tells setuptools."""
+    arguments = {}
+    monkeypatch.setattr(setuptools, "setup", lambda **given: arguments.update(given))
+    monkeypatch.chdir(ROOT)
+    runpy.run_path("setup.py")
+    return arguments
+
+
+@pytest.fixture
+def requirements(setup_arguments):
+    """Every requirement of setup.py, the extras' too."""
+    extras = [line for lines in setup_arguments["extras_require"].values() for line in lines]
+    return [Requirement(line) for line in setup_arguments["install_requires"] + extras]
+
+
+def pins():
+    """constraints.txt as {name: version}."""
+    lines = (line.split("#")[0].strip() for line in (ROOT / "constraints.txt").read_text().splitlines())
+    return {canonicalize_name(name): Version(version) for name, version in (line.split("==") for line in lines if line)}
+
+
+def applies(requirement, extra=""):
+    return requirement.marker is None or requirement.marker.evaluate({"extra": extra})
+
+
+def installed(name):
+    try:
+        return Version(importlib.metadata.version(name))
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def test_every_requirement_has_a_pin_within_its_bounds(requirements):
+    pinned = pins()
+    assert [str(r) for r in requirements if pinned.get(canonicalize_name(r.name)) not in r.specifier] == []
+
+
+def test_every_requirement_keeps_out_the_next_major_version(requirements):
+    numbered_by_year = {"weblate-fonts", "packaging"}
+    loose = {r.name for r in requirements if not {"<", "=="} & {bound.operator for bound in r.specifier}}
+    assert loose == numbered_by_year
+
+
+def test_the_environment_satisfies_every_requirement(requirements):
+    unmet = [
+        f"{requirement}, installed: {installed(requirement.name)}"
+        for requirement in requirements
+        # A fairseq of the user's own goes by any name.
+        if applies(requirement)
+        and "fairseq" not in requirement.name
+        # Whoever runs the tests without make may have no use for the linter or for TensorBoard.
+        and not (requirement.name in ("ruff", "tensorboard") and installed(requirement.name) is None)
+        and installed(requirement.name) not in requirement.specifier
+    ]
+    assert unmet == []
+
+
+def test_whatever_the_requirements_bring_in_is_pinned_too(requirements):
+    pinned, seen = pins(), set()
+    waiting = [(r.name, extra) for r in requirements if applies(r) for extra in {"", *r.extras}]
+    while waiting:
+        name, extra = waiting.pop()
+        if (canonicalize_name(name), extra) in seen or installed(name) is None:
+            continue
+        seen.add((canonicalize_name(name), extra))
+        needs = [Requirement(line) for line in importlib.metadata.requires(name) or []]
+        waiting += [(r.name, wanted) for r in needs if applies(r, extra) for wanted in {"", *r.extras}]
+    # PyTorch's builds for GPUs pin their own company.
+    unpinned = {name for name, _ in seen if name not in pinned and not re.match("nvidia|cuda|triton", name)}
+    assert unpinned == set()
+
+
+def test_fairseq_itself_is_never_required_and_one_working_copy_of_it_always_is(requirements):
+    chosen = [r for r in requirements if "fairseq" in r.name and applies(r)]
+    assert [f"{r.name}{r.specifier}" for r in chosen] == [_requirements.fairseq_distribution()]
+    assert "fairseq" not in {r.name for r in requirements}
+
+
+@pytest.mark.parametrize(
+    ("implementation", "system", "machine", "expected"),
+    [
+        ("CPython", "linux", "x86_64", "ve-fairseq"),
+        ("CPython", "linux", "aarch64", "fairseq-fixed"),
+        ("CPython", "darwin", "arm64", "fairseq-fixed"),
+        ("CPython", "darwin", "x86_64", "fairseq-fixed"),
+        ("PyPy", "linux", "x86_64", "fairseq-fixed"),
+    ],
+)
+def test_each_platform_gets_exactly_one_fairseq(requirements, implementation, system, machine, expected):
+    platform = {
+        "platform_python_implementation": implementation,
+        "sys_platform": system,
+        "platform_machine": machine,
+        "extra": "",
+    }
+    assert [r.name for r in requirements if "fairseq" in r.name and r.marker.evaluate(platform)] == [expected]
+
+
+def test_the_check_at_import_asks_for_what_setup_py_asks_for(setup_arguments):
+    asked = {Requirement(line).name for line in setup_arguments["install_requires"]}
+    checked = {name for name in _requirements.DISTRIBUTIONS.values() if name}
+    assert checked == {name for name in asked if "fairseq" not in name}
+    allowed = SpecifierSet(setup_arguments["python_requires"])
+    minors = [(3, minor) for minor in range(6, 20) if f"3.{minor}.1" in allowed]
+    assert tuple(minors) == _requirements.PYTHONS
+
+
+def python(code, *options, folder=None, **environment):
+    return subprocess.run(
+        [sys.executable, *options, "-c", textwrap.dedent(code)],
+        capture_output=True,
+        text=True,
+        cwd=folder or ROOT,
+        env={**os.environ, **{name: str(value) for name, value in environment.items()}},
+        timeout=120,
+    )
+
+
+def only_line(result):
+    """The one line on standard error of a command that failed."""
+    assert result.returncode == 1
+    (line,) = result.stderr.splitlines()
+    return line
+
+
+HIDE = """
+    import sys
+
+    class Hiding:
+        def __init__(self, finder):
+            self.finder = finder
+
+        def find_spec(self, name, path=None, target=None):
+            return None if name in {names!r} else self.finder.find_spec(name, path, target)
+
+    sys.meta_path[:] = map(Hiding, sys.meta_path)
+    import pixelgpt_fairseq
+"""
+
+
+@pytest.mark.parametrize(
+    ("names", "install"),
+    [
+        (["pygame"], "pip install pygame`"),
+        (["PIL", "weblate_fonts"], "pip install pillow weblate-fonts`"),
+        (["torch", "hydra"], "pip install torch hydra-core`"),
+        (["fairseq"], f"pip install {_requirements.fairseq_distribution()}`"),
+    ],
+)
+def test_a_missing_package_is_named_in_one_line_with_what_to_install(names, install):
+    line = only_line(python(HIDE.format(names=names)))
+    assert line.startswith(f"error: pixelgpt-fairseq needs {', '.join(names)}, not installed for")
+    assert install in line
+
+
+def test_callers_from_python_get_an_import_error():
+    result = python(
+        HIDE.format(names=["pygame"]).replace("import pixelgpt_fairseq", "")
+        + """
+    try:
+        import pixelgpt_fairseq
+    except ImportError as error:
+        print("caught", error)
+    1 / 0
+    """
+    )
+    assert result.stdout.startswith("caught pixelgpt-fairseq needs pygame")
+    assert result.stderr.splitlines()[-1] == "ZeroDivisionError: division by zero"  # other errors keep their frames
+    assert "Traceback" in result.stderr
+
+
+@pytest.mark.parametrize("version", [(3, 10, 13), (3, 13, 0)])
+def test_a_python_that_is_not_supported_says_so_in_one_line(version):
+    line = only_line(python(f"import sys; sys.version_info = {version}; import pixelgpt_fairseq"))
+    assert line.startswith("error: pixelgpt-fairseq needs Python 3.11 or 3.12, and this is Python")
+    assert ".".join(map(str, version)) in line
+
+
+def own_fairseq(folder, default):
+    """A checkout of fairseq, as far as the check looks, with *default* where PyPI's release breaks."""
+    (folder / "fairseq" / "dataclass").mkdir(parents=True)
+    (folder / "fairseq" / "__init__.py").touch()
+    (folder / "fairseq" / "dataclass" / "configs.py").write_text(
+        f"@dataclass\nclass FairseqConfig(FairseqDataclass):\n    common: CommonConfig = {default}\n"
+    )
+    return folder
+
+
+CHECK = f"import runpy; runpy.run_path({str(ROOT / 'pixelgpt_fairseq' / '_requirements.py')!r})['check_requirements']()"
+
+
+def test_the_fairseq_that_python_3_11_cannot_import_is_named(tmp_path):
+    folder = own_fairseq(tmp_path, default="CommonConfig()")
+    line = only_line(python("import pixelgpt_fairseq", PYTHONPATH=folder))
+    assert str(folder / "fairseq") in line
+    assert f"pip install {_requirements.fairseq_distribution()}" in line
+
+
+@pytest.mark.parametrize("default", ["field(default=CommonConfig)", "field(default_factory=CommonConfig)"])
+def test_any_other_fairseq_will_do(tmp_path, default):
+    assert python(CHECK, PYTHONPATH=own_fairseq(tmp_path, default)).returncode == 0
+
+
+def test_the_check_imports_nothing_heavy():
+    result = python(f"{CHECK}; import sys; print(sorted({{'torch', 'fairseq', 'pygame', 'numpy'}} & set(sys.modules)))")
+    assert result.stdout.strip() == "[]"
+
+
+STUB = """\
+#!/bin/sh
+# A Python to the Makefile, as far as it asks: writes down what is asked, installs nothing.
+echo "$*" >> '{log}'
+case "$*" in
+    "-m venv "*) mkdir -p "$3/bin" && cp "$0" "$3/bin/python" ;;
+    "-m pip --version") test -e .venv ;;
+    "-m pip install "*) {install} ;;
+    -V) echo "Python 3.11.0" ;;
+esac
+"""
+
+
+@pytest.fixture
+def checkout(tmp_path):
+    """A folder with a space in its name that holds the files of the Makefile, and a stand-in for Python."""
+    folder = tmp_path / "a checkout"
+    for name in ("pixelgpt_fairseq", "scripts", "examples", "tests"):
+        (folder / name).mkdir(parents=True)
+    for name in ("Makefile", "setup.py", "constraints.txt", "pixelgpt_fairseq/_requirements.py"):
+        shutil.copy(ROOT / name, folder / name)
+    return folder
+
+
+def make(checkout, *arguments, install="true"):
+    """Run make with the stand-in; return the result and what was asked of Python."""
+    log = checkout / "asked"
+    log.unlink(missing_ok=True)
+    stub = checkout / "python"
+    stub.write_text(STUB.format(log=log, install=install))
+    stub.chmod(0o755)
+    if (checkout / ".venv" / "bin").exists():
+        shutil.copy(stub, checkout / ".venv" / "bin" / "python")
+    result = subprocess.run(
+        ["make", *arguments],
+        cwd=checkout,
+        capture_output=True,
+        text=True,
+        env={"PATH": os.environ["PATH"], "PYTHON": str(stub)},
+    )
+    return result, log.read_text().splitlines() if log.exists() else []
+
+
+needs_make = pytest.mark.skipif(shutil.which("make") is None, reason="needs make")
+
+
+@needs_make
+def test_make_installs_once_and_again_when_the_versions_change(checkout):
+    install = "-m pip install --disable-pip-version-check -e .[test,lint,tensorboard] -c constraints.txt"
+    result, asked = make(checkout, "test")
+    assert result.returncode == 0, result.stderr
+    assert asked.count(install) == 1
+    assert asked[-1] == "-m pytest"
+
+    _, asked = make(checkout, "test", "ARGS=tests/data")
+    assert install not in asked
+    assert asked[-1] == "-m pytest tests/data"
+
+    later = (checkout / ".venv" / ".installed").stat().st_mtime + 10
+    os.utime(checkout / "constraints.txt", (later, later))
+    _, asked = make(checkout, "demo")
+    assert install in asked
+    assert asked[-1] == "examples/quickstart/run.py"
+
+
+@needs_make
+def test_an_installation_that_fails_is_not_taken_for_a_finished_one(checkout):
+    result, _ = make(checkout, "test", install="echo 'no network' >&2; exit 1")
+    assert result.returncode != 0
+    assert "no network" in result.stderr
+    assert not (checkout / ".venv" / ".installed").exists()
+
+    result, asked = make(checkout, "test")
+    assert result.returncode == 0
+    assert asked[-1] == "-m pytest"
+
+
+@needs_make
+def test_make_clean_leaves_the_users_files(checkout):
+    make(checkout, "test")
+    (checkout / "my corpus.txt").write_text("mine")
+    (checkout / "checkpoints").mkdir()
+    assert make(checkout, "clean")[0].returncode == 0
+    assert not (checkout / ".venv").exists()
+    assert (checkout / "my corpus.txt").exists()
+    assert (checkout / "checkpoints").exists()
+
+
+@needs_make
+def test_make_names_a_python_that_is_not_there(checkout):
+    result, _ = make(checkout, "demo", "PYTHON=no-such-python")
+    ours = [line for line in result.stderr.splitlines() if not line.startswith("make")]
+    assert ours == [
+        "error: there is no no-such-python here: name a Python 3.11 or 3.12, for example 'make demo PYTHON=python3.12'"
+    ]
+
+
+@needs_make
+def test_make_does_not_pass_one_python_off_as_another(checkout):
+    make(checkout, "test")
+    result, asked = make(checkout, "test", f"PYTHON={sys.executable}")
+    assert result.returncode != 0
+    assert "error: .venv has Python 3.11.0, which is not" in result.stderr
+    assert "-m pytest" not in asked
+
+
+@pytest.mark.parametrize("command", ["fairseq-train", "fairseq-hydra-train", "fairseq-validate"])
+def test_fairseqs_commands_are_installed(command):
+    assert shutil.which(command, path=Path(sys.executable).parent) or shutil.which(command)
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: script.name)
+def test_every_script_explains_itself(script):
+    result = subprocess.run([sys.executable, script, "--help"], capture_output=True, text=True, cwd=ROOT, timeout=120)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.startswith("usage: " + script.name)
+
+
+def test_no_file_names_a_folder_of_somebodys_machine():
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True)
+    if listed.returncode != 0:
+        pytest.skip("not a git checkout")
+    folder = re.compile(rb"(?<![\w.~}])/(home|Users|root|work|scratch|mnt)/\w")
+    files = [ROOT / name for name in listed.stdout.split("\0") if name]
+    assert [str(file) for file in files if file.is_file() and folder.search(file.read_bytes())] == []
