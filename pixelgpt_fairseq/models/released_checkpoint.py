@@ -7,6 +7,7 @@ this package does not do is refused by name rather than ignored, and no pickled 
 import json
 import os
 import pickle
+import shutil
 import tempfile
 from pathlib import Path
 
@@ -120,6 +121,8 @@ def save_released(model: PixelGPTModel, folder: str | os.PathLike):
             save_file(tensors, unfinished / "model.safetensors", metadata={"format": "pt"})
             text = json.dumps(_settings_of(model), indent=2, sort_keys=True)
             (unfinished / "config.json").write_text(text + "\n", encoding="utf-8")
+            # safetensors writes for its owner's eyes only; the folder's own rules shall hold.
+            shutil.copymode(unfinished / "config.json", unfinished / "model.safetensors")
             os.replace(unfinished, folder)  # an empty folder may stand there
     except OSError as error:
         raise UserError(f"cannot write {folder}: {error.strerror or error}") from error
