@@ -240,6 +240,7 @@ def binarize(
             "split": split,
             **vars(counts),
             "files": {path.name: path.stat().st_size for path in writer.files()},
+            "patch_values": config.patch_size**2,
             "documents_are": documents,
             "missing_characters": missing,
             "renderer": config.to_dict(),

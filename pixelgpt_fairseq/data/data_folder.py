@@ -53,6 +53,15 @@ class DataFolder:
         """Names of the splits that are whole."""
         return sorted(path.name.removesuffix(".manifest.json") for path in self.path.glob("*.manifest.json"))
 
+    def first_split(self):
+        """``train`` if it is there, else any other split.
+
+        Raises:
+            UserError: if there is none.
+        """
+        splits = self.splits()
+        return "train" if "train" in splits or not splits else splits[0]
+
     def renderer_config(self):
         """The renderer's settings.
 
@@ -63,11 +72,6 @@ class DataFolder:
         if not path.exists():
             raise UserError(f"{self.path}: no {RENDERER_FILE}: is this a folder of rendered data?")
         return RendererConfig.from_json(path)
-
-    def renderer_settings(self):
-        """The renderer's settings as plain values, wherever the fonts are (see ``RendererConfig.to_dict``)."""
-        path = self.path / RENDERER_FILE
-        return read_json(path)
 
     def tokenizer(self):
         """The tokenizer, or None if only pixels were rendered."""

@@ -1,9 +1,12 @@
+# ruff: noqa: UP006, UP035, UP045  (fairseq reads Optional[...] and List[...] off its dataclasses)
 """Pretraining on rendered text, on tokens, and on pairs of both."""
 
 import logging
 from dataclasses import dataclass, field
+from typing import List, Optional
 
 import numpy as np
+import torch
 from fairseq import utils
 from fairseq.data.iterators import EpochBatchIterator
 from fairseq.dataclass import ChoiceEnum, FairseqDataclass
@@ -37,7 +40,7 @@ class RenderedPretrainingConfig(FairseqDataclass):
             "DualGPT: text,pixel,pair"
         },
     )
-    modality_weights: str | None = field(
+    modality_weights: Optional[str] = field(
         default=None,
         metadata={"help": "share of updates of each of --modalities, in their order, such as 1,1,2 (default: equal)"},
     )
@@ -51,16 +54,16 @@ class RenderedPretrainingConfig(FairseqDataclass):
             "one document; eos: one strip or text each"
         },
     )
-    pair_patches: int | None = field(
+    pair_patches: Optional[int] = field(
         default=None,
         metadata={"help": "strip width of a pair, where the positions of its text begin (default: half of the block)"},
     )
-    pair_tokens: int | None = field(
+    pair_tokens: Optional[int] = field(
         default=None, metadata={"help": "most tokens of a pair (default: what the strip leaves of the block)"}
     )
     seed: int = II("common.seed")
     train_subset: str = II("dataset.train_subset")
-    update_freq: list[int] = II("optimization.update_freq")
+    update_freq: List[int] = II("optimization.update_freq")
 
 
 @register_task("rendered_pretraining", dataclass=RenderedPretrainingConfig)
@@ -71,8 +74,10 @@ class RenderedPretrainingTask(FairseqTask):
     comes. The order depends on ``--seed`` and the epoch alone.
     """
 
-    def __init__(self, cfg, modalities, weights, dictionary, data_settings):
+    def __init__(self, cfg, modalities, weights, dictionary, data_settings, tokenizer=None):
         super().__init__(cfg)
+        if tokenizer is not None:  # what a checkpoint keeps: with it, no data folder is needed to use the model
+            self.state.merge_state_dict({"tokenizer": torch.tensor(list(tokenizer.serialized), dtype=torch.uint8)})
         self.modalities, self.weights = modalities, weights
         self.dictionary, self.data_settings = dictionary, data_settings
         self.pair_patches, self.pair_tokens = pair_limits(cfg)
@@ -91,7 +96,8 @@ class RenderedPretrainingTask(FairseqTask):
             )
         if dictionary is not None:
             logger.info(f"dictionary: {len(dictionary):,} tokens")
-        return cls(cfg, modalities, weights, dictionary, folder.settings(folder.first_split()))
+        tokenizer = folder.tokenizer() if dictionary is not None else None
+        return cls(cfg, modalities, weights, dictionary, folder.settings(folder.first_split()), tokenizer)
 
     @property
     def uses_patches(self):
@@ -153,7 +159,7 @@ class RenderedPretrainingTask(FairseqTask):
         logger.info(f"{folder.path}, {split}: {held}")
 
     def _load_stream(self, folder, split, modality):
-        patch_values = folder.patch_values()
+        patch_values = folder.manifest(split)["patch_values"]
         if modality == PAIR:
             return PairDataset(
                 folder.open(split, PIXEL, patch_values),
@@ -167,6 +173,7 @@ class RenderedPretrainingTask(FairseqTask):
         key = "patches" if modality == PIXEL else "tokens"
         return BlockDataset(rows, key, self.cfg.tokens_per_sample, self.cfg.sample_break_mode)
 
+    @exit_on_user_error
     def get_batch_iterator(
         self,
         dataset,
@@ -185,17 +192,23 @@ class RenderedPretrainingTask(FairseqTask):
 
         Batches are in their final order: fairseq only deals them out to the workers.
         """
+        if max_tokens is not None and max_tokens < dataset.sizes.max():
+            raise UserError(f"--max-tokens {max_tokens} is less than one example of {dataset.sizes.max()} positions")
 
-        def make_batches(indices, multiple=required_batch_size_multiple):
+        def make_batches(indices, multiple=1):
             return dataset.batch_by_size(
                 indices, max_tokens=max_tokens, max_sentences=max_sentences, required_batch_size_multiple=multiple
             )
 
+        def make_training_batches(indices):
+            # fairseq drops a last batch that is not the multiple, even if it is the only one.
+            return make_batches(indices, required_batch_size_multiple) or make_batches(indices)
+
         def batches(dataset, epoch):
             if dataset is not self.datasets.get(self.cfg.train_subset):
-                return [batch for indices in dataset.stream_indices() for batch in make_batches(indices, 1)]
+                return [batch for indices in dataset.stream_indices() for batch in make_batches(indices)]
             update_freq = self.cfg.update_freq[min(epoch, len(self.cfg.update_freq)) - 1]
-            return mixed_batches(dataset, self.weights, make_batches, num_shards * update_freq, seed, epoch)
+            return mixed_batches(dataset, self.weights, make_training_batches, num_shards * update_freq, seed, epoch)
 
         return EpochBatchIterator(
             dataset=dataset,

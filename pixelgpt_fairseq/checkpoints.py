@@ -1,0 +1,73 @@
+"""A checkpoint of fairseq-train with all that is needed to use it: the model, its renderer's settings, its tokenizer."""
+
+import pickle
+from dataclasses import dataclass
+from types import SimpleNamespace
+
+import torch
+
+from pixelgpt_fairseq.data.tokens import Tokenizer
+from pixelgpt_fairseq.errors import UserError
+from pixelgpt_fairseq.models.pixelgpt import PixelGPTModel
+from pixelgpt_fairseq.rendering import RendererConfig, TextRenderer
+
+
+@dataclass
+class Checkpoint:
+    """What :func:`load_checkpoint` reads."""
+
+    path: str
+    model: PixelGPTModel  # in eval mode, float32
+    tokenizer: Tokenizer | None
+    raw_patch_targets: bool  # trained on pixel values, not on normalised patches
+
+    def renderer_config(self):
+        """The settings of the renderer that the model was trained with.
+
+        Raises:
+            UserError: if the checkpoint does not tell, or a font cannot be found.
+        """
+        settings = self.model.data_settings.get("renderer")
+        if not settings:
+            raise UserError(f"{self.path}: does not say how its text was rendered")
+        return RendererConfig.from_dict(settings)
+
+    def renderer(self):
+        """A renderer with these settings."""
+        return TextRenderer(self.renderer_config())
+
+
+def load_checkpoint(path):
+    """Read a checkpoint, without its data folder and without running code from it.
+
+    Returns:
+        Checkpoint
+
+    Raises:
+        UserError: if the file is absent, damaged, or not a checkpoint of a pixelgpt model.
+    """
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file") from None
+    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError):
+        raise UserError(f"{path}: not a checkpoint, or damaged") from None
+    try:
+        weights, cfg = state["model"], state["cfg"]
+        task_state = state.get("task_state") or {}
+        config = SimpleNamespace(**cfg["model"])
+        raw_patch_targets = bool(cfg["criterion"].get("raw_patch_targets", False))
+    except (TypeError, KeyError):
+        raise UserError(f"{path}: not a checkpoint of fairseq-train with a pixelgpt model") from None
+    embedding, score = weights.get("model.embed_tokens.weight"), weights.get("score.weight")
+    model = PixelGPTModel(
+        config,
+        uses_patches=any(name.startswith("model.embed_patches.") for name in weights),
+        vocab_size=None if embedding is None else len(embedding),
+        num_labels=None if score is None else len(score),
+    )
+    model.load_state_dict({name: weight.float() if weight.is_floating_point() else weight for name, weight in weights.items()})
+    tokenizer = task_state.get("tokenizer")
+    if tokenizer is not None:
+        tokenizer = Tokenizer(bytes(tokenizer.numpy()), name=f"{path}: tokenizer")
+    return Checkpoint(str(path), model.eval(), tokenizer, raw_patch_targets)

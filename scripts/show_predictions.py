@@ -1,0 +1,41 @@
+#!/usr/bin/env python3
+"""Draw a text as a model reads it, with the model's next-patch predictions below, patch by patch."""
+
+import argparse
+
+from pixelgpt_fairseq.errors import exit_on_user_error
+from pixelgpt_fairseq.checkpoints import load_checkpoint
+from pixelgpt_fairseq.pictures import draw_predictions, predict_patches, save_png
+
+
+def get_parser():
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    parser.add_argument("--checkpoint", required=True, metavar="CKPT", help="a checkpoint of fairseq-train")
+    parser.add_argument("--text", required=True, help="what to render")
+    parser.add_argument("--output", required=True, metavar="PNG", help="the picture")
+    parser.add_argument("--font", nargs="+", metavar="FILE", help="fonts (default: those of the checkpoint)")
+    parser.add_argument("--patches-per-row", type=int, default=40, metavar="N", help="where rows are broken")
+    parser.add_argument("--scale", type=int, default=2, metavar="N", help="screen pixels per pixel")
+    return parser
+
+
+@exit_on_user_error
+def main(argv=None):
+    """Run the command."""
+    args = get_parser().parse_args(argv)
+    checkpoint = load_checkpoint(args.checkpoint)
+    rendered = checkpoint.renderer(fonts=args.font)(args.text)
+    patches = rendered.patches_tensor()
+    picture = draw_predictions(
+        patches,
+        predict_patches(checkpoint.model, patches, checkpoint.raw_patch_targets),
+        patches_per_row=args.patches_per_row,
+        scale=args.scale,
+    )
+    save_png(picture, args.output)
+    print(f"{args.output}: {len(patches)} patches; rows of text, and below each what the model predicted")
+
+
+if __name__ == "__main__":
+    main()
