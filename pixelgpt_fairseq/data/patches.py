@@ -15,7 +15,8 @@ NORMALIZATION_EPSILON = 1e-6  # added to the variance, as in MAE's norm_pix_loss
 def patchify(strips: Tensor) -> Tensor:
     """Cut strips ``[B, C, P, P * L]`` into patches ``[B, L, P * P * C]`` (a view where the layout allows it).
 
-    :raises ValueError: if the width is not a multiple of the height P.
+    Raises:
+        ValueError: if the width is not a multiple of the height P.
     """
     batch, channels, size, width = strips.shape
     if width % size:
@@ -27,7 +28,8 @@ def patchify(strips: Tensor) -> Tensor:
 def unpatchify(patches: Tensor, channels: int = 3, patch_size: int = PATCH_SIZE) -> Tensor:
     """Put patches ``[B, L, P * P * C]`` back together as strips ``[B, C, P, P * L]``; the inverse of :func:`patchify`.
 
-    :raises ValueError: if a patch does not hold P * P * C values.
+    Raises:
+        ValueError: if a patch does not hold P * P * C values.
     """
     batch, length, values = patches.shape
     if values != patch_size * patch_size * channels:
@@ -44,8 +46,11 @@ def gray_to_rgb_patches(patches: Tensor, channels: int = 3) -> Tensor:
 def normalize_patches(patches: Tensor) -> Tensor:
     """Scale every patch to zero mean and unit (unbiased) variance over its values: the target of ``norm_pix_loss``.
 
-    :param patches: ``[..., values]``, 0..255 (uint8) or already 0..1 (floating point).
-    :return: float32 of the same shape.
+    Args:
+        patches: ``[..., values]``, 0..255 (uint8) or already 0..1 (floating point).
+
+    Returns:
+        float32 of the same shape.
     """
     patches = scale_pixels(patches)
     variance, mean = torch.var_mean(patches, dim=-1, keepdim=True)
@@ -58,8 +63,11 @@ def normalize_gray_patches(patches: Tensor, channels: int = 3) -> Tensor:
     Repeating every value *c* times leaves the mean alone, and makes the unbiased variance of n values
     ``c * sum((t - mean) ** 2) / (c * n - 1)``.
 
-    :param patches: ``[..., P * P]``, 0..255 (uint8) or 0..1 (floating point).
-    :return: float32 ``[..., P * P * channels]``.
+    Args:
+        patches: ``[..., P * P]``, 0..255 (uint8) or 0..1 (floating point).
+
+    Returns:
+        float32 ``[..., P * P * channels]``.
     """
     patches = scale_pixels(patches)
     variance, mean = torch.var_mean(patches, dim=-1, keepdim=True, correction=0)
@@ -74,9 +82,12 @@ def denormalize_patches(predictions: Tensor, references: Tensor) -> Tensor:
     A model trained on normalised patches says nothing about a patch's brightness and contrast, so pictures of its
     predictions borrow both from the patch that was to be predicted, as those in the MAE papers do.
 
-    :param predictions: ``[..., values]``.
-    :param references: the true patches, same shape, 0..255 (uint8) or 0..1 (floating point).
-    :return: float32, about 0..1 (not clipped).
+    Args:
+        predictions: ``[..., values]``.
+        references: the true patches, same shape, 0..255 (uint8) or 0..1 (floating point).
+
+    Returns:
+        float32, about 0..1 (not clipped).
     """
     variance, mean = torch.var_mean(scale_pixels(references), dim=-1, keepdim=True)
     return predictions.float() * torch.sqrt(variance + NORMALIZATION_EPSILON) + mean

@@ -32,7 +32,8 @@ def rotary_tables(positions: Tensor, head_dim: int, theta: float, dtype: torch.d
     Computed in float32 at every forward (they cost nothing beside a layer), so that no cast to half precision and no
     state dict ever touches them.
 
-    :return: two tensors ``[L, 1, D]`` or ``[B, L, 1, D]`` of *dtype*.
+    Returns:
+        two tensors ``[L, 1, D]`` or ``[B, L, 1, D]`` of *dtype*.
     """
     exponents = torch.arange(0, head_dim, 2, dtype=torch.float32, device=positions.device) / head_dim
     angles = positions.float().unsqueeze(-1) * (1.0 / theta**exponents)  # [..., L, D / 2]
@@ -116,7 +117,8 @@ class DecoderLayer(nn.Module):
 class Decoder(nn.Module):
     """The stack of layers and its final norm.
 
-    :param config: any object with the sizes of :class:`~pixelgpt_fairseq.models.pixelgpt.PixelGPTConfig`.
+    Args:
+        config: any object with the sizes of :class:`~pixelgpt_fairseq.models.pixelgpt.PixelGPTConfig`.
     """
 
     def __init__(self, config):
@@ -130,8 +132,9 @@ class Decoder(nn.Module):
     def forward(self, x: Tensor, positions: Tensor) -> Tensor:
         """Run embedded rows through the layers; position i attends to 0..i of its own row.
 
-        :param x: embeddings ``[B, L, H]``; padding, if any, at the end of a row.
-        :param positions: integer rotary positions, ``[L]`` for all rows alike or ``[B, L]``.
+        Args:
+            x: embeddings ``[B, L, H]``; padding, if any, at the end of a row.
+            positions: integer rotary positions, ``[L]`` for all rows alike or ``[B, L]``.
         """
         rotary = rotary_tables(positions, self.head_dim, self.rope_theta, x.dtype)
         for layer in self.layers:

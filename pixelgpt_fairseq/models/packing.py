@@ -50,7 +50,8 @@ def pack(in_use: Tensor) -> Packing:
 def trim(columns: Tensor | None, in_use: Tensor | None) -> tuple[Tensor | None, Tensor | None]:
     """Cut the columns that no row uses off the end of ``[B, L, ...]`` and of its mask ``[B, L]``; at least one stays.
 
-    :return: both, the mask as booleans. Without a mask there is nothing to cut. Reads one number off the device.
+    Returns:
+        both, the mask as booleans. Without a mask there is nothing to cut. Reads one number off the device.
     """
     if columns is None or in_use is None:
         return columns, None

@@ -136,13 +136,16 @@ class PixelTextDecoder(Decoder):
 class PixelGPTModel(BaseFairseqModel):
     """Decoder for next patch and next token prediction, or, with *num_labels*, for classification.
 
-    :param config: a :class:`PixelGPTConfig` or anything with its fields; sizes left None are the released ones.
-    :param uses_patches: whether the model has a patch embedding and a patch head.
-    :param vocab_size: size of token embedding and head; None for a model without tokens.
-    :param num_labels: classes (1: regression); the two prediction heads give way to ``score``.
-    :param data_settings: plain JSON data on how the training data were made, ``{"renderer": {...},
-        "tokenizer_sha256": "..."}``; kept in checkpoints (see :mod:`~pixelgpt_fairseq.models.provenance`).
-    :raises UserError: if the sizes do not fit together.
+    Args:
+        config: a :class:`PixelGPTConfig` or anything with its fields; sizes left None are those of the architecture.
+        uses_patches: whether the model has a patch embedding and a patch head.
+        vocab_size: size of token embedding and head; None for a model without tokens.
+        num_labels: classes (1: regression); the two prediction heads give way to ``score``.
+        data_settings: plain JSON data on how the training data were made, ``{"renderer": {...}, "tokenizer_sha256":
+            "..."}``; kept in checkpoints (see :mod:`~pixelgpt_fairseq.models.provenance`).
+
+    Raises:
+        UserError: if the sizes do not fit together.
     """
 
     def __init__(
@@ -155,8 +158,8 @@ class PixelGPTModel(BaseFairseqModel):
     ):
         super().__init__()
         # A copy of its own: no link to the user's whole configuration tree, and no change to it.
-        config = PixelGPTConfig(**{f.name: getattr(config, f.name) for f in fields(PixelGPTConfig) if f.init})
-        _fill_sizes(config, "pixelgpt")
+        config = PixelGPTConfig(**{f.name: getattr(config, f.name, f.default) for f in fields(PixelGPTConfig)})
+        _fill_sizes(config, config._name if config._name in ARCHITECTURES else "pixelgpt")
         _check_sizes(config)
         if not uses_patches and vocab_size is None:
             raise UserError("a model must read patches, tokens or both")
@@ -224,15 +227,18 @@ class PixelGPTModel(BaseFairseqModel):
     ) -> PixelGPTOutput:
         """Read patches, tokens, or patches followed by tokens (a pair).
 
-        :param patches: ``[B, Lp, P * P * C]``; or gray ``[B, Lp, P * P]``, meaning the same value in every channel; or
-            strips ``[B, C, P, P * Lp]``. Integers are 0..255, floating point is 0..1.
-        :param tokens: ids ``[B, Lt]``.
-        :param patch_mask: ``[B, Lp]``, and *token_mask* ``[B, Lt]``: non-zero = in use; None = all in use. The rest is
-            attended by nobody, costs next to nothing, and its predictions are zeros.
-        :param strip_patches: the strip width at which a pair's text positions start, however much of the strip is in
-            use; the width of *patches* if None.
-        :param kwargs: ignored, so that a batch may carry more than the model reads.
-        :raises UserError: if a position lies beyond the model's limit, or the model does not read the modality.
+        Args:
+            patches: ``[B, Lp, P * P * C]``; or gray ``[B, Lp, P * P]``, meaning the same value in every channel; or
+                strips ``[B, C, P, P * Lp]``. Integers are 0..255, floating point is 0..1.
+            tokens: ids ``[B, Lt]``.
+            patch_mask: ``[B, Lp]``, and *token_mask* ``[B, Lt]``: non-zero = in use; None = all in use. The rest is
+                attended by nobody, costs next to nothing, and its predictions are zeros.
+            strip_patches: the strip width at which a pair's text positions start, however much of the strip is in use;
+                the width of *patches* if None.
+            kwargs: ignored, so that a batch may carry more than the model reads.
+
+        Raises:
+            UserError: if a position lies beyond the model's limit, or the model does not read the modality.
         """
         if patches is not None and patches.dim() == 4:
             patches = patchify(patches)

@@ -52,7 +52,8 @@ def reconcile(model: nn.Module, state: dict, prefix: str = ""):
     that the model lacks are dropped, those that the checkpoint lacks stay as initialised, and a three-channel patch
     embedding is averaged for a model of one channel.
 
-    :raises UserError: if tokenizers or tensor shapes differ, or tensors are missing or unknown.
+    Raises:
+        UserError: if tokenizers or tensor shapes differ, or tensors are missing or unknown.
     """
     _reconcile_records(model, state, prefix)
     _reconcile_tensors(model, state, prefix)
@@ -172,7 +173,8 @@ def _average_channels(own: dict, state: dict, prefix: str):
 def check_tensors(expected: dict, found: dict, where: str):
     """Compare names and shapes of two state dicts.
 
-    :raises UserError: naming, in one line, the tensors that are missing from *found*, unknown or of another shape.
+    Raises:
+        UserError: naming, in one line, the tensors that are missing from *found*, unknown or of another shape.
     """
     misshapen = [
         f"{name} {list(found[name].shape)} instead of {list(tensor.shape)}"

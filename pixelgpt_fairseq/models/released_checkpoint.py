@@ -73,8 +73,9 @@ def load_released(folder: str | os.PathLike) -> PixelGPTModel:
     ``pytorch_model.bin`` (also sharded), in that order. The settings as read stay with the model
     (``model.released_settings``), among them ``norm_pix_loss``, which is the criterion's business.
 
-    :raises UserError: if the folder is incomplete or damaged, a setting is not supported, or tensors are missing,
-        unknown or of another shape; all are named.
+    Raises:
+        UserError: if the folder is incomplete or damaged, a setting is not supported, or tensors are missing, unknown
+            or of another shape; all are named.
     """
     folder = Path(folder)
     settings = _read_json(folder / "config.json")
@@ -107,7 +108,8 @@ def save_released(model: PixelGPTModel, folder: str | os.PathLike):
 
     The tokenizer and renderer settings, which a released folder also holds, are the caller's to add.
 
-    :raises UserError: if *folder* exists and is not empty, or cannot be written.
+    Raises:
+        UserError: if *folder* exists and is not empty, or cannot be written.
     """
     folder = Path(folder)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
