@@ -1,0 +1,169 @@
+"""Text -> the strip of patches that the model sees.
+
+A strip is ``patch_size`` pixels high. Text stands on it from left to right; a black patch, the separator, ends it.
+There are three layouts: a text, a pair of texts, and single words that each start at a patch of their own.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from pixelgpt_fairseq.errors import UserError
+from pixelgpt_fairseq.rendering.config import RendererConfig
+from pixelgpt_fairseq.rendering.cutting import cut_text, pen_columns
+from pixelgpt_fairseq.rendering.pygame_raster import PygameRaster
+
+MARGIN = 2  # pixels left and right of a text
+_SEPARATOR = 0  # black, whatever the colours of the text
+
+
+class RenderedText(NamedTuple):
+    """A strip, without the empty rest that would fill it up to ``max_patches``.
+
+    Attributes:
+        pixels: uint8 ``[patch_size, (num_text_patches + 1) * patch_size]``, gray: 0 black, 255 white.
+        num_text_patches: patches before the last separator, which is the patch of this index.
+        separators: patch indices of the separators; two for a pair (equal where the first text fills the strip).
+        word_starts: in the words layout, the patch index of every word's start and of the separator; else empty.
+    """
+
+    pixels: np.ndarray
+    num_text_patches: int
+    separators: list[int]
+    word_starts: list[int]
+
+    def patches(self) -> np.ndarray:
+        """The strip as patches: uint8 ``[num_text_patches + 1, patch_size * patch_size]``, each row by row."""
+        side = len(self.pixels)
+        return self.pixels.reshape(side, -1, side).swapaxes(0, 1).reshape(-1, side * side)
+
+
+class TextRenderer:
+    """Draws texts: ``renderer("text")``, ``renderer(("first", "second"))`` or ``renderer(["single", "words"])``.
+
+    Can be pickled, and used after a fork: every process draws glyphs for itself.
+
+    Args:
+        config: RendererConfig; None is the default one.
+
+    Raises:
+        UserError: if a font is missing, or not usable.
+    """
+
+    def __init__(self, config: RendererConfig | None = None):
+        self.config = (config or RendererConfig()).located()
+        self._raster = PygameRaster(self.config)
+        self._colours = _colour_table(self.config)
+        self._patch = self.config.patch_size
+        self._last = (self.config.max_patches - 1) * self._patch  # column of the last patch
+
+    def __reduce__(self):
+        return TextRenderer, (self.config,)
+
+    def __call__(self, text: str | tuple[str, str] | Sequence[str]) -> RenderedText:
+        """Draw a text, a pair (a tuple of two) or words (a list). What is wider than the strip is clipped.
+
+        Raises:
+            UserError: for a lone surrogate, a damaged glyph, or an empty list.
+        """
+        if isinstance(text, str):
+            return self._text(text)
+        if isinstance(text, tuple) and len(text) == 2:
+            return self._pair(*text)
+        if isinstance(text, list) and text:
+            return self._words(text)
+        raise UserError("can render a string, a tuple of two strings or a list of words that is not empty")
+
+    def cut(self, text: str) -> Iterator[tuple[int, int]]:
+        """Cut a document of any length into pieces that each fit a strip: see :func:`cutting.cut_text`.
+
+        Yields:
+            tuple: start and end of each piece, in characters; a text that fits is one piece.
+
+        Raises:
+            UserError: for a surrogate.
+        """
+        return cut_text(text, self._last - 2 * MARGIN, self._raster.glyphs.metrics)
+
+    def pen_positions(self, text: str) -> np.ndarray:
+        """Where each character of a line begins, and where the last one ends.
+
+        Returns:
+            int64 ``[len(text) + 1]``: pixels from the left edge of the line, which stands at column ``MARGIN`` of its
+            strip. The line is not clipped. The first can be a little above or below 0, where the first character's ink
+            does not begin at the pen.
+
+        Raises:
+            UserError: for a surrogate.
+        """
+        return pen_columns(self._raster.glyphs.metrics(text))
+
+    def _text(self, text):
+        line = self._raster.line(text, self._last - MARGIN)
+        end = self._next(MARGIN + line.width + MARGIN)
+        pixels = self._paper(end)
+        self._paste_centred(pixels, line, MARGIN)
+        return self._finish(pixels, [end])
+
+    def _pair(self, first, second):
+        first_line = self._raster.line(first, self._last - MARGIN)
+        middle = self._next(MARGIN + first_line.width + MARGIN)
+        start = middle + self._patch + MARGIN
+        second_line = self._raster.line(second, max(0, self._last - start))
+        end = self._next(start + second_line.width + MARGIN)
+        pixels = self._paper(end)
+        self._paste_centred(pixels, first_line, MARGIN)
+        self._paste_centred(pixels, second_line, start)
+        return self._finish(pixels, [middle, end])
+
+    def _words(self, words):
+        column, starts, placed = MARGIN, [0], []
+        for i, word in enumerate(words):
+            last = i == len(words) - 1
+            line = self._raster.line(word if last else word + " ", self._last - column)
+            placed.append((column, line))
+            column = self._next(column + line.width + (MARGIN if last else 0))
+            starts.append(column // self._patch)
+            if column >= self._last:
+                break
+        pixels = self._paper(column)
+        for left, line in placed:
+            self._paste(pixels, line, self.config.pad_size + self._patch // 2 - line.top, left)
+        return self._finish(pixels, [column], starts)
+
+    def _next(self, column):
+        """The first patch boundary that is not before *column*, at most that of the last patch."""
+        return min(-(-column // self._patch) * self._patch, self._last)
+
+    def _paper(self, end):
+        """An empty strip that ends with the patch at column *end*."""
+        pixels = np.empty((self._patch, end + self._patch), dtype=np.uint8)
+        pixels.fill(self._colours[0])
+        return pixels
+
+    def _paste_centred(self, pixels, line, column):
+        self._paste(pixels, line, self._patch // 2 - len(line.coverage) // 2, column)
+
+    def _paste(self, pixels, line, row, column):
+        """Colour *line* and put it on the strip with its upper left corner at *row*, *column*, clipped."""
+        coverage = line.coverage[max(0, -row) :]
+        there = pixels[max(0, row) : max(0, row) + len(coverage), column : column + coverage.shape[1]]
+        np.take(self._colours, coverage[: there.shape[0], : there.shape[1]], out=there)
+
+    def _finish(self, pixels, ends, word_starts=()):
+        """Paint the separators at columns *ends*, the last of which ends the strip."""
+        for end in ends:
+            pixels[:, end : end + self._patch] = _SEPARATOR
+        separators = [end // self._patch for end in ends]
+        return RenderedText(pixels, separators[-1], separators, list(word_starts))
+
+
+def _colour_table(config):
+    """Coverage -> gray, uint8 [256]: the text's colour blended with the background's as SDL does, then luminance."""
+    coverage = np.arange(256)[:, None]
+    background, font = np.array(config.background_rgb), np.array(config.font_rgb)
+    blended = background + (((font - background) * coverage + font) >> 8)
+    blended[0], blended[255] = background, font
+    # Pillow's luminance: ITU-R 601-2 in 16-bit fixed point.
+    return ((blended @ [19595, 38470, 7471] + 0x8000) >> 16).astype(np.uint8)
