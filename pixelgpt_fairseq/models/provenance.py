@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from pixelgpt_fairseq.errors import UserError
+from pixelgpt_fairseq.rendering.config import RendererConfig
 
 logger = logging.getLogger(__name__)
 
@@ -94,35 +95,14 @@ def _compare_data(loaded: dict, own: dict, uses_tokens: bool):
             f"({trained[:12]}…): render the data with the checkpoint's tokenizer"
         )
     if loaded.get("renderer") and own.get("renderer"):
-        for difference in renderer_differences(loaded["renderer"], own["renderer"]):
-            logger.warning(f"the data are not rendered as those the checkpoint was trained on: {difference}")
-
-
-def renderer_differences(trained: dict, given: dict) -> list[str]:
-    """Name what differs between two renderers' settings, one line each.
-
-    Compares the plain data, so that a checkpoint loads where its fonts are not installed. A font is known by its
-    SHA-256, wherever its file lies.
-    """
-    return [
-        f"{name} was {_describe(trained.get(name))}, is {_describe(given.get(name))}"
-        for name in sorted(trained.keys() | given.keys())
-        if _identity(trained.get(name)) != _identity(given.get(name))
-    ]
-
-
-def _identity(value):
-    if isinstance(value, list):
-        return [_identity(item) for item in value]
-    return value.get("sha256", value) if isinstance(value, dict) else value
-
-
-def _describe(value) -> str:
-    if isinstance(value, list):
-        return ", ".join(map(_describe, value)) or "none"
-    if isinstance(value, dict) and "sha256" in value:
-        return f"{value.get('name', '?')} (sha256 {str(value['sha256'])[:12]}…)"
-    return json.dumps(value)
+        try:  # from what was recorded alone: a checkpoint loads where its fonts are not installed
+            differences = RendererConfig.from_dict(loaded["renderer"]).differences(
+                RendererConfig.from_dict(own["renderer"])
+            )
+        except UserError as error:
+            differences = [f"cannot compare: {error}"]
+        for difference in differences:
+            logger.warning(f"the checkpoint's text was rendered otherwise than this data: {difference}")
 
 
 def _reconcile_tensors(model: nn.Module, state: dict, prefix: str):

@@ -1,0 +1,156 @@
+import copy
+import logging
+
+import pytest
+import torch
+from naive import small_model
+
+from pixelgpt_fairseq.errors import UserError
+from pixelgpt_fairseq.models import provenance
+
+RENDERER = {
+    "font_size": 8,
+    "fonts": [{"name": "A.ttf", "sha256": "a" * 64, "path": "/one/A.ttf"}],
+    "max_seq_length": 1024,
+}
+SETTINGS = {"renderer": RENDERER, "tokenizer_sha256": "1" * 64}
+
+
+def settings(renderer=None, **changes):
+    return SETTINGS | {"renderer": RENDERER | (renderer or {})} | changes
+
+
+def load(state, model):
+    """As fairseq loads a checkpoint, but raising what its commands print."""
+    state = copy.deepcopy(state)
+    provenance.reconcile(model, state)
+    torch.nn.Module.load_state_dict(model, state, strict=True)
+    return model
+
+
+def test_a_checkpoint_loads_whatever_the_length_of_the_records():
+    trained = small_model(data_settings=SETTINGS)
+    longer = settings(renderer={"fonts": [{"name": "A.ttf", "sha256": "a" * 64, "path": "/quite/another/A.ttf"}]})
+    again = small_model(data_settings=longer)
+    again.load_state_dict(trained.state_dict())
+    assert again.data_settings == longer
+    assert torch.equal(again.lm_pixel_head.weight, trained.lm_pixel_head.weight)
+
+
+def test_a_model_that_knows_no_data_adopts_the_record_of_the_checkpoint():
+    model = load(small_model(data_settings=SETTINGS).state_dict(), small_model())
+    assert model.data_settings == SETTINGS
+
+
+def test_a_checkpoint_without_a_record_leaves_the_model_its_own():
+    state = small_model().state_dict()
+    del state[provenance.RECORD]
+    assert load(state, small_model(data_settings=SETTINGS)).data_settings == SETTINGS
+
+
+def test_the_record_survives_half_precision_and_averaging():
+    model = small_model(data_settings=SETTINGS).half()
+    record = model.state_dict()[provenance.RECORD]
+    total = sum(record.clone() for _ in range(10))
+    assert provenance.decode(total // 10)["data"] == SETTINGS
+
+
+def test_another_tokenizer_is_refused_where_the_model_reads_tokens():
+    state = small_model(data_settings=SETTINGS).state_dict()
+    other = settings(tokenizer_sha256="2" * 64)
+    with pytest.raises(UserError, match=r"sha256 2+…\) is not the one this checkpoint was trained with \(1+…\)"):
+        load(state, small_model(data_settings=other))
+    load(state, small_model(data_settings=other, vocab_size=None))
+    load(state, small_model(data_settings=settings(tokenizer_sha256=None)))
+
+
+def test_fairseq_commands_end_with_the_one_line():
+    state = small_model(data_settings=SETTINGS).state_dict()
+    model = small_model(data_settings=settings(tokenizer_sha256="2" * 64))
+    with pytest.raises(SystemExit, match=r"^error: the tokenizer of the data"):
+        model.load_state_dict(state)
+
+
+@pytest.mark.parametrize(
+    ("renderer", "warnings"),
+    [
+        ({}, []),
+        ({"fonts": [{"name": "A.ttf", "sha256": "a" * 64, "path": "/elsewhere/A.ttf"}]}, []),
+        ({"font_size": 10}, ["font_size"]),
+        ({"font_size": 10, "fonts": [{"name": "A.ttf", "sha256": "b" * 64}]}, ["font 1", "font_size"]),
+        ({"backend": "chisel"}, ["cannot compare"]),
+    ],
+)
+def test_other_rendering_is_named_though_no_font_is_installed(renderer, warnings, caplog):
+    state = small_model(data_settings=SETTINGS).state_dict()
+    with caplog.at_level(logging.WARNING, "pixelgpt_fairseq"):
+        load(state, small_model(data_settings=settings(renderer=renderer)))
+    assert len(caplog.messages) == len(warnings)
+    for message, warning in zip(caplog.messages, warnings, strict=True):
+        assert warning in message
+
+
+def test_another_number_of_heads_is_refused_and_another_theta_named(caplog):
+    state = small_model().state_dict()
+    with pytest.raises(UserError, match="trained with --num-attention-heads 4, this model has 8"):
+        load(state, small_model(num_attention_heads=8, num_key_value_heads=4))
+    with caplog.at_level(logging.WARNING, "pixelgpt_fairseq"):
+        load(state, small_model(rope_theta=500.0))
+    assert "--rope-theta 10000.0, this model has 500.0" in caplog.text
+
+
+def test_fine_tuning_drops_the_heads_and_starts_a_fresh_score():
+    state, model = small_model().state_dict(), small_model(num_labels=3)
+    fresh = model.score.weight.clone()
+    load(state, model)
+    assert torch.equal(model.score.weight, fresh)
+    assert torch.equal(model.model.embed_tokens.weight, state["model.embed_tokens.weight"])
+
+
+def test_a_score_of_other_labels_starts_afresh(caplog):
+    model = small_model(num_labels=2)
+    with caplog.at_level(logging.WARNING, "pixelgpt_fairseq"):
+        load(small_model(num_labels=3).state_dict(), model)
+    assert "3 classes apart, this model 2" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("trained", "word"),
+    [({"uses_patches": False}, "not trained on pixels"), ({"vocab_size": None}, "not trained on text")],
+)
+def test_a_modality_without_training_is_named(trained, word, caplog):
+    checkpoint, model = small_model(**trained), small_model()
+    with caplog.at_level(logging.WARNING, "pixelgpt_fairseq"):
+        load(checkpoint.state_dict(), model)
+    assert len(caplog.messages) == 1
+    assert word in caplog.text
+    assert torch.equal(model.model.norm.weight, checkpoint.model.norm.weight)
+
+
+def test_a_modality_that_the_model_lacks_is_left_out():
+    load(small_model().state_dict(), small_model(vocab_size=None))
+    load(small_model().state_dict(), small_model(uses_patches=False))
+
+
+def test_tensors_of_another_shape_missing_or_unknown_are_named():
+    state = small_model().state_dict()
+    with pytest.raises(UserError, match=r"embed_tokens.weight \[50, 32\] instead of \[60, 32\]"):
+        load(state, small_model(vocab_size=60))
+    with pytest.raises(UserError, match=r"lacks model.layers.2.input_layernorm.weight, .* and 1 more$"):
+        load(state, small_model(num_hidden_layers=3))
+    with pytest.raises(UserError, match=r"unknown model.layers.1.input_layernorm.weight"):
+        load(state, small_model(num_hidden_layers=1))
+
+
+def test_one_channel_takes_the_average_of_three():
+    state, model = small_model().state_dict(), small_model(num_channels=1)
+    load(state, model)
+    name = "model.embed_patches.patch_embeddings.projection.weight"
+    assert torch.equal(model.state_dict()[name], state[name].mean(1, keepdim=True))
+    patches = torch.rand(1, 2, 256)
+    three = small_model()
+    three.load_state_dict(state)
+    hidden = torch.rand(1, 2, 32)
+    averaged = three.lm_pixel_head(hidden).unflatten(-1, (256, 3)).mean(-1)
+    torch.testing.assert_close(model.lm_pixel_head(hidden), averaged)
+    assert model(patches=patches).patch_predictions.shape == (1, 2, 256)
