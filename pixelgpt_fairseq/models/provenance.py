@@ -1,8 +1,9 @@
 """What a checkpoint remembers about its data and its architecture, and what happens when it is loaded elsewhere.
 
 fairseq's ``--finetune-from-model`` loads weights strictly and ignores the saved configuration, so a model carries its
-own record: JSON bytes in a buffer (int16, so that averaging checkpoints, which adds them up, does not overflow). On
-loading, :func:`reconcile` compares the records and fits heads and embeddings to the model at hand.
+own record: JSON bytes in a buffer (int32: data parallelism broadcasts no int16, and averaging checkpoints, which adds
+bytes up, must not overflow). On loading, :func:`reconcile` compares the records and fits heads and embeddings to the
+model at hand.
 """
 
 import json
@@ -37,8 +38,8 @@ def read(model: nn.Module) -> dict:
 
 
 def encode(record: dict) -> Tensor:
-    """Plain data as JSON bytes in an int16 tensor."""
-    return torch.tensor(list(json.dumps(record, sort_keys=True).encode()), dtype=torch.int16, device="cpu")
+    """Plain data as JSON bytes in an int32 tensor."""
+    return torch.tensor(list(json.dumps(record, sort_keys=True).encode()), dtype=torch.int32, device="cpu")
 
 
 def decode(buffer: Tensor) -> dict:

@@ -211,6 +211,24 @@ def test_parameters_of_an_absent_modality_get_zero_gradients(given, tie, num_lab
         assert bool(parameter.grad.abs().max() == 0) is expect_zero, name
 
 
+@pytest.fixture
+def process_group(tmp_path):
+    torch.distributed.init_process_group("gloo", init_method=f"file://{tmp_path}/store", rank=0, world_size=1)
+    yield
+    torch.distributed.destroy_process_group()
+
+
+@pytest.mark.parametrize("flag", [False, True])
+def test_data_parallel_updates_of_one_modality_need_no_search_for_unused_parameters(process_group, flag):
+    model = torch.nn.parallel.DistributedDataParallel(small_model(checkpoint_activations=flag).train())
+    patches, tokens = random_input()
+    mask = right_padded([9, 4, 6], 9)
+    for given in ({"patches": patches, "patch_mask": mask}, {"tokens": tokens}, {"patches": patches, "tokens": tokens}):
+        loss_of(model, **given).backward()  # raises where the last update left a parameter out
+    with torch.no_grad():
+        assert model(patches=patches).patch_predictions.shape == (3, 9, 768)
+
+
 def test_activation_checkpointing_gives_the_same_gradients():
     patches, tokens = random_input()
     mask = right_padded([9, 4, 6], 9)

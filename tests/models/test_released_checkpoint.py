@@ -114,7 +114,7 @@ def test_pickled_code_is_not_run(folder):
     torch.save({"lm_pixel_head.weight": Intruder()}, folder / "pytorch_model.bin")
     with pytest.raises(UserError, match="more than plain tensors"):
         load_released(folder)
-    (folder / "pytorch_model.bin").write_bytes(pickle.dumps(Intruder()))
+    (folder / "pytorch_model.bin").write_bytes(pickle.dumps(Intruder(), protocol=2))
     with pytest.raises(UserError, match=r"pytorch_model\.bin"):
         load_released(folder)
 
