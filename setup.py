@@ -37,7 +37,7 @@ setup(
         "numpy>=1.26,<3",
         "pillow>=10.3,<14",
         "pygame>=2.6,<3",
-        "sentencepiece>=0.2,<0.3",
+        "sentencepiece>=0.2.3,<0.3",
         "hydra-core>=1.3.2,<1.4",
         "omegaconf>=2.3,<2.4",
         "weblate-fonts>=2026.1",

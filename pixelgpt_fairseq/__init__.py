@@ -1,3 +1,11 @@
 """PixelGPT for fairseq: ``--user-dir pixelgpt_fairseq`` registers its tasks, model and criterions."""
 
-from pixelgpt_fairseq import criterions  # noqa: F401
+import logging
+
+from pixelgpt_fairseq._requirements import check_requirements
+
+check_requirements()
+# When imported, it asks for a package that nothing here needs.
+logging.getLogger("fairseq.tasks.text_to_speech").setLevel(logging.WARNING)
+
+from pixelgpt_fairseq import criterions  # noqa: E402, F401

@@ -1,5 +1,7 @@
 """A checkpoint of fairseq-train with all that is needed to use it: the model, its renderer's settings, its tokenizer."""
 
+import dataclasses
+import logging
 import pickle
 from dataclasses import dataclass
 from types import SimpleNamespace
@@ -11,6 +13,8 @@ from pixelgpt_fairseq.errors import UserError
 from pixelgpt_fairseq.models.pixelgpt import PixelGPTModel
 from pixelgpt_fairseq.rendering import RendererConfig, TextRenderer
 
+logger = logging.getLogger(__name__)
+
 
 @dataclass
 class Checkpoint:
@@ -21,20 +25,23 @@ class Checkpoint:
     tokenizer: Tokenizer | None
     raw_patch_targets: bool  # trained on pixel values, not on normalised patches
 
-    def renderer_config(self):
-        """The settings of the renderer that the model was trained with.
+    def renderer(self, fonts=None):
+        """A renderer with the settings that the model was trained with.
+
+        Args:
+            fonts: paths of other fonts; what that changes is logged.
 
         Raises:
-            UserError: if the checkpoint does not tell, or a font cannot be found.
+            UserError: if the checkpoint does not tell its settings, or a font cannot be found.
         """
         settings = self.model.data_settings.get("renderer")
         if not settings:
             raise UserError(f"{self.path}: does not say how its text was rendered")
-        return RendererConfig.from_dict(settings)
-
-    def renderer(self):
-        """A renderer with these settings."""
-        return TextRenderer(self.renderer_config())
+        trained = RendererConfig.from_dict(settings)
+        config = trained if fonts is None else dataclasses.replace(trained, fonts=fonts)
+        for difference in config.differences(trained):
+            logger.warning(f"not as the model was trained: {difference}")
+        return TextRenderer(config)
 
 
 def load_checkpoint(path):

@@ -5,7 +5,7 @@ import argparse
 import sys
 
 from pixelgpt_fairseq.data import corpus
-from pixelgpt_fairseq.data.binarize import binarize, check_destination, missing_line
+from pixelgpt_fairseq.data.binarize import binarize, check_destination
 from pixelgpt_fairseq.data.data_folder import DataFolder
 from pixelgpt_fairseq.data.tokens import Tokenizer, train_tokenizer
 from pixelgpt_fairseq.errors import UserError, exit_on_user_error
@@ -92,8 +92,8 @@ def main(argv=None):
         overwrite=args.overwrite,
     )
     counts = summary.counts
-    if summary.missing:
-        print(f"warning: {missing_line(summary.missing, config)}", file=sys.stderr)
+    for line in summary.missing:
+        print(f"warning: no font has a glyph for {line}", file=sys.stderr)
     print(
         f"{args.destdir}, {args.split}: {counts.documents:,} documents, {counts.patches:,} patches, "
         f"{counts.tokens:,} tokens, {summary.bytes:,} bytes in {len(summary.files)} files; "

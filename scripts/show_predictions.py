@@ -3,6 +3,8 @@
 
 import argparse
 
+import torch
+
 from pixelgpt_fairseq.errors import exit_on_user_error
 from pixelgpt_fairseq.checkpoints import load_checkpoint
 from pixelgpt_fairseq.pictures import draw_predictions, predict_patches, save_png
@@ -25,8 +27,7 @@ def main(argv=None):
     """Run the command."""
     args = get_parser().parse_args(argv)
     checkpoint = load_checkpoint(args.checkpoint)
-    rendered = checkpoint.renderer(fonts=args.font)(args.text)
-    patches = rendered.patches_tensor()
+    patches = torch.from_numpy(checkpoint.renderer(args.font)(args.text).patches())
     picture = draw_predictions(
         patches,
         predict_patches(checkpoint.model, patches, checkpoint.raw_patch_targets),

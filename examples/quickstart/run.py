@@ -5,6 +5,7 @@ The text is the Python language reference that every CPython carries (``pydoc_da
 """
 
 import argparse
+import os
 import re
 import shlex
 import shutil
@@ -109,8 +110,13 @@ def run(*command):
     """Print and run a command in the checkout; stop if it fails."""
     command = [str(part) for part in command]
     print("$", shlex.join(command), flush=True)
-    if (status := subprocess.run(command, cwd=ROOT, check=False).returncode) != 0:
-        sys.exit(f"error: {Path(command[0]).name} ended with status {status}")
+    environment = {**os.environ, "PYTHONWARNINGS": "ignore", "PYTHONUNBUFFERED": "1"}
+    with subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True) as process:
+        for line in process.stdout:
+            # fairseq logs its whole configuration in one line.
+            print(line if len(line) < 1000 else f"{line[:100]}... ({len(line):,} characters)\n", end="", flush=True)
+    if process.returncode != 0:
+        sys.exit(f"error: {Path(command[0]).name} ended with status {process.returncode}")
 
 
 if __name__ == "__main__":

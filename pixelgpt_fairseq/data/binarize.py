@@ -29,15 +29,12 @@ from tqdm import tqdm
 from pixelgpt_fairseq.data import data_folder
 from pixelgpt_fairseq.data.corpus import check_inputs, read_passages
 from pixelgpt_fairseq.data.data_folder import COLUMNS, PIXEL, TEXT, DataFolder, write_whole
-from pixelgpt_fairseq.data.tokens import TokenDictionary, Tokenizer
+from pixelgpt_fairseq.data.tokens import TokenDictionary
 from pixelgpt_fairseq.errors import UserError
-from pixelgpt_fairseq.rendering import TextRenderer, missing_characters
+from pixelgpt_fairseq.rendering import TextRenderer, missing_characters, missing_summary
+from pixelgpt_fairseq.rendering.renderer import MARGIN
 
 CHUNK_CHARACTERS = 1 << 20
-# With fewer visible characters than this, their share without a glyph says little.
-MIN_CHARACTERS_TO_JUDGE = 1_000
-
-_START_COLUMN = 2  # where the renderer begins a strip's text
 
 
 @dataclass
@@ -63,7 +60,7 @@ class Summary:
     counts: Counts
     files: list[Path]
     seconds: float
-    missing: dict[str, int] = field(default_factory=dict)
+    missing: list[str] = field(default_factory=list)  # a line for each script with characters that no font has
 
     @property
     def bytes(self):
@@ -95,7 +92,7 @@ def binarize_passage(passage, renderer, tokenizer=None):
         tokens = columns = np.empty(0, dtype=np.int64)
         if tokenizer:
             tokens, starts = tokenizer.encode(text)
-            pens = renderer.pen_positions(text) + _START_COLUMN
+            pens = renderer.pen_positions(text) + MARGIN
             columns = np.clip(pens[starts], 0, len(patches) * renderer.config.patch_size)
             if first:
                 tokens = np.append(tokenizer.model.bos_id(), tokens)
@@ -230,7 +227,7 @@ def binarize(
                     path.unlink()
                 counts.add(chunk_counts)
                 characters.update(chunk_characters)
-                missing = _check_missing(characters, config, max_missing)
+                _check_missing(characters, config, max_missing)
                 bar.set_postfix_str(f"{counts.patches / (time.perf_counter() - began):,.0f} patches/s")
         writer.close()
         if not counts.pieces:
@@ -242,7 +239,7 @@ def binarize(
             "files": {path.name: path.stat().st_size for path in writer.files()},
             "patch_values": config.patch_size**2,
             "documents_are": documents,
-            "missing_characters": missing,
+            "missing_characters": missing_characters(characters, config),
             "renderer": config.to_dict(),
             "tokenizer_sha256": tokenizer.sha256 if tokenizer else None,
         }
@@ -259,6 +256,7 @@ def binarize(
         raise UserError(f"{error.filename or folder.path}: {error.strerror or error}") from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+    missing = missing_summary(characters, config)
     return Summary(counts, folder.split_files(split), time.perf_counter() - began, missing)
 
 
@@ -335,19 +333,14 @@ def _run(jobs, worker_args, workers):
 
 
 def _check_missing(characters, config, max_missing):
-    """Counts by script of the characters that no font has; a UserError if they are too many."""
-    missing = missing_characters(characters, config)
-    lacking = sum(missing.values())
+    """Refuse a corpus of which too much lacks a glyph.
+
+    Raises:
+        UserError: naming scripts and counts.
+    """
+    lacking = sum(missing_characters(characters, config).values())
     visible = sum(count for character, count in characters.items() if not character.isspace())
-    if visible >= MIN_CHARACTERS_TO_JUDGE and lacking > max_missing * visible:
-        raise UserError(missing_line(missing, config) + ": add a font with --font, or allow more with --max-missing")
-    return missing
-
-
-def missing_line(missing, config):
-    """One line that names the scripts whose characters the fonts lack."""
-    scripts = ", ".join(f"{script} ({count:,})" for script, count in sorted(missing.items(), key=lambda item: -item[1]))
-    return f"no font of {', '.join(font.name for font in config.font_chain)} has these characters: {scripts}"
-
-
-__all__ = ["Counts", "Piece", "Summary", "Tokenizer", "binarize", "binarize_passage"]
+    if lacking > max_missing * visible:
+        fonts = ", ".join(font.name for font in config.fonts)
+        summary = "; ".join(missing_summary(characters, config))
+        raise UserError(f"no glyph in {fonts} for {summary}: add a font with --font, or allow more with --max-missing")

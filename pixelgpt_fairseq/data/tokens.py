@@ -27,7 +27,7 @@ class TokenDictionary(Dictionary):
         self.symbols = list(symbols)
         self.indices = {symbol: i for i, symbol in enumerate(self.symbols)}
         self.count = [1] * len(self.symbols)
-        self.nspecial = 0  # all symbols are written by save()
+        self.nspecial = 0
         self.unk_index, self.bos_index, self.eos_index, self.pad_index = unk, bos, eos, eos
         self.unk_word, self.bos_word, self.eos_word = (self.symbols[i] for i in (unk, bos, eos))
         self.pad_word = self.eos_word
@@ -45,7 +45,7 @@ class TokenDictionary(Dictionary):
 
     @classmethod
     def load(cls, path):
-        """Read what :meth:`save` wrote.
+        """Read what :meth:`to_text` gave.
 
         Raises:
             UserError: naming the line that is not ``symbol count``, or the special symbol that is absent.
@@ -67,10 +67,9 @@ class TokenDictionary(Dictionary):
             raise UserError(f"{path}: the symbol {absent[0]} is absent")
         return cls(symbols, unk=ids["<unk>"], bos=ids["<s>"], eos=ids["</s>"])
 
-    def save(self, path):
-        """Write one ``symbol count`` a line, in the order of the ids."""
-        with open(path, "w", encoding="utf-8", newline="\n") as file:
-            file.writelines(f"{symbol} {count}\n" for symbol, count in zip(self.symbols, self.count, strict=True))
+    def to_text(self):
+        """The content of ``dict.txt``: one ``symbol count`` a line, in the order of the ids."""
+        return "".join(f"{symbol} {count}\n" for symbol, count in zip(self.symbols, self.count, strict=True))
 
     def word_starts(self):
         """Bool ``[vocabulary]``: the tokens that begin a word."""

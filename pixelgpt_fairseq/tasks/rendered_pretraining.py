@@ -171,7 +171,7 @@ class RenderedPretrainingTask(FairseqTask):
             )
         rows = folder.open(split, modality, patch_values if modality == PIXEL else 1)
         key = "patches" if modality == PIXEL else "tokens"
-        return BlockDataset(rows, key, self.cfg.tokens_per_sample, self.cfg.sample_break_mode)
+        return BlockDataset(rows, key, self.cfg.tokens_per_sample, str(self.cfg.sample_break_mode))
 
     @exit_on_user_error
     def get_batch_iterator(

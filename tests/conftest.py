@@ -1,0 +1,3 @@
+from toy_corpus import toy_data
+
+__all__ = ["toy_data"]

@@ -1,0 +1,156 @@
+"""The main road as users walk it: fairseq's own commands on a folder that render_corpus.py could have written."""
+
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+from toy_corpus import BIN, ROOT, TOY_TRAINING, command, json_lines
+
+REGIMES = {"TextGPT": "text", "PixelGPT": "pixel", "MonoGPT": "text,pixel", "DualGPT": "text,pixel,pair"}
+
+
+def losses(process):
+    """Training loss of every update."""
+    assert process.returncode == 0, process.stderr
+    return [float(line["loss"]) for line in json_lines(process.stderr + process.stdout, "train_inner")]
+
+
+def weights(folder, name="checkpoint_last.pt"):
+    return torch.load(folder / name, weights_only=True)["model"]
+
+
+def train(data, save_dir, *options):
+    return command("fairseq-train", data, *TOY_TRAINING, "--save-dir", save_dir, *options)
+
+
+@pytest.fixture(scope="module")
+def dual_run(toy_data, tmp_path_factory):
+    """A DualGPT of 60 updates: the process and its checkpoints."""
+    folder = tmp_path_factory.mktemp("dual")
+    options = "--modalities text,pixel,pair --max-update 60 --validate-interval-updates 30".split()
+    return train(toy_data, folder, *options, "--tensorboard-logdir", folder / "tensorboard"), folder
+
+
+def test_losses_of_every_modality_fall(dual_run):
+    process, _ = dual_run
+    first, *_, last = json_lines(process.stderr + process.stdout, "valid")
+    for name in ("pixel_patch_loss", "text_token_loss", "text_ppl", "pair_patch_loss", "pair_token_loss", "pair_ppl"):
+        assert float(last[f"valid_{name}"]) < float(first[f"valid_{name}"]), name
+
+
+def test_fairseq_validate_gives_the_numbers_of_training(toy_data, dual_run):
+    process, folder = dual_run
+    *_, last = json_lines(process.stderr + process.stdout, "valid")
+    options = "--user-dir pixelgpt_fairseq --task rendered_pretraining --cpu --batch-size 2 --log-format json".split()
+    validated = command("fairseq-validate", toy_data, *options, "--path", folder / "checkpoint_last.pt")
+    assert validated.returncode == 0, validated.stderr
+    (found,) = json_lines(validated.stderr + validated.stdout, "valid")
+    for name in ("loss", "pixel_patch_loss", "text_token_loss", "text_ppl", "pair_patch_loss", "pair_token_loss"):
+        assert float(found[f"valid_{name}"]) == pytest.approx(float(last[f"valid_{name}"]), rel=1e-3), name
+
+
+def test_tensorboard_logs_through_fairseqs_flag(dual_run):
+    _, folder = dual_run
+    assert list((folder / "tensorboard").rglob("events.out.tfevents.*"))
+
+
+def test_a_checkpoint_alone_draws_its_predictions(dual_run, tmp_path):
+    _, folder = dual_run
+    picture = tmp_path / "out.png"
+    checkpoint = folder / "checkpoint_last.pt"
+    shown = command("show_predictions.py", "--checkpoint", checkpoint, "--text", "Hello patches", "--output", picture)
+    assert shown.returncode == 0, shown.stderr
+    assert picture.read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize("regime", REGIMES)
+def test_two_workers_equal_one_with_twice_the_update_frequency(toy_data, tmp_path, regime):
+    options = ["--modalities", REGIMES[regime], "--max-update", "20", "--disable-validation"]
+    alone = train(toy_data, tmp_path / "alone", *options, "--update-freq", "2")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    distributed = (
+        "--ddp-backend legacy_ddp --distributed-backend gloo --distributed-world-size 2 --distributed-no-spawn "
+        f"--distributed-init-method tcp://127.0.0.1:{port} --distributed-rank"
+    ).split()
+    workers = [
+        subprocess.Popen(
+            [BIN / "fairseq-train", toy_data, *TOY_TRAINING, *options, "--save-dir", tmp_path / "two", *distributed, rank],
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        for rank in ("0", "1")
+    ]
+    outputs = [worker.communicate(timeout=240)[0] for worker in workers]
+    assert all(worker.returncode == 0 for worker in workers), outputs
+    together = [float(line["loss"]) for line in json_lines(outputs[0], "train_inner")]
+    assert len(together) == 20
+    assert together == pytest.approx(losses(alone), abs=1e-3)  # logged with few digits; the weights are exact
+    expected = weights(tmp_path / "alone")
+    for name, weight in weights(tmp_path / "two").items():
+        torch.testing.assert_close(weight, expected[name], rtol=0, atol=1e-5)
+
+
+def test_accumulated_batches_equal_the_single_large_batch(toy_data, tmp_path):
+    options = ["--modalities", "text,pixel,pair", "--max-update", "10", "--disable-validation"]
+    for folder, how in (("small", ["--batch-size", "2", "--update-freq", "2"]), ("large", ["--batch-size", "4"])):
+        assert train(toy_data, tmp_path / folder, *options, *how).returncode == 0
+    expected = weights(tmp_path / "large")
+    for name, weight in weights(tmp_path / "small").items():
+        torch.testing.assert_close(weight, expected[name], rtol=0, atol=1e-5)
+
+
+def test_a_killed_run_resumes_step_for_step(toy_data, tmp_path):
+    options = ["--modalities", "text,pixel,pair", "--max-update", "40", "--disable-validation"]
+    options += ["--save-interval-updates", "10", "--keep-interval-updates", "1"]
+    whole = losses(train(toy_data, tmp_path / "whole", *options))
+    assert len(whole) == 40
+    killed = subprocess.Popen(
+        [BIN / "fairseq-train", toy_data, *TOY_TRAINING, *options, "--save-dir", tmp_path / "killed"],
+        cwd=ROOT,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    deadline = time.monotonic() + 120
+    while not (tmp_path / "killed" / "checkpoint_last.pt").exists():
+        assert time.monotonic() < deadline
+        assert killed.poll() is None
+        time.sleep(0.02)
+    killed.send_signal(signal.SIGKILL)
+    killed.wait()
+    resumed = losses(train(toy_data, tmp_path / "killed", *options))
+    assert 0 < len(resumed) < 40
+    assert resumed == whole[-len(resumed) :]
+    expected = weights(tmp_path / "whole")
+    for name, weight in weights(tmp_path / "killed").items():
+        torch.testing.assert_close(weight, expected[name], rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("flags", [["--bf16"], ["--fp16"], ["--memory-efficient-bf16"], ["--checkpoint-activations"]])
+def test_trains_with_fairseqs_precision_flags(toy_data, tmp_path, flags):
+    process = train(toy_data, tmp_path, "--modalities", "pixel,pair", "--max-update", "6", "--disable-validation", *flags)
+    found = losses(process)
+    assert len(found) == 6
+    assert found[-1] < found[0]
+
+
+def test_hydra_recipe_trains(toy_data, tmp_path):
+    process = command(
+        "fairseq-hydra-train",
+        *("--config-dir", "examples/pretraining", "--config-name", "dualgpt_tiny"),
+        *(f"task.data={toy_data}", "task.tokens_per_sample=64", "optimization.max_update=3", "dataset.batch_size=2"),
+        *(f"hydra.run.dir={tmp_path}", f"checkpoint.save_dir={tmp_path}/checkpoints", f"common.user_dir={ROOT}/pixelgpt_fairseq"),
+    )
+    assert process.returncode == 0, process.stderr + process.stdout
+    assert (tmp_path / "checkpoints" / "checkpoint_last.pt").exists()
+
+
+if __name__ == "__main__":
+    sys.exit(pytest.main([__file__]))

@@ -1,0 +1,71 @@
+"""A small corpus of real English, binarised once for all tests that need one."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from pydoc_data.topics import topics
+
+import pytest
+
+from pixelgpt_fairseq.data.binarize import binarize
+from pixelgpt_fairseq.data.tokens import train_tokenizer
+from pixelgpt_fairseq.rendering import RendererConfig
+
+ROOT = Path(__file__).resolve().parents[1]
+BIN = Path(sys.executable).parent
+MAX_PATCHES = 128
+# A model, a batch and an optimizer for runs of seconds.
+TOY_TRAINING = (
+    "--user-dir pixelgpt_fairseq --task rendered_pretraining --tokens-per-sample 64 --arch pixelgpt_tiny "
+    "--hidden-size 48 --num-hidden-layers 2 --intermediate-size 96 --criterion patch_token_loss --batch-size 2 --cpu "
+    "--optimizer adam --lr 3e-3 --clip-norm 1.0 --log-format json --log-interval 1 --num-workers 0 "
+    "--no-epoch-checkpoints"
+).split()
+
+
+def documents(number=60):
+    """The first paragraphs of the language reference."""
+    paragraphs = [" ".join(part.split()) for topic in topics.values() for part in topic.split("\n\n")]
+    return [paragraph for paragraph in paragraphs if len(paragraph) > 40][:number]
+
+
+@pytest.fixture(scope="session")
+def toy_data(tmp_path_factory):
+    """A data folder with the splits train and valid, and a tokenizer of 400 tokens."""
+    folder = tmp_path_factory.mktemp("toy")
+    texts = documents()
+    tokenizer = train_tokenizer(iter(texts), 400)
+    for split, chosen in (("train", texts[10:]), ("valid", texts[:10])):
+        path = folder / f"{split}.txt"
+        path.write_text("\n\n".join(chosen))
+        config = RendererConfig(max_patches=MAX_PATCHES)
+        binarize([path], folder / "data", split, config, tokenizer, progress=False)
+    return folder / "data"
+
+
+def command(*parts, **options):
+    """Run one of fairseq's commands or a script of the package in the checkout; returns the finished process."""
+    program, *arguments = map(str, parts)
+    start = [sys.executable, ROOT / "scripts" / program] if program.endswith(".py") else [BIN / program]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    return subprocess.run(
+        [*start, *arguments], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300, **options
+    )
+
+
+def json_lines(output, kind):
+    """The progress lines that fairseq logged as JSON: ``train_inner``, ``train`` or ``valid``."""
+    found = re.findall(rf"\| {kind} \| (\{{.*?\}})", output)
+    return [json.loads(line) for line in found]
+
+
+def user_error(process):
+    """The one line with which a command refused; fails if there was none, or a stack of frames."""
+    assert process.returncode != 0, process.stdout
+    assert "Traceback" not in process.stderr, process.stderr
+    lines = [line for line in process.stderr.splitlines() if line.startswith("error: ")]
+    assert len(lines) == 1, process.stderr
+    return lines[0].removeprefix("error: ")
