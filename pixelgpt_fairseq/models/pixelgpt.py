@@ -5,13 +5,14 @@ Paper: "Autoregressive Pre-Training on Pixels and Texts" (EMNLP 2024). TextGPT, 
 model with other training streams. Shapes: B rows, Lp patches, Lt tokens, H hidden size, V vocabulary, P patch side.
 """
 
+import importlib.util
 from dataclasses import dataclass, field, fields
 from typing import NamedTuple, Optional
 
 import torch
 import torch.nn.functional as F
 from fairseq.dataclass import FairseqDataclass
-from fairseq.models import BaseFairseqModel, register_model, register_model_architecture
+from fairseq.models import ARCH_CONFIG_REGISTRY, BaseFairseqModel, register_model, register_model_architecture
 from torch import Tensor, nn
 
 from pixelgpt_fairseq.data.patches import PATCH_SIZE, patchify, scale_pixels
@@ -324,14 +325,21 @@ def _fill_sizes(config, architecture: str):
 
 
 def _register_architecture(name: str):
-    @register_model_architecture("pixelgpt", name)
     def fill(config):
         _fill_sizes(config, name)
+        # fairseq-train (not its Hydra twin) takes --bf16 as a sign of a TPU, and ends in an error where there is none.
+        # This function is the last that it calls with the parsed arguments.
+        if getattr(config, "tpu", False) and importlib.util.find_spec("torch_xla") is None:
+            config.tpu = False
+
+    if name in ARCH_CONFIG_REGISTRY:  # registered with the model, with a function that does nothing
+        ARCH_CONFIG_REGISTRY[name] = fill
+    else:
+        register_model_architecture("pixelgpt", name)(fill)
 
 
 for _name in ARCHITECTURES:
-    if _name != "pixelgpt":  # registered with the model
-        _register_architecture(_name)
+    _register_architecture(_name)
 
 
 def _check_sizes(config):

@@ -19,7 +19,7 @@ logger = logging.getLogger(__name__)
 
 RECORD = "settings_json"  # name of the buffer
 # What no tensor's shape shows, and what a model trained otherwise would silently get wrong.
-SHAPELESS_SIZES = ("num_attention_heads", "rope_theta", "rms_norm_eps")
+SHAPELESS_SIZES = ("num_attention_heads", "rope_theta", "rms_norm_eps", "tie_word_embeddings")
 # Parts that a model may lack or have fresh, by the modality that trains them.
 PIXEL_PARTS = ("model.embed_patches.", "lm_pixel_head.")
 TOKEN_PARTS = ("model.embed_tokens.", "lm_token_head.")

@@ -17,12 +17,16 @@ class Task:
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")  # fairseq composes its configs in Hydra's old ways
 
 
-def from_command_line(*arguments):
+def parsed(*arguments):
     parser = options.get_training_parser(default_task="dummy_lm")
     args = options.parse_args_and_arch(parser, ["--batch-size", "1", *arguments])
     config = convert_namespace_to_omegaconf(args)
     add_defaults(config)
-    return models.build_model(config.model, Task())
+    return config
+
+
+def from_command_line(*arguments):
+    return models.build_model(parsed(*arguments).model, Task())
 
 
 def from_recipe(**model):
@@ -56,6 +60,14 @@ def test_the_plain_architecture_is_the_released_size():
 def test_the_task_says_what_the_model_reads():
     model = from_recipe(_name="pixelgpt_tiny")
     assert model.lm_token_head.weight.shape == (100, 192)
+
+
+@pytest.mark.parametrize("architecture", ["pixelgpt", "pixelgpt_tiny"])
+@pytest.mark.parametrize("flag", ["--bf16", "--memory-efficient-bf16"])
+def test_bf16_on_the_command_line_needs_no_tpu(flag, architecture):
+    config = parsed("--arch", architecture, flag)
+    assert config.common.bf16
+    assert not config.common.tpu
 
 
 def test_a_mistake_ends_the_command_with_one_line():

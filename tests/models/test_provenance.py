@@ -97,6 +97,8 @@ def test_another_number_of_heads_is_refused_and_another_theta_named(caplog):
     with caplog.at_level(logging.WARNING, "pixelgpt_fairseq"):
         load(state, small_model(rope_theta=500.0))
     assert "--rope-theta 10000.0, this model has 500.0" in caplog.text
+    load(state, small_model(tie_word_embeddings=True))
+    assert "--tie-word-embeddings False, this model has True" in caplog.text
 
 
 def test_fine_tuning_drops_the_heads_and_starts_a_fresh_score():
