@@ -16,6 +16,8 @@ from pixelgpt_fairseq.rendering import RendererConfig
 
 ROOT = Path(__file__).resolve().parents[1]
 BIN = Path(sys.executable).parent
+# One thread: the order of sums, and with it their last digits, does not depend on the machine.
+ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
 MAX_PATCHES = 128
 # A model, a batch and an optimizer for runs of seconds.
 TOY_TRAINING = (
@@ -50,9 +52,8 @@ def command(*parts, **options):
     """Run one of fairseq's commands or a script of the package in the checkout; returns the finished process."""
     program, *arguments = map(str, parts)
     start = [sys.executable, ROOT / "scripts" / program] if program.endswith(".py") else [BIN / program]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
     return subprocess.run(
-        [*start, *arguments], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300, **options
+        [*start, *arguments], cwd=ROOT, env=ENVIRONMENT, capture_output=True, text=True, timeout=300, **options
     )
 
 

@@ -97,7 +97,7 @@ class PatchTokenLoss(FairseqCriterion):
                 name = f"{modality}_{loss}_loss"
                 metrics.log_scalar(name, totals[f"{modality}_{loss}_sum"] / targets, targets, round=4)
                 if loss == "token":
-                    metrics.log_derived(f"{modality}_ppl", lambda meters, name=name: _perplexity(meters[name].avg))
+                    metrics.log_derived(f"{modality}_ppl", lambda meters, name=name: _perplexity(_mean(meters, name)))
         metrics.log_derived("loss", _mean_over_modalities)
 
     @staticmethod
@@ -135,8 +135,9 @@ def next_token_loss(logits, tokens, mask=None):
     Returns:
         (sums, targets): as :func:`next_patch_loss`.
     """
-    losses = F.cross_entropy(logits[:, :-1].float().transpose(1, 2), tokens[:, 1:], reduction="none")
-    return _row_sums(losses, mask)
+    targets = tokens[:, 1:]
+    losses = F.cross_entropy(logits[:, :-1].flatten(0, 1).float(), targets.flatten(), reduction="none")
+    return _row_sums(losses.view_as(targets), mask)
 
 
 def _patch_targets(patches, values, normalise):
@@ -154,16 +155,22 @@ def _row_sums(losses, mask):
     return (losses * in_use).sum(dim=1), in_use.sum(dim=1)
 
 
+def _mean(meters, name):
+    """A meter's mean, or None if nothing was logged since it was last reset."""
+    mean = meters[name].avg if name in meters else None
+    return None if mean is None else float(mean)
+
+
 def _perplexity(loss):
     # Far from convergence the exponential says nothing, and may overflow.
-    return round(math.exp(min(float(loss), 50.0)), 2)
+    return None if loss is None else round(math.exp(min(loss, 50.0)), 2)
 
 
 def _mean_over_modalities(meters):
     """The mean over the modalities seen of each one's loss; a pair's is the sum of its two."""
     losses = []
     for modality in MODALITIES:
-        parts = [meters[name].avg for loss in LOSSES if (name := f"{modality}_{loss}_loss") in meters]
-        if parts:
-            losses.append(sum(float(part) for part in parts))
-    return round(sum(losses) / len(losses), 4) if losses else 0.0
+        means = [mean for loss in LOSSES if (mean := _mean(meters, f"{modality}_{loss}_loss")) is not None]
+        if means:
+            losses.append(sum(means))
+    return round(sum(losses) / len(losses), 4) if losses else None

@@ -92,11 +92,13 @@ def _passes(mixture, indices, make_batches, group_size, seed):
     for number in itertools.count():
         random = np.random.default_rng([*seed, number])
         shuffled = random.permutation(indices)
-        shuffled = shuffled[np.argsort(mixture.sizes[shuffled], kind="stable")]
-        batches = list(make_batches(shuffled))
-        # A last group that is not full is left out, but an only group is filled up by repetition.
-        spare = len(batches) % group_size if len(batches) > group_size else 0
-        first = random.integers(spare + 1)
-        starts = range(first, first + max(len(batches) - spare, 1), group_size)
-        groups = [[batches[(start + i) % len(batches)] for i in range(group_size)] for start in starts]
-        yield [groups[i] for i in random.permutation(len(groups))]
+        # Up or down at random: what is left over at the end is not always the longest.
+        lengths = mixture.sizes[shuffled] * random.choice([-1, 1])
+        batches = list(make_batches(shuffled[np.argsort(lengths, kind="stable")]))
+        # A last batch or group that is not full is left out, but an only one is not: it is filled up by repetition.
+        if len(batches) > 1 and len(batches[-1]) < len(batches[-2]):
+            batches.pop()
+        full = max(len(batches) // group_size, 1)
+        batches = list(itertools.islice(itertools.cycle(batches), full * group_size))
+        groups = [batches[i : i + group_size] for i in range(0, len(batches), group_size)]
+        yield [groups[i] for i in random.permutation(full)]

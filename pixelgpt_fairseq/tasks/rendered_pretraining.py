@@ -179,7 +179,6 @@ class RenderedPretrainingTask(FairseqTask):
         dataset,
         max_tokens=None,
         max_sentences=None,
-        required_batch_size_multiple=1,
         seed=1,
         num_shards=1,
         shard_id=0,
@@ -195,20 +194,16 @@ class RenderedPretrainingTask(FairseqTask):
         if max_tokens is not None and max_tokens < dataset.sizes.max():
             raise UserError(f"--max-tokens {max_tokens} is less than one example of {dataset.sizes.max()} positions")
 
-        def make_batches(indices, multiple=1):
-            return dataset.batch_by_size(
-                indices, max_tokens=max_tokens, max_sentences=max_sentences, required_batch_size_multiple=multiple
-            )
-
-        def make_training_batches(indices):
-            # fairseq drops a last batch that is not the multiple, even if it is the only one.
-            return make_batches(indices, required_batch_size_multiple) or make_batches(indices)
+        def make_batches(indices):
+            # The required multiple is not for here: blocks are of equal length, and fairseq drops the last batch, even
+            # an only one, if it is not the multiple.
+            return dataset.batch_by_size(indices, max_tokens=max_tokens, max_sentences=max_sentences)
 
         def batches(dataset, epoch):
             if dataset is not self.datasets.get(self.cfg.train_subset):
                 return [batch for indices in dataset.stream_indices() for batch in make_batches(indices)]
             update_freq = self.cfg.update_freq[min(epoch, len(self.cfg.update_freq)) - 1]
-            return mixed_batches(dataset, self.weights, make_training_batches, num_shards * update_freq, seed, epoch)
+            return mixed_batches(dataset, self.weights, make_batches, num_shards * update_freq, seed, epoch)
 
         return EpochBatchIterator(
             dataset=dataset,

@@ -74,7 +74,7 @@ def test_parts_of_a_batch_add_up_to_the_batch(model, modality):
     expected = gradients(model, criterion(), [whole])
     parts = gradients(model, criterion(), [rows(whole, [0, 1, 2]), rows(whole, [3])])
     for name, gradient in expected.items():
-        torch.testing.assert_close(parts[name], gradient, rtol=1e-5, atol=1e-7)
+        torch.testing.assert_close(parts[name], gradient, rtol=1e-4, atol=1e-6)
 
 
 @pytest.mark.parametrize("modality", ["pixel", "text"])

@@ -8,7 +8,7 @@ import time
 
 import pytest
 import torch
-from toy_corpus import BIN, ROOT, TOY_TRAINING, command, json_lines
+from toy_corpus import BIN, ENVIRONMENT, ROOT, TOY_TRAINING, command, json_lines
 
 REGIMES = {"TextGPT": "text", "PixelGPT": "pixel", "MonoGPT": "text,pixel", "DualGPT": "text,pixel,pair"}
 
@@ -82,6 +82,7 @@ def test_two_workers_equal_one_with_twice_the_update_frequency(toy_data, tmp_pat
         subprocess.Popen(
             [BIN / "fairseq-train", toy_data, *TOY_TRAINING, *options, "--save-dir", tmp_path / "two", *distributed, rank],
             cwd=ROOT,
+            env=ENVIRONMENT,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -115,6 +116,7 @@ def test_a_killed_run_resumes_step_for_step(toy_data, tmp_path):
     killed = subprocess.Popen(
         [BIN / "fairseq-train", toy_data, *TOY_TRAINING, *options, "--save-dir", tmp_path / "killed"],
         cwd=ROOT,
+        env=ENVIRONMENT,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
@@ -133,7 +135,7 @@ def test_a_killed_run_resumes_step_for_step(toy_data, tmp_path):
         torch.testing.assert_close(weight, expected[name], rtol=0, atol=0)
 
 
-@pytest.mark.parametrize("flags", [["--bf16"], ["--fp16"], ["--memory-efficient-bf16"], ["--checkpoint-activations"]])
+@pytest.mark.parametrize("flags", [["--bf16"], ["--memory-efficient-fp16"], ["--checkpoint-activations"]])
 def test_trains_with_fairseqs_precision_flags(toy_data, tmp_path, flags):
     process = train(toy_data, tmp_path, "--modalities", "pixel,pair", "--max-update", "6", "--disable-validation", *flags)
     found = losses(process)
