@@ -10,6 +10,19 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 
+class Projection(nn.Linear):
+    """A linear layer without bias.
+
+    PyTorch keeps an absent bias as a parameter that is None; fairseq takes those of all layers for one shared parameter
+    and logs a line for each.
+    """
+
+    def __init__(self, in_features: int, out_features: int):
+        super().__init__(in_features, out_features, bias=False)
+        del self._parameters["bias"]
+        self.bias = None
+
+
 class RMSNorm(nn.Module):
     """Divide by the root mean square over the last dimension, computed in float32, then scale by a weight."""
 
@@ -57,10 +70,10 @@ class Attention(nn.Module):
         self.num_heads, self.num_key_value_heads = num_heads, num_key_value_heads
         self.dropout = dropout
         head_dim = hidden_size // num_heads
-        self.q_proj = nn.Linear(hidden_size, num_heads * head_dim, bias=False)
-        self.k_proj = nn.Linear(hidden_size, num_key_value_heads * head_dim, bias=False)
-        self.v_proj = nn.Linear(hidden_size, num_key_value_heads * head_dim, bias=False)
-        self.o_proj = nn.Linear(num_heads * head_dim, hidden_size, bias=False)
+        self.q_proj = Projection(hidden_size, num_heads * head_dim)
+        self.k_proj = Projection(hidden_size, num_key_value_heads * head_dim)
+        self.v_proj = Projection(hidden_size, num_key_value_heads * head_dim)
+        self.o_proj = Projection(num_heads * head_dim, hidden_size)
 
     def forward(self, x: Tensor, rotary: tuple[Tensor, Tensor]) -> Tensor:
         """``[B, L, H]`` to the same shape; *rotary* from :func:`rotary_tables`."""
@@ -86,9 +99,9 @@ class SwiGLU(nn.Module):
 
     def __init__(self, hidden_size: int, intermediate_size: int):
         super().__init__()
-        self.gate_proj = nn.Linear(hidden_size, intermediate_size, bias=False)
-        self.up_proj = nn.Linear(hidden_size, intermediate_size, bias=False)
-        self.down_proj = nn.Linear(intermediate_size, hidden_size, bias=False)
+        self.gate_proj = Projection(hidden_size, intermediate_size)
+        self.up_proj = Projection(hidden_size, intermediate_size)
+        self.down_proj = Projection(intermediate_size, hidden_size)
 
     def forward(self, x: Tensor) -> Tensor:
         """``[B, L, H]`` to the same shape."""

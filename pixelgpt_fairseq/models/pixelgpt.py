@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from pixelgpt_fairseq.data.patches import PATCH_SIZE, patchify, scale_pixels
 from pixelgpt_fairseq.errors import UserError, exit_on_user_error
 from pixelgpt_fairseq.models import provenance
-from pixelgpt_fairseq.models.decoder import Decoder
+from pixelgpt_fairseq.models.decoder import Decoder, Projection
 from pixelgpt_fairseq.models.packing import pack, pad_columns, trim
 
 # What makes an architecture; everything else has one default. The first is the size of the released models.
@@ -168,13 +168,13 @@ class PixelGPTModel(BaseFairseqModel):
         self.uses_patches, self.vocab_size, self.num_labels = uses_patches, vocab_size, num_labels
         self.model = PixelTextDecoder(config, uses_patches, vocab_size)
         if num_labels is not None:
-            self.score = nn.Linear(config.hidden_size, num_labels, bias=False)
+            self.score = Projection(config.hidden_size, num_labels)
         else:
             if uses_patches:
                 values = PATCH_SIZE * PATCH_SIZE * config.num_channels
-                self.lm_pixel_head = nn.Linear(config.hidden_size, values, bias=False)
+                self.lm_pixel_head = Projection(config.hidden_size, values)
             if vocab_size is not None and not config.tie_word_embeddings:
-                self.lm_token_head = nn.Linear(config.hidden_size, vocab_size, bias=False)
+                self.lm_token_head = Projection(config.hidden_size, vocab_size)
         provenance.attach(self, data_settings or {})
         self.apply(self._init_weights)
 
