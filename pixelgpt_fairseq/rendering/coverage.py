@@ -2,7 +2,6 @@
 
 import collections
 import functools
-import re
 import unicodedata
 from collections.abc import Mapping
 
@@ -11,14 +10,9 @@ from pixelgpt_fairseq.rendering.glyphs import FontFace
 
 _EXAMPLES = 5
 
-# Unicode names begin with the script: "OLD PERSIAN SIGN A", "FULLWIDTH LATIN SMALL LETTER A".
-_SCRIPT = re.compile(
-    r"(?:(?:FULLWIDTH|HALFWIDTH|COMBINING|MODIFIER|PRESENTATION|SQUARED) )*"
-    r"(?P<script>.*?) ?"
-    r"(?:\b(?:LETTER|SYLLABLE|SYLLABICS|SIGN|VOWEL|CONSONANT|CHARACTER|DIGIT|NUMBER|NUMERAL|NUMERIC|FRACTION|SMALL"
-    r"|CAPITAL|IDEOGRAPH|HIEROGLYPH|RADICAL|LIGATURE|MARK|TONE|ACCENT|SUBJOINED|SYMBOL|INDEPENDENT|DEPENDENT|UNIFIED"
-    r"|COMPATIBILITY|FINAL|INITIAL|MEDIAL|CHOSEONG|JUNGSEONG|JONGSEONG)|\w*[0-9]|$)"
-)
+# Unicode names begin with the script, "DEVANAGARI LETTER KA", but for a few first words.
+_BEFORE_SCRIPT = ("FULLWIDTH", "HALFWIDTH", "MODIFIER", "SUBSCRIPT", "SUPERSCRIPT")
+_FIRST_OF_TWO = ("LINEAR", "MATHEMATICAL", "NEW", "OLD", "TAI")
 
 
 def missing_characters(characters: str | Mapping[str, int], config: RendererConfig) -> dict[str, int]:
@@ -55,12 +49,14 @@ def script_name(character: str) -> str:
     category = unicodedata.category(character)
     if category in ("Cn", "Co", "Cs"):
         return {"Cn": "Unassigned", "Co": "Private use", "Cs": "Surrogates"}[category]
-    if category[0] in "SP":
+    if category == "No" or category[0] in "SP":
         return "Emoji and pictographs" if ord(character) >= 0x1F000 else "Symbols and punctuation"
-    script = _SCRIPT.match(unicodedata.name(character, ""))["script"]
-    if not script:
-        return "Combining marks" if category[0] == "M" else "Other"
-    return "CJK" if script.startswith("CJK") else script.title()
+    words = unicodedata.name(character, "OTHER").split()
+    if words[0] == "COMBINING":
+        return "Combining marks"
+    if words[0] in _BEFORE_SCRIPT:
+        words = words[1:]
+    return " ".join(words[: 2 if words[0] in _FIRST_OF_TWO else 1]).capitalize().replace("Cjk", "CJK")
 
 
 def _missing_by_script(characters, config):

@@ -21,7 +21,7 @@ def cut_text(text: str, room: int, metrics: Callable[[str], np.ndarray]) -> Iter
     Args:
         text: any string without surrogates.
         room: pixels.
-        metrics: gives advance, left and right of every character's box, ``[length, 3]``.
+        metrics: gives advance, left and right of every character's box, ``[3, length]``.
 
     Yields:
         tuple: start and end of each piece, in characters.
@@ -30,10 +30,10 @@ def cut_text(text: str, room: int, metrics: Callable[[str], np.ndarray]) -> Iter
     while True:
         boxes = metrics(text[start : start + window])
         fitting = _fitting(boxes, room)
-        if fitting == len(boxes) and start + window < len(text):
+        if fitting == boxes.shape[1] and start + window < len(text):
             window *= 2
             continue
-        if fitting == len(boxes):
+        if fitting == boxes.shape[1]:
             yield start, len(text)
             return
         end, following = _break(text, start, start + fitting)
@@ -49,29 +49,29 @@ def pen_columns(boxes: np.ndarray) -> np.ndarray:
     """Pen positions from the boxes of a line's characters.
 
     Args:
-        boxes: advance, left and right of each, ``[length, 3]``.
+        boxes: advance, left and right of each, ``[3, length]``.
 
     Returns:
         int64 ``[length + 1]``: the pen before each character and after the last, in pixels from the left edge of the
         line's box.
     """
-    pens = np.zeros(len(boxes) + 1, dtype=np.int64)
-    np.cumsum(boxes[:, 0], out=pens[1:])
-    if len(boxes):
-        pens -= (pens[:-1] + boxes[:, 1]).min()
+    pens = np.zeros(boxes.shape[1] + 1, dtype=np.int64)
+    np.cumsum(boxes[0], out=pens[1:])
+    if boxes.size:
+        pens -= (pens[:-1] + boxes[1]).min()
     return pens
 
 
 def _fitting(boxes, room):
     """How many of the first characters make a line of at most *room* pixels."""
-    pens = np.zeros(len(boxes) + 1, dtype=np.int64)
-    np.cumsum(boxes[:, 0], out=pens[1:])
-    left = np.minimum.accumulate(pens[:-1] + boxes[:, 1])
-    right = np.maximum.accumulate(pens[:-1] + boxes[:, 2])
+    pens = np.zeros(boxes.shape[1] + 1, dtype=np.int64)
+    np.cumsum(boxes[0], out=pens[1:])
+    left = np.minimum.accumulate(pens[:-1] + boxes[1])
+    right = np.maximum.accumulate(pens[:-1] + boxes[2])
     # A blank reaches to the pen at the end of a line, and any character may become one.
-    right = np.where(boxes[:, 1] == boxes[:, 2], np.maximum(right, pens[1:]), right)
+    right = np.where(boxes[1] == boxes[2], np.maximum(right, pens[1:]), right)
     too_wide = right - left > room
-    return int(too_wide.argmax()) if len(boxes) and too_wide[-1] else len(boxes)
+    return int(too_wide.argmax()) if boxes.size and too_wide[-1] else boxes.shape[1]
 
 
 def _break(text, start, limit):

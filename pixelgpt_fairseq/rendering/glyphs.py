@@ -1,4 +1,4 @@
-"""Single characters as ``pygame.freetype`` draws them.
+"""Single characters as ``pygame.freetype`` draws them, each drawn once.
 
 pygame is only ever asked to draw one character, or it and itself again: a Font that has drawn a long line takes time in
 proportion to it for everything it draws later, and lines above 131,072 pixels come out wrong.
@@ -15,17 +15,16 @@ _MAX_GLYPHS = 1 << 16
 _CODE_POINTS = 0x110000
 
 
-class Shape(NamedTuple):
-    """A character or a run of characters: the room it takes on a line, and its ink.
+class Glyph(NamedTuple):
+    """A character: the room it takes on a line, and its ink.
 
-    Columns count rightwards from the pen at its start, rows upwards from the baseline; all in pixels. The box holds the
-    ink and, of a character without ink, the place of the pen.
+    Columns count rightwards from the pen, rows upwards from the baseline; all in pixels. The box holds the ink or,
+    where there is none, the place of the pen.
 
     Attributes:
         advance: how far it moves the pen.
         left, right, top, bottom: the box: its first column and the one after its last, the same of its rows.
         ink: coverage, uint8 [top - bottom, right - left], or None.
-        text: what is drawn.
     """
 
     advance: int
@@ -34,7 +33,17 @@ class Shape(NamedTuple):
     top: int
     bottom: int
     ink: np.ndarray | None
-    text: str
+
+
+class Metrics(NamedTuple):
+    """What a Glyph has, for many: int32 arrays of one shape; ``column`` is the first of its ink in the atlas."""
+
+    advance: np.ndarray
+    left: np.ndarray
+    right: np.ndarray
+    top: np.ndarray
+    bottom: np.ndarray
+    column: np.ndarray
 
 
 class FontFace:
@@ -72,7 +81,7 @@ class FontFace:
         except RuntimeError:  # it has one, and cannot load it: let drawing it tell
             return True
 
-    def draw(self, character: str) -> Shape:
+    def draw(self, character: str) -> Glyph:
         """Draw *character*; one that the font lacks becomes the font's own sign for that.
 
         Raises:
@@ -87,9 +96,9 @@ class FontFace:
             raise UserError(f"{self._path}: cannot draw U+{ord(character):04X}: {error}") from None
         left, top = box.x, box.y
         if not box.height:  # the rectangle of a lone blank shows its advance, but within a line it takes no width
-            return Shape(advance, left, left, top, top, None, character)
+            return Glyph(advance, left, left, top, top, None)
         ink = np.ascontiguousarray(pygame.surfarray.array_alpha(surface).T)
-        return Shape(advance, left, left + box.width, top, top - box.height, ink, character)
+        return Glyph(advance, left, left + box.width, top, top - box.height, ink)
 
 
 def _freetype():
@@ -103,47 +112,83 @@ def _freetype():
     return pygame.freetype
 
 
-class GlyphTable(dict):
-    """Character -> Shape, drawn with the first font of a chain that has it, else with the first font of all.
+class GlyphAtlas:
+    """All glyphs met so far, in arrays: what a line needs is looked up for all of its characters at once.
 
-    Bounded: when full, it starts afresh. Surrogates must not come here.
+    A character is drawn with the first font of the chain that has it; if none has, with the first font's own sign for
+    what it lacks. Memory is bounded: see :meth:`trim`.
 
     Args:
         fonts: FontFile chain.
         size, dpi: see RendererConfig.
+
+    Attributes:
+        columns: coverage, uint8 ``[columns of all glyphs, top - bottom]``; the first column is empty.
+        top, bottom: the rows that these columns show, counted as those of a Glyph.
 
     Raises:
         UserError: for a file that is not a usable font.
     """
 
     def __init__(self, fonts, size, dpi):
-        super().__init__()
-        self.faces = [FontFace(font.path, size, dpi) for font in fonts]
-        for face in self.faces:
+        self._faces = [FontFace(font.path, size, dpi) for font in fonts]
+        for face in self._faces:
             face.font()
-        # One column for each code point; the operating system gives memory only to the parts in use.
-        self._known = np.zeros(_CODE_POINTS, dtype=bool)
-        self._metrics = np.zeros((_CODE_POINTS, 3), dtype=np.int16)
+        # Code point -> glyph; 0 is one not yet drawn. The operating system gives memory only for the parts in use.
+        self._ids = np.zeros(_CODE_POINTS, dtype=np.int32)
+        self._clear()
 
-    def __missing__(self, character):
-        face = next((face for face in self.faces if face.has(character)), self.faces[0])
-        if len(self) >= _MAX_GLYPHS:
-            self.clear()
-        shape = self[character] = face.draw(character)
-        return shape
+    def _clear(self):
+        self._ids[:] = 0
+        self._glyphs, self._used_columns = 1, 1
+        self._metrics = np.zeros((len(Metrics._fields), 256), dtype=np.int32)
+        self.columns = np.zeros((4096, 0), dtype=np.uint8)
+        self.top = self.bottom = 0
 
-    def metrics(self, text: str) -> np.ndarray:
-        """Advance, left and right of every character's box: int16 ``[len(text), 3]``, in pixels.
+    def trim(self):
+        """Forget all glyphs if they have become too many; ids from before are void then."""
+        if self._glyphs > _MAX_GLYPHS:
+            self._clear()
+
+    def ids(self, text: str) -> np.ndarray:
+        """The glyphs of *text*: int32 ``[len(text)]``; those not seen before are drawn.
 
         Raises:
-            UserError: for a surrogate.
+            UserError: for a surrogate, or a damaged glyph.
         """
         try:
             codes = np.frombuffer(text.encode("utf-32-le"), dtype=np.uint32)
         except UnicodeEncodeError as error:
-            raise UserError(f"U+{ord(text[error.start]):04X} (a surrogate) is not a character of its own") from None
-        for code in np.unique(codes[~self._known[codes]]):
-            shape = self[chr(code)]
-            self._metrics[code] = shape.advance, shape.left, shape.right
-            self._known[code] = True
-        return self._metrics[codes]
+            surrogate = ord(text[error.start])
+            raise UserError(f"U+{surrogate:04X} (half of a surrogate pair) in the text is not a character") from None
+        ids = self._ids.take(codes)
+        if not ids.all():
+            for code in np.unique(codes[ids == 0]).tolist():
+                self._ids[code] = self._add(self._draw(chr(code)))
+            ids = self._ids.take(codes)
+        return ids
+
+    def metrics(self, ids: np.ndarray) -> "Metrics":
+        """Measures of glyphs: an int32 array like *ids* for each."""
+        return Metrics(*self._metrics.take(ids, axis=1))
+
+    def _draw(self, character):
+        return next((face for face in self._faces if face.has(character)), self._faces[0]).draw(character)
+
+    def _add(self, glyph):
+        """Take a glyph in; returns its id."""
+        width = 0 if glyph.ink is None else glyph.ink.shape[1]
+        top, bottom = max(self.top, glyph.top), min(self.bottom, glyph.bottom)
+        end = self._used_columns + width
+        if end > len(self.columns) or (top, bottom) != (self.top, self.bottom):
+            columns = np.zeros((max(len(self.columns), 2 * end), top - bottom), dtype=np.uint8)
+            columns[: len(self.columns), top - self.top : top - self.bottom] = self.columns
+            self.columns, self.top, self.bottom = columns, top, bottom
+        if width:
+            self.columns[self._used_columns : end, top - glyph.top : top - glyph.bottom] = glyph.ink.T
+        if self._glyphs == self._metrics.shape[1]:
+            self._metrics = np.concatenate([self._metrics, np.zeros_like(self._metrics)], axis=1)
+        self._metrics[:, self._glyphs] = (*glyph[:5], self._used_columns)
+        self._used_columns = end
+        self._glyphs += 1
+        return self._glyphs - 1

@@ -1,41 +1,33 @@
 """Lines of text exactly as ``pygame.freetype`` draws them, at many times its speed.
 
 pygame lays out a line without kerning: every character's glyph is the same bitmap wherever it stands, the pen moves by
-whole pixels, and where two glyphs overlap their coverage combines, in the order of the text. So a line can be put
-together from glyphs drawn once, and from runs of glyphs (words) put together once.
+whole pixels, and where glyphs overlap their coverage combines in the order of the text. So a line is a choice of
+columns from an atlas of glyphs, made for all characters at once.
 """
 
 import re
-from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
 
-from pixelgpt_fairseq.errors import UserError
-from pixelgpt_fairseq.rendering.glyphs import GlyphTable, Shape
+from pixelgpt_fairseq.rendering.glyphs import GlyphAtlas
 
-_MAX_RUNS = 1 << 15
-_CHUNK = 256  # characters that are looked at together before asking whether the line is long enough
-
-# A text falls into runs that are likely to come again. Any cut is right, this one is fast: East Asian characters one by
-# one, Thai and Lao syllables' letters with their marks, short groups of digits, else words with the space after them.
-_RUNS = re.compile(
-    r"[\u2e80-\ud7ff\uf900-\ufaff\ufe30-\uffef\U00020000-\U0003ffff]"
-    r"|[\u0e00-\u0eff][\u0e31\u0e34-\u0e3a\u0e47-\u0e4e\u0eb1\u0eb4-\u0ebc\u0ec8-\u0ecd]*"
-    r"|[0-9]{1,3} ?"
-    r"|[^ 0-9\u0e00-\u0eff\u2e80-\ud7ff\uf900-\ufaff\ufe30-\uffef\U00020000-\U0003ffff]{1,32} ?"
-    r"| ",
-    re.DOTALL,
-)
+# Characters that are handled at once: more than most lines have, and few enough to need little memory.
+_CHUNK = 1024
 _SURROGATE = re.compile("[\ud800-\udfff]")
+
+# Coverage of one glyph over that of others. Not associative to the last bit: the order of the text counts.
+_COMBINED = np.array([s + d - s * d // 255 for s in range(256) for d in range(256)], dtype=np.uint8)
+
+_FAR = 1 << 40
 
 
 class Line(NamedTuple):
     """A drawn line.
 
     Attributes:
-        coverage: uint8 [height, at most width]: 0 is background, 255 ink. Columns beyond the asked limit are left out.
-        width: of the box of the whole line; of a line cut short, at least more than the limit.
+        coverage: uint8 [height, columns]: 0 is background, 255 ink. Columns beyond the asked limit are left out.
+        width: of the box of the whole line; of a line that was cut short, at least more than the limit.
         top: rows from the baseline up to the first row.
     """
 
@@ -55,8 +47,17 @@ class PygameRaster:
     """
 
     def __init__(self, config):
-        self.glyphs = GlyphTable(config.fonts, config.font_size, config.dpi)
-        self._runs = _RunTable(self.glyphs)
+        self._atlas = GlyphAtlas(config.fonts, config.font_size, config.dpi)
+
+    def boxes(self, text: str) -> np.ndarray:
+        """Advance, left and right of every character's box, in pixels from its pen: int32 ``[3, len(text)]``.
+
+        Raises:
+            UserError: for a surrogate, or a damaged glyph.
+        """
+        self._atlas.trim()
+        metrics = self._atlas.metrics(self._atlas.ids(text))
+        return np.stack([metrics.advance, metrics.left, metrics.right])
 
     def line(self, text: str, max_width: int) -> Line:
         """Draw *text* up to *max_width* pixels.
@@ -70,118 +71,87 @@ class PygameRaster:
         text = _without_surrogate_pairs(text)
         if not text:
             return Line(np.zeros((0, 0), dtype=np.uint8), 0, 0)
-        shapes = self._shapes(text, max_width)
-        advance, left, right, top, bottom = _box(shapes)
-        if self.glyphs[text[-1]].ink is None:  # a blank reaches to the pen only at the end of a line
-            right = max(right, advance)
-        drawn_width = max(0, min(right - left, max_width))
-        return Line(self._draw(shapes, left, top, drawn_width, top - bottom), right - left, top)
-
-    def _shapes(self, text, max_width):
-        """Runs that make up *text*, the last of which may stand for all that lies beyond *max_width*."""
-        shapes, rest, advance = [], None, 0
+        atlas = self._atlas
+        atlas.trim()
+        chunks, reach = [], None  # reach: how far left of the pen the rest of the text may go
+        pen, left, right, top, bottom = 0, _FAR, -_FAR, -_FAR, _FAR
         for start in range(0, len(text), _CHUNK):
-            if advance > max_width:
+            if pen > left + max_width:
                 # What comes now is out of sight, unless it reaches back, but tall characters there move the row.
-                if rest is None:
-                    rest = _rest(map(self.glyphs.__getitem__, set(text[start:])))
-                if advance + rest.left > max_width + shapes[0].left:
-                    shapes.append(rest)
+                if reach is None:
+                    rest = atlas.metrics(atlas.ids("".join(set(text[start:]))))
+                    reach = rest.left.min()
+                    top, bottom = max(top, int(rest.top.max())), min(bottom, int(rest.bottom.min()))
+                if pen + reach > left + max_width:
                     break
-            chunk = [self._runs[run] for run in _RUNS.findall(text, start, start + _CHUNK)]
-            advance += sum(shape.advance for shape in chunk)
-            shapes += chunk
-        return shapes
+            metrics = atlas.metrics(atlas.ids(text[start : start + _CHUNK]))
+            pens = metrics.advance.cumsum()
+            pens += pen
+            pen = int(pens[-1])
+            pens -= metrics.advance
+            left = min(left, int((pens + metrics.left).min()))
+            right = max(right, int((pens + metrics.right).max()))
+            top, bottom = max(top, int(metrics.top.max())), min(bottom, int(metrics.bottom.min()))
+            chunks.append((metrics, pens))
+        else:
+            if metrics.left[-1] == metrics.right[-1]:  # a blank reaches to the pen only at the end of a line
+                right = max(right, pen)
+        width = right - left
+        canvas = np.zeros((min(width, max_width), atlas.top - atlas.bottom), dtype=np.uint8)
+        inked = 0
+        for metrics, pens in chunks:
+            inked = self._add(canvas, inked, metrics, pens - left)
+        return Line(canvas[:, atlas.top - top : atlas.top - bottom].T, width, top)
 
-    def _draw(self, shapes, left, top, width, height):
-        """Put runs side by side: uint8 ``[height, width]``."""
-        # The last run in sight may stick out: it gets its room, which is cut off afterwards.
-        room = max(shape.right - shape.left for shape in shapes)
-        canvas = np.zeros((height, width + room), dtype=np.uint8)
-        _paste(canvas, shapes, self.glyphs, pen=-left, top=top, width=width)
-        return canvas[:, :width]
+    def _add(self, canvas, inked, metrics, pens):
+        """Draw glyphs.
 
+        Args:
+            canvas: uint8 ``[columns, rows]``, is changed.
+            inked: the column from which on it is empty.
+            metrics: of the glyphs.
+            pens: their pens' columns.
 
-class _RunTable(dict):
-    """Run of characters -> Shape. Bounded: runs that were not seen for long are forgotten."""
-
-    def __init__(self, glyphs):
-        super().__init__()
-        self._glyphs = glyphs
-        self._old = {}
-
-    def __missing__(self, text):
-        if len(self) >= _MAX_RUNS // 2:
-            self._old = dict(self)
-            self.clear()
-        shape = self[text] = self._old.get(text) or self._compose(text)
-        return shape
-
-    def _compose(self, text):
-        glyphs = [self._glyphs[character] for character in text]
-        if len(glyphs) == 1:
-            return glyphs[0]
-        advance, left, right, top, bottom = _box(glyphs)
-        ink = None
-        if any(glyph.ink is not None for glyph in glyphs):
-            ink = np.zeros((top - bottom, right - left), dtype=np.uint8)
-            _paste(ink, glyphs, self._glyphs, pen=-left, top=top, width=right - left)
-        return Shape(advance, left, right, top, bottom, ink, text)
-
-
-def _paste(canvas, shapes, glyphs, pen, top, width, inked=0):
-    """Add *shapes* to *canvas*, one after the other.
-
-    Args:
-        canvas: uint8 ``[rows, columns]`` of coverage.
-        shapes: Shapes in the order of the text.
-        glyphs: GlyphTable.
-        pen: the column at which the first of them begins.
-        top: rows from the canvas' first down to the baseline.
-        width: shapes that begin beyond this column are left out.
-        inked: columns from here on are empty.
-    """
-    for shape in shapes:
-        ink = shape.ink
-        if ink is not None:
-            column, row = pen + shape.left, top - shape.top
-            rows, columns = ink.shape
-            if column >= inked:
-                if column < width:
-                    canvas[row : row + rows, column : column + columns] = ink
-            elif len(shape.text) > 1:
-                # Combining is not associative to the last bit: go on glyph by glyph, as pygame does.
-                _paste(canvas, map(glyphs.__getitem__, shape.text), glyphs, pen, top, width, inked)
-            elif column < width:
-                under = canvas[row : row + rows, column : column + columns]
-                under += ink - (ink.astype(np.uint16) * under // 255).astype(np.uint8)
-            inked = max(inked, column + columns)
-        pen += shape.advance
+        Returns:
+            int: the column from which on the canvas is empty now.
+        """
+        starts = pens + metrics.left
+        widths = metrics.right - metrics.left
+        ends = starts + widths
+        if ends.max() > len(canvas):
+            widths = (len(canvas) - starts).clip(0, widths)
+            ends = ends.clip(max=len(canvas))
+        # For every column of every glyph, in the order of the text: where it stands on the canvas, and in the atlas.
+        before = widths.cumsum() - widths
+        place = np.arange(before[-1] + widths[-1])
+        source = place + (metrics.column - before).repeat(widths)
+        place += (starts - before).repeat(widths)
+        # A glyph's columns are late where one before it has been.
+        reached = np.maximum.accumulate(np.append(inked, ends))
+        late = place < reached[:-1].repeat(widths)
+        late_place, late_source = place[late], source[late]
+        if late_place.size:
+            place, source = place[~late], source[~late]
+        end = int(reached[-1])
+        chosen = np.zeros(end - inked, dtype=np.intp)
+        chosen[place - inked] = source
+        columns = self._atlas.columns
+        columns.take(chosen, axis=0, out=canvas[inked:end], mode="clip")  # not clipped, but without a buffer
+        for turn in _turns(late_place):
+            at = late_place[turn]
+            canvas[at] = _COMBINED.take((canvas[at].astype(np.intp) << 8) + columns[late_source[turn]])
+        return end
 
 
-def _box(shapes: Iterable[Shape]) -> tuple[int, int, int, int, int]:
-    """Advance, left, right, top and bottom of shapes that follow each other."""
-    pen = 0
-    left = bottom = 1 << 60
-    right = top = -left
-    for advance, shape_left, shape_right, shape_top, shape_bottom, *_ in shapes:
-        if pen + shape_left < left:
-            left = pen + shape_left
-        if pen + shape_right > right:
-            right = pen + shape_right
-        if shape_top > top:
-            top = shape_top
-        if shape_bottom < bottom:
-            bottom = shape_bottom
-        pen += advance
-    return pen, left, right, top, bottom
-
-
-def _rest(glyphs: Iterable[Shape]) -> Shape:
-    """A stand-in for characters that are out of sight: how high, how deep and how far back they reach."""
-    glyphs = list(glyphs)
-    left, top, bottom = min(g.left for g in glyphs), max(g.top for g in glyphs), min(g.bottom for g in glyphs)
-    return Shape(0, left, left, top, bottom, None, "")
+def _turns(places):
+    """Indices of *places* in groups, in none of which a place occurs twice; the turns of a place are in order."""
+    if (places[1:] > places[:-1]).all():
+        return [slice(None)] if places.size else []
+    order = np.argsort(places, kind="stable")
+    ordered = places[order]
+    runs = np.flatnonzero(np.diff(ordered, prepend=-1))
+    turn = np.arange(len(places)) - runs.repeat(np.diff(runs, append=len(places)))
+    return np.split(order[np.argsort(turn, kind="stable")], np.bincount(turn).cumsum()[:-1])
 
 
 def _without_surrogate_pairs(text):
@@ -191,5 +161,4 @@ def _without_surrogate_pairs(text):
     try:
         return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le")
     except UnicodeDecodeError:
-        code = ord(_SURROGATE.search(text)[0])
-        raise UserError(f"U+{code:04X} (half of a surrogate pair) in the text is not a character") from None
+        return text  # which the atlas refuses
