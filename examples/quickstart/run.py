@@ -25,7 +25,7 @@ def main():
     """Run every step, printing its command, and sum up."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--output", type=Path, default=ROOT / "demo", help="folder for all that is made")
-    parser.add_argument("--max-update", type=int, default=300, help="updates of pretraining")
+    parser.add_argument("--max-update", type=int, default=800, help="updates of pretraining")
     args = parser.parse_args()
     began = time.perf_counter()
     marker = args.output / "made-by-the-quickstart"
@@ -65,8 +65,8 @@ def training_options(max_update):
         "--user-dir pixelgpt_fairseq --task rendered_pretraining --modalities text,pixel,pair --modality-weights 1,1,1 "
         "--tokens-per-sample 256 --arch pixelgpt_tiny --criterion patch_token_loss --batch-size 8 --cpu "
         "--optimizer adam --adam-betas (0.9,0.95) --weight-decay 0.1 --clip-norm 1.0 --lr 2e-3 "
-        f"--lr-scheduler cosine --warmup-updates 30 --max-update {max_update} --validate-interval-updates 50 "
-        "--save-interval-updates 100 --keep-interval-updates 1 --no-epoch-checkpoints --log-interval 10 "
+        f"--lr-scheduler cosine --warmup-updates 30 --max-update {max_update} --validate-interval-updates 100 "
+        "--save-interval-updates 200 --keep-interval-updates 1 --no-epoch-checkpoints --log-interval 10 "
         "--log-format simple --seed 1".replace("(", "'(").replace(")", ")'")
     )
 
