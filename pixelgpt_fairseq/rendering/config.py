@@ -173,20 +173,21 @@ class RendererConfig:
             raise UserError(f"{path}: cannot write: {error.strerror}") from None
 
     @classmethod
-    def from_json(cls, path, locate_fonts=True) -> "RendererConfig":
+    def from_json(cls, path, locate_fonts=True, **overrides) -> "RendererConfig":
         """Read ``text_renderer_config.json``, ours or a released one.
 
         Args:
             path: the file.
             locate_fonts: find the fonts (also beside the file) and check their contents; without it, the settings can
                 be compared and recorded, but not drawn with until they are :meth:`located`.
+            overrides: settings that take the place of the file's, by attribute name.
 
         Raises:
             UserError: if the file or a font is missing or damaged, naming it.
         """
         path = Path(path)
         try:
-            config = cls.from_dict(json.loads(path.read_text(encoding="utf-8")))
+            config = dataclasses.replace(cls.from_dict(json.loads(path.read_text(encoding="utf-8"))), **overrides)
             return config.located(near=path.parent) if locate_fonts else config
         except FileNotFoundError:
             raise UserError(f"{path}: no such file") from None

@@ -36,7 +36,7 @@ class Glyph(NamedTuple):
 
 
 class Metrics(NamedTuple):
-    """What a Glyph has, for many: int32 arrays of one shape; ``column`` is the first of its ink in the atlas."""
+    """What a Glyph has, for many: int64 arrays of one shape; ``column`` is the first of its ink in the atlas."""
 
     advance: np.ndarray
     left: np.ndarray
@@ -141,7 +141,7 @@ class GlyphAtlas:
     def _clear(self):
         self._ids[:] = 0
         self._glyphs, self._used_columns = 1, 1
-        self._metrics = np.zeros((len(Metrics._fields), 256), dtype=np.int32)
+        self._metrics = np.zeros((len(Metrics._fields), 256), dtype=np.int64)
         self.columns = np.zeros((4096, 0), dtype=np.uint8)
         self.top = self.bottom = 0
 
@@ -169,7 +169,7 @@ class GlyphAtlas:
         return ids
 
     def metrics(self, ids: np.ndarray) -> "Metrics":
-        """Measures of glyphs: an int32 array like *ids* for each."""
+        """Measures of glyphs: an int64 array like *ids* for each."""
         return Metrics(*self._metrics.take(ids, axis=1))
 
     def _draw(self, character):

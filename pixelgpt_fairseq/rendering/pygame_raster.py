@@ -50,7 +50,7 @@ class PygameRaster:
         self._atlas = GlyphAtlas(config.fonts, config.font_size, config.dpi)
 
     def boxes(self, text: str) -> np.ndarray:
-        """Advance, left and right of every character's box, in pixels from its pen: int32 ``[3, len(text)]``.
+        """Advance, left and right of every character's box, in pixels from its pen: int64 ``[3, len(text)]``.
 
         Raises:
             UserError: for a surrogate, or a damaged glyph.
@@ -139,7 +139,8 @@ class PygameRaster:
         columns.take(chosen, axis=0, out=canvas[inked:end], mode="clip")  # not clipped, but without a buffer
         for turn in _turns(late_place):
             at = late_place[turn]
-            canvas[at] = _COMBINED.take((canvas[at].astype(np.intp) << 8) + columns[late_source[turn]])
+            under, over = canvas.take(at, axis=0), columns.take(late_source[turn], axis=0)
+            canvas[at] = _COMBINED.take((under.astype(np.intp) << 8) + over)
         return end
 
 
