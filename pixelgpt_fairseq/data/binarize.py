@@ -103,8 +103,13 @@ def binarize_passage(passage, renderer, tokenizer=None):
         yield Piece(patches if last else patches[:-1], tokens, columns)
 
 
-class _StreamWriter:
-    """The indexed files of a split, or of one chunk of it."""
+class StreamWriter:
+    """The indexed files of a split, or of one chunk of it.
+
+    Args:
+        prefix: path of the files without the stream's name, ``.bin`` and ``.idx``.
+        dtypes: stream to element type.
+    """
 
     def __init__(self, prefix, dtypes):
         self.paths = {stream: f"{prefix}.{stream}" for stream in dtypes}
@@ -114,17 +119,21 @@ class _StreamWriter:
         }
 
     def add(self, stream, values):
+        """Write an item, a 1-d array."""
         self.builders[stream].add_item(torch.from_numpy(values))
 
     def append(self, other_prefix):
+        """Write all items of closed files."""
         for stream, builder in self.builders.items():
             builder.merge_file_(f"{other_prefix}.{stream}")
 
     def close(self):
+        """Write the indices."""
         for stream, builder in self.builders.items():
             builder.finalize(index_file_path(self.paths[stream]))
 
     def files(self):
+        """The files' paths, once closed."""
         return [Path(name(path)) for path in self.paths.values() for name in (data_file_path, index_file_path)]
 
 
@@ -147,7 +156,7 @@ class _ChunkWorker:
     def binarize(self, passages, prefix):
         """Write the files of *prefix*; returns the counts and how often each character occurs."""
         counts, characters = Counts(), collections.Counter()
-        writer = _StreamWriter(prefix, self.dtypes)
+        writer = StreamWriter(prefix, self.dtypes)
         for passage in passages:
             characters.update(passage.text)
             counts.characters += len(passage.text)
@@ -204,7 +213,7 @@ def binarize(
     folder = DataFolder(destdir)
     check_inputs(inputs)
     check_destination(folder, split, overwrite)
-    shared = _shared_files(config, tokenizer)
+    shared = shared_files(config, tokenizer)
     check_shared_files(folder, split, config, tokenizer)
     dtypes = {PIXEL: np.uint8}
     if tokenizer:
@@ -216,7 +225,7 @@ def binarize(
     partial.mkdir(parents=True)
     try:
         counts, characters = Counts(), collections.Counter()
-        writer = _StreamWriter(partial / split, dtypes)
+        writer = StreamWriter(partial / split, dtypes)
         total = sum(os.path.getsize(path) for path in inputs)
         with tqdm(total=total, unit="B", unit_scale=True, desc=split, disable=not progress) as bar:
             passages = read_passages(inputs, documents, encoding_errors, on_bytes=bar.update)
@@ -227,7 +236,7 @@ def binarize(
                     path.unlink()
                 counts.add(chunk_counts)
                 characters.update(chunk_characters)
-                _check_missing(characters, config, max_missing)
+                check_missing(characters, config, max_missing)
                 bar.set_postfix_str(f"{counts.patches / (time.perf_counter() - began):,.0f} patches/s")
         writer.close()
         if not counts.pieces:
@@ -243,15 +252,7 @@ def binarize(
             "renderer": config.to_dict(),
             "tokenizer_sha256": tokenizer.sha256 if tokenizer else None,
         }
-        # From here on a new split is in the making: without a manifest, no later step takes it for whole.
-        folder.manifest_path(split).unlink(missing_ok=True)
-        for path in folder.split_files(split):
-            path.unlink()
-        for name, content in shared.items():
-            write_whole(folder.path / name, content)
-        for path in writer.files():
-            os.replace(path, folder.path / path.name)
-        write_whole(folder.manifest_path(split), json.dumps(manifest, indent=1, ensure_ascii=False) + "\n")
+        move_into_place(folder, split, writer.files(), shared, manifest)
     except OSError as error:
         raise UserError(f"{error.filename or folder.path}: {error.strerror or error}") from error
     finally:
@@ -291,7 +292,20 @@ def check_shared_files(folder, split, config, tokenizer):
         )
 
 
-def _shared_files(config, tokenizer):
+def move_into_place(folder, split, files, shared, manifest):
+    """Make finished *files* the split: the old one goes, the files that all splits share come, the manifest is last."""
+    # From here on a new split is in the making: without a manifest, no later step takes it for whole.
+    folder.manifest_path(split).unlink(missing_ok=True)
+    for path in folder.split_files(split):
+        path.unlink()
+    for name, content in shared.items():
+        write_whole(folder.path / name, content)
+    for path in files:
+        os.replace(path, folder.path / path.name)
+    write_whole(folder.manifest_path(split), json.dumps(manifest, indent=1, ensure_ascii=False) + "\n")
+
+
+def shared_files(config, tokenizer):
     """The folder's files that all splits share: name to content."""
     files = {data_folder.RENDERER_FILE: config.to_json_text()}
     if tokenizer:
@@ -332,7 +346,7 @@ def _run(jobs, worker_args, workers):
             raise
 
 
-def _check_missing(characters, config, max_missing):
+def check_missing(characters, config, max_missing):
     """Refuse a corpus of which too much lacks a glyph.
 
     Raises:
