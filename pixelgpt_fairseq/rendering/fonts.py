@@ -4,6 +4,7 @@ import functools
 import hashlib
 import importlib.resources
 import os
+import struct
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -77,6 +78,19 @@ def default_fonts() -> tuple[FontFile, ...]:
     if not all(found):
         raise UserError("the default fonts are missing: run `pip install weblate-fonts`, or name a font (--font)")
     return tuple(FontFile.from_path(paths[0]) for paths in found)
+
+
+def is_cut_short(path) -> bool:
+    """Whether a TTF or OTF file ends before its tables do, as after a broken download: such a font may draw nothing."""
+    with open(path, "rb") as file:
+        kind, tables = struct.unpack(">4sH6x", file.read(12).ljust(12, b"\0"))
+        if kind not in (b"\0\1\0\0", b"OTTO", b"true"):
+            return False
+        directory = file.read(16 * tables)
+        if len(directory) < 16 * tables:
+            return True
+        ends = (offset + length for offset, length in struct.iter_unpack(">8xLL", directory))
+        return max(ends, default=0) > file.seek(0, os.SEEK_END)
 
 
 def _weblate_fonts(name):

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from pixelgpt_fairseq.errors import UserError
+from pixelgpt_fairseq.rendering.fonts import is_cut_short
 
 _MAX_GLYPHS = 1 << 16
 _CODE_POINTS = 0x110000
@@ -67,6 +68,8 @@ class FontFace:
     def _open(self):
         freetype = _freetype()
         try:
+            if is_cut_short(self._path):
+                raise UserError(f"{self._path}: this font file is cut short: fetch it again")
             font = freetype.Font(str(self._path), self._size, resolution=self._dpi)
             font.style = freetype.STYLE_NORMAL
             font.render(" ", (0, 0, 0))

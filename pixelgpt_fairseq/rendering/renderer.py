@@ -70,10 +70,11 @@ class TextRenderer:
         """
         if isinstance(text, str):
             return self._text(text)
-        if isinstance(text, tuple) and len(text) == 2:
-            return self._pair(*text)
-        if isinstance(text, list) and text:
-            return self._words(text)
+        if isinstance(text, tuple | list) and all(isinstance(part, str) for part in text):
+            if isinstance(text, tuple) and len(text) == 2:
+                return self._pair(*text)
+            if isinstance(text, list) and text:
+                return self._words(text)
         raise UserError("can render a string, a tuple of two strings or a list of words that is not empty")
 
     def cut(self, text: str) -> Iterator[tuple[int, int]]:
