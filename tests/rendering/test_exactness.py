@@ -9,6 +9,7 @@ from multiprocessing import get_context
 from pydoc_data.topics import topics
 
 import numpy as np
+import pygame.surfarray
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -112,15 +113,23 @@ def test_a_character_comes_from_the_first_font_that_has_it(latin, chinese):
     assert_same(chain, Reference(latin), "\U00010348 \u0378")
 
 
-def test_fonts_of_a_chain_share_the_line(latin, chinese):
+def test_fonts_of_a_chain_share_pen_and_baseline(latin, chinese):
+    parts = [("The word ", latin), ("语言", chinese), (" means `language’, ", latin), ("看", chinese), ("?", latin)]
     chain = TextRenderer(RendererConfig(fonts=[latin, chinese]))
-    alone = TextRenderer(RendererConfig(fonts=[chinese]))("语").pixels
-    mixed = chain("語语").pixels
-    pens = chain.pen_positions("語语")
-    second = mixed[:, 2 + pens[1] : -16]
-    ink = second[:, (second < 255).any(axis=0)]
-    assert ink.shape[1] > 8
-    assert (alone < 255).any()
+    text = "".join(part for part, _ in parts)
+    pens, position, drawn = chain.pen_positions(text), 0, []
+    for part, font in parts:
+        surface, box = Reference(font).font.render(part, "black")
+        drawn.append((surface, box, pens[position] + box.x))
+        position += len(part)
+    top, bottom = max(box.y for _, box, _ in drawn), min(box.y - box.height for _, box, _ in drawn)
+    expected = np.full((16, chain(text).pixels.shape[1]), 255, dtype=np.uint8)
+    for surface, box, column in drawn:
+        row = 8 - (top - bottom) // 2 + top - box.y
+        there = expected[row : row + box.height, 2 + column : 2 + column + box.width]
+        there[:] = np.minimum(there, 255 - pygame.surfarray.array_alpha(surface).T)
+    expected[:, -16:] = 0
+    np.testing.assert_array_equal(chain(text).pixels, expected)
 
 
 def test_a_line_beyond_pygames_limit_is_right(renderer):

@@ -63,7 +63,7 @@ def test_show_render_enlarges_and_draws_a_grid(run, tmp_path):
 def test_show_render_fails_with_one_line(run, tmp_path, monkeypatch, args, message):
     monkeypatch.chdir(tmp_path)
     Path("there.png").write_text("precious", encoding="utf-8")
-    status, out, err = run("show_render.py", "text", *([] if "--output" in args else ["--output", "new.png"]), *args)
+    status, _, err = run("show_render.py", "text", *([] if "--output" in args else ["--output", "new.png"]), *args)
     assert status == 1
     assert err.startswith("error: ")
     assert message in err
