@@ -1,4 +1,4 @@
-"""A checkpoint of fairseq-train with all that is needed to use it: the model, its renderer's settings, its tokenizer."""
+"""A checkpoint of fairseq-train with all that is needed to use it: model, renderer's settings, tokenizer."""
 
 import dataclasses
 import logging
@@ -10,6 +10,7 @@ import torch
 
 from pixelgpt_fairseq.data.tokens import Tokenizer
 from pixelgpt_fairseq.errors import UserError
+from pixelgpt_fairseq.models import provenance
 from pixelgpt_fairseq.models.pixelgpt import PixelGPTModel
 from pixelgpt_fairseq.rendering import RendererConfig, TextRenderer
 
@@ -57,15 +58,29 @@ def load_checkpoint(path):
         state = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     except FileNotFoundError:
         raise UserError(f"{path}: no such file") from None
-    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError):
+    except OSError as error:
+        raise UserError(f"{path}: {error.strerror or error}") from None
+    except (RuntimeError, EOFError, ValueError, pickle.UnpicklingError):
         raise UserError(f"{path}: not a checkpoint, or damaged") from None
     try:
         weights, cfg = state["model"], state["cfg"]
         task_state = state.get("task_state") or {}
         config = SimpleNamespace(**cfg["model"])
-        raw_patch_targets = bool(cfg["criterion"].get("raw_patch_targets", False))
-    except (TypeError, KeyError):
+        raw_patch_targets = bool((cfg["criterion"] or {}).get("raw_patch_targets", False))
+        weights["model.norm.weight"]
+    except (TypeError, KeyError, AttributeError):
         raise UserError(f"{path}: not a checkpoint of fairseq-train with a pixelgpt model") from None
+    try:
+        model = _build_model(config, weights)
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from None
+    tokenizer = task_state.get("tokenizer")
+    if tokenizer is not None:
+        tokenizer = Tokenizer(bytes(tokenizer.numpy()), name=f"{path}: tokenizer")
+    return Checkpoint(str(path), model.eval(), tokenizer, raw_patch_targets)
+
+
+def _build_model(config, weights):
     embedding, score = weights.get("model.embed_tokens.weight"), weights.get("score.weight")
     model = PixelGPTModel(
         config,
@@ -73,8 +88,7 @@ def load_checkpoint(path):
         vocab_size=None if embedding is None else len(embedding),
         num_labels=None if score is None else len(score),
     )
-    model.load_state_dict({name: weight.float() if weight.is_floating_point() else weight for name, weight in weights.items()})
-    tokenizer = task_state.get("tokenizer")
-    if tokenizer is not None:
-        tokenizer = Tokenizer(bytes(tokenizer.numpy()), name=f"{path}: tokenizer")
-    return Checkpoint(str(path), model.eval(), tokenizer, raw_patch_targets)
+    state = {name: weight.float() if weight.is_floating_point() else weight for name, weight in weights.items()}
+    provenance.reconcile(model, state)  # what does not fit is a UserError here, and the end of the process below
+    model.load_state_dict(state)
+    return model

@@ -28,3 +28,18 @@ def exit_on_user_error(function):
             sys.exit(f"error: {error}")
 
     return wrapped
+
+
+def command(main):
+    """Wrap the ``main`` of a script: :func:`exit_on_user_error`, and one line and exit status 130 for Ctrl-C."""
+    main = exit_on_user_error(main)
+
+    @functools.wraps(main)
+    def wrapped(*args, **kwargs):
+        try:
+            return main(*args, **kwargs)
+        except KeyboardInterrupt:
+            print("interrupted: what was not finished is gone, nothing else has changed", file=sys.stderr)
+            sys.exit(130)
+
+    return wrapped

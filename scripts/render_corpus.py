@@ -2,13 +2,14 @@
 """Render and tokenise a text corpus into fairseq's indexed format, for pretraining."""
 
 import argparse
+import dataclasses
 import sys
 
 from pixelgpt_fairseq.data import corpus
 from pixelgpt_fairseq.data.binarize import binarize, check_destination
 from pixelgpt_fairseq.data.data_folder import DataFolder
 from pixelgpt_fairseq.data.tokens import Tokenizer, train_tokenizer
-from pixelgpt_fairseq.errors import UserError, exit_on_user_error
+from pixelgpt_fairseq.errors import UserError, command
 from pixelgpt_fairseq.rendering import RendererConfig
 
 
@@ -24,7 +25,9 @@ def get_parser():
         choices=("blank-line", "line"),
         help="what ends a document: an empty line (the lines before it are joined), or every line",
     )
-    parser.add_argument("--encoding-errors", default="fail", choices=("fail", "replace"), help="bytes that are not UTF-8")
+    parser.add_argument(
+        "--encoding-errors", default="fail", choices=("fail", "replace"), help="bytes that are not UTF-8"
+    )
     tokens = parser.add_mutually_exclusive_group()
     tokens.add_argument(
         "--tokenizer",
@@ -52,16 +55,22 @@ def choose_config(args, folder):
     """The renderer's settings: the command line's, else the data folder's, else the defaults."""
     chosen = {"fonts": args.font, "font_size": args.font_size, "max_patches": args.max_patches}
     chosen = {name: value for name, value in chosen.items() if value is not None}
-    if not chosen and folder.splits():
-        return folder.renderer_config()
-    return RendererConfig(**chosen)
+    if not folder.splits():
+        return RendererConfig(**chosen)
+    return dataclasses.replace(folder.renderer_config(locate_fonts=args.font is None), **chosen)
 
 
 def choose_tokenizer(args, folder):
     """The tokenizer: given, trained here, the data folder's, or none."""
     if args.tokenizer:
         return Tokenizer.load(args.tokenizer)
-    if args.train_tokenizer:
+    if args.train_tokenizer is not None:
+        others = [split for split in folder.splits() if split != args.split]
+        if others:
+            raise UserError(
+                f"{folder.path}: split {others[0]} is there with its own tokenizer: leave out --train-tokenizer, "
+                "or choose another --destdir"
+            )
         corpus.check_inputs(args.input)
         print(f"training a tokenizer of {args.train_tokenizer:,} tokens ...", file=sys.stderr)
         passages = corpus.read_passages(args.input, args.documents, args.encoding_errors)
@@ -69,12 +78,15 @@ def choose_tokenizer(args, folder):
     return folder.tokenizer()
 
 
-@exit_on_user_error
+@command
 def main(argv=None):
     """Run the command."""
     args = get_parser().parse_args(argv)
-    if args.workers < 1:
-        raise UserError(f"--workers {args.workers}: at least 1")
+    for option, number in (("--workers", args.workers), ("--train-tokenizer", args.train_tokenizer)):
+        if number is not None and number < 1:
+            raise UserError(f"{option} {number}: at least 1")
+    if not 0 <= args.max_missing <= 1:
+        raise UserError(f"--max-missing {args.max_missing}: a share, from 0 to 1")
     folder = DataFolder(args.destdir)
     check_destination(folder, args.split, args.overwrite)
     config = choose_config(args, folder)

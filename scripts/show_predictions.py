@@ -5,8 +5,8 @@ import argparse
 
 import torch
 
-from pixelgpt_fairseq.errors import exit_on_user_error
 from pixelgpt_fairseq.checkpoints import load_checkpoint
+from pixelgpt_fairseq.errors import UserError, command
 from pixelgpt_fairseq.pictures import draw_predictions, predict_patches, save_png
 
 
@@ -22,10 +22,13 @@ def get_parser():
     return parser
 
 
-@exit_on_user_error
+@command
 def main(argv=None):
     """Run the command."""
     args = get_parser().parse_args(argv)
+    for option, number, most in (("--patches-per-row", args.patches_per_row, 1024), ("--scale", args.scale, 16)):
+        if not 1 <= number <= most:
+            raise UserError(f"{option} {number}: from 1 to {most}")
     checkpoint = load_checkpoint(args.checkpoint)
     patches = torch.from_numpy(checkpoint.renderer(args.font)(args.text).patches())
     picture = draw_predictions(

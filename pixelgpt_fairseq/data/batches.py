@@ -1,5 +1,6 @@
 """Examples to a batch: padded only to the longest in it, pixels as uint8."""
 
+import numpy as np
 import torch
 from fairseq.data import data_utils
 
@@ -9,14 +10,14 @@ def collate(samples, pad=None, strip_patches=None):
 
     Args:
         samples: dictionaries with ``id``, ``modality``, and ``patches`` (uint8 ``[n, 256]``), ``tokens`` (int64
-            ``[m]``), or both.
+            ``[m]``), or both; ``label``, if there is one: an int (a class) or a float (a score).
         pad: token id of padding.
         strip_patches: the width W of a pair's strip, in patches.
 
     Returns:
         dict: ``modality``, ``id``, ``nsentences``, ``ntokens`` (positions in use) and ``net_input``, the arguments of
         :meth:`~pixelgpt_fairseq.models.pixelgpt.PixelGPTModel.forward`: patches and tokens with bool masks, which are
-        left out where nothing is padded. ``{}`` for no samples.
+        left out where nothing is padded. With labels also ``labels`` ``[B]``, int64 or float64. ``{}`` for no samples.
     """
     if not samples:
         return {}
@@ -33,10 +34,13 @@ def collate(samples, pad=None, strip_patches=None):
             net_input[mask_name] = ~data_utils.lengths_to_padding_mask(lengths)
     if len(net_input.keys() & {"patches", "tokens"}) == 2:
         net_input["strip_patches"] = strip_patches
-    return {
+    batch = {
         "modality": samples[0]["modality"],
         "id": torch.tensor([sample["id"] for sample in samples]),
         "nsentences": len(samples),
         "ntokens": positions,
         "net_input": net_input,
     }
+    if "label" in samples[0]:
+        batch["labels"] = torch.from_numpy(np.array([sample["label"] for sample in samples]))
+    return batch

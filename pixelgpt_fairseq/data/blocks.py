@@ -10,6 +10,7 @@ from pixelgpt_fairseq.errors import UserError
 
 # In fairseq's terms a sentence is a piece (a strip and its tokens) here.
 BREAK_MODES = ("none", "complete", "complete_doc", "eos")
+_FILLED_MODES = ("none", "complete")  # across documents: a block falls short of its size only where text ends
 # An empty item ends each document.
 _DOCUMENT_SEPARATOR_LENGTH = 0
 
@@ -50,17 +51,24 @@ class BlockDataset(FairseqDataset):
         rows: IndexedRows.
         key: ``"patches"`` (uint8 ``[n, 256]``) or ``"tokens"`` (int64 ``[n]``).
         block_size, break_mode: see :func:`block_ranges`.
+        fill_one: refuse data that all together does not fill one block, where blocks are to be filled.
 
     Raises:
         UserError: if there is too little for one block.
     """
 
-    def __init__(self, rows, key, block_size, break_mode="none"):
+    def __init__(self, rows, key, block_size, break_mode="none", fill_one=False):
+        if block_size < 2:
+            raise UserError(f"a block of {block_size} {key} holds nothing to predict: raise --tokens-per-sample")
         self.rows, self.key = rows, key
         self.ranges = block_ranges(rows.sizes, block_size, break_mode)
         self.sizes = self.ranges[:, 1] - self.ranges[:, 0]
-        if not len(self.sizes):
-            raise UserError(f"{rows.prefix}.bin: too little for one block: it holds {rows.sizes.sum():,} {key}")
+        total = int(rows.sizes.sum())
+        if not len(self.sizes) or (fill_one and break_mode in _FILLED_MODES and total < block_size):
+            raise UserError(
+                f"{rows.prefix}.bin: too little for one block of {block_size:,} {key}: it holds {total:,}: render more "
+                "text, or choose a smaller --tokens-per-sample"
+            )
 
     def __len__(self):
         return len(self.ranges)

@@ -10,7 +10,7 @@ from pixelgpt_fairseq.errors import UserError
 MAX_PASSAGE_CHARACTERS = 1 << 20
 
 # Control characters have no look: in a corpus they are spaces.
-_CONTROL = {code: " " for code in [*range(0x20), *range(0x7F, 0xA0), 0x2028, 0x2029]}
+CONTROL_TO_SPACE = dict.fromkeys([*range(0x20), *range(0x7F, 0xA0), 0x2028, 0x2029], " ")
 
 
 class Passage(NamedTuple):
@@ -35,17 +35,21 @@ def read_passages(paths, documents="blank-line", encoding_errors="fail", on_byte
         Passage
 
     Raises:
-        UserError: naming the file, and the line for invalid UTF-8.
+        UserError: naming the file, and the line for invalid UTF-8; for a file of white space alone.
     """
     for path in paths:
-        yield from _passages(_line_parts(path, encoding_errors, on_bytes), documents)
+        passage = None
+        for passage in _passages(_line_parts(path, encoding_errors, on_bytes), documents):
+            yield passage
+        if passage is None:
+            raise UserError(f"{path}: no text: only white space")
 
 
 def _passages(line_parts, documents):
     started = False
     held, length = [], 0  # what is not yielded yet of the document, and its characters
     for part in line_parts:
-        text = part.text.translate(_CONTROL)
+        text = part.text.translate(CONTROL_TO_SPACE)
         if part.begins:
             blank_line, text = True, text.lstrip()
         if part.ends:
@@ -76,7 +80,7 @@ def check_inputs(paths):
         if not os.path.exists(path):
             raise UserError(f"{path}: no such file")
         if not os.path.isfile(path):
-            raise UserError(f"{path}: not a file")
+            raise UserError(f"{path}: not a file: name files of text, such as FOLDER/*.txt")
         if not os.path.getsize(path):
             raise UserError(f"{path}: empty")
 

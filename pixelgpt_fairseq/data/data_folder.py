@@ -14,21 +14,30 @@ empty line does in fairseq's language modelling data. A document's last strip en
 tokens begin with bos and its last end with eos.
 """
 
+import contextlib
 import hashlib
 import json
 import os
+import types
 from pathlib import Path
 
 from pixelgpt_fairseq.data import indexed
-from pixelgpt_fairseq.data.tokens import TokenDictionary, Tokenizer
+from pixelgpt_fairseq.data.tokens import TokenDictionary, Tokenizer, read_symbols
 from pixelgpt_fairseq.errors import UserError
 from pixelgpt_fairseq.rendering import RendererConfig
 
-PIXEL, TEXT, COLUMNS = "pixel", "text", "columns"
+PIXEL, TEXT, COLUMNS = STREAMS = ("pixel", "text", "columns")
 RENDERER_FILE = "text_renderer_config.json"
 TOKENIZER_FILE = "tokenizer.model"
 DICTIONARY_FILE = "dict.txt"
 MANIFEST_VERSION = 1
+# What later steps read of a manifest.
+_MANIFEST_FIELDS = {
+    "files": dict,
+    "patch_values": int,
+    "renderer": dict,
+    "tokenizer_sha256": str | types.NoneType,
+}
 
 
 class DataFolder:
@@ -47,23 +56,20 @@ class DataFolder:
 
     def split_files(self, split):
         """The files of *split* that are there, the manifest among them."""
-        return sorted(path for path in self.path.glob(f"{split}.*") if path.is_file())
+        indexed_files = [self.path / f"{split}.{stream}.{ending}" for stream in STREAMS for ending in ("bin", "idx")]
+        return [path for path in (*indexed_files, self.manifest_path(split)) if path.exists()]
 
     def splits(self):
         """Names of the splits that are whole."""
         return sorted(path.name.removesuffix(".manifest.json") for path in self.path.glob("*.manifest.json"))
 
     def first_split(self):
-        """``train`` if it is there, else any other split.
-
-        Raises:
-            UserError: if there is none.
-        """
+        """``train`` if it is there or no split is, else any other."""
         splits = self.splits()
         return "train" if "train" in splits or not splits else splits[0]
 
-    def renderer_config(self):
-        """The renderer's settings.
+    def renderer_config(self, locate_fonts=True):
+        """The renderer's settings, and with *locate_fonts* the fonts' files on this machine.
 
         Raises:
             UserError: if the folder holds none, or their fonts cannot be found.
@@ -71,7 +77,7 @@ class DataFolder:
         path = self.path / RENDERER_FILE
         if not path.exists():
             raise UserError(f"{self.path}: no {RENDERER_FILE}: is this a folder of rendered data?")
-        return RendererConfig.from_json(path)
+        return RendererConfig.from_json(path, locate_fonts)
 
     def tokenizer(self):
         """The tokenizer, or None if only pixels were rendered."""
@@ -79,32 +85,37 @@ class DataFolder:
         return Tokenizer.load(path) if path.exists() else None
 
     def dictionary(self):
-        """The dictionary, checked against the tokenizer beside it; None if only pixels were rendered."""
-        if not (self.path / DICTIONARY_FILE).exists() and not (self.path / TOKENIZER_FILE).exists():
+        """The dictionary, checked against the tokenizer beside it; None if only pixels were rendered.
+
+        Raises:
+            UserError: if one of the two is absent or damaged, or they do not belong together.
+        """
+        dictionary_path, tokenizer_path = self.path / DICTIONARY_FILE, self.path / TOKENIZER_FILE
+        if not dictionary_path.exists() and not tokenizer_path.exists():
             return None
-        dictionary = TokenDictionary.load(self.path / DICTIONARY_FILE)
-        tokenizer = self.tokenizer()
-        if tokenizer and len(tokenizer) != len(dictionary):
+        symbols = read_symbols(dictionary_path)
+        dictionary = TokenDictionary.from_tokenizer(Tokenizer.load(tokenizer_path))
+        if len(dictionary) != len(symbols):
             raise UserError(
-                f"{self.path / TOKENIZER_FILE} has {len(tokenizer):,} tokens, {DICTIONARY_FILE} {len(dictionary):,}: "
+                f"{tokenizer_path} has {len(dictionary):,} tokens, {DICTIONARY_FILE} {len(symbols):,}: "
                 "the tokenizer is not the one that the data was binarised with"
             )
+        for number, (ours, theirs) in enumerate(zip(dictionary.symbols, symbols, strict=True), start=1):
+            if ours != theirs:
+                raise UserError(
+                    f"{dictionary_path}, line {number}: {theirs!r}, but {TOKENIZER_FILE} has {ours!r}: "
+                    "the two do not belong together: render the data again"
+                )
         return dictionary
 
     def manifest(self, split):
-        """The manifest of *split*, with the tokenizer in the folder checked against it.
+        """The manifest of *split*, with the files and the tokenizer checked against it.
 
         Raises:
             UserError: if the split is absent or unfinished, a file is not as long as the manifest says, or the
                 tokenizer is not the one that the split was binarised with.
         """
-        path = self.manifest_path(split)
-        if not self.path.is_dir():
-            raise UserError(f"{self.path}: no such folder: render a corpus into it with scripts/render_corpus.py")
-        if not path.exists():
-            there = ", ".join(self.splits()) or "none"
-            raise UserError(f"{path}: absent: split {split} was not rendered, or not to its end (whole splits: {there})")
-        manifest = read_json(path)
+        manifest = self.read_manifest(split)
         for name, expected in manifest["files"].items():
             found = os.path.getsize(self.path / name) if (self.path / name).exists() else 0
             if found != expected:
@@ -118,8 +129,39 @@ class DataFolder:
             if found != manifest["tokenizer_sha256"]:
                 raise UserError(
                     f"{tokenizer_path}: not the tokenizer that split {split} was binarised with "
-                    f"(SHA-256 {found[:12]} instead of {manifest['tokenizer_sha256'][:12]}): render the data again"
+                    f"(SHA-256 {found[:12]} instead of {manifest['tokenizer_sha256'][:12]}): put that one back, or "
+                    "render the data again"
                 )
+        return manifest
+
+    def read_manifest(self, split):
+        """The manifest of *split*, as it stands.
+
+        Raises:
+            UserError: if it is absent, which means that the split is absent or unfinished, or damaged.
+        """
+        path = self.manifest_path(split)
+        if not self.path.is_dir():
+            raise UserError(f"{self.path}: no such folder: render a corpus into it with scripts/render_corpus.py")
+        if not path.exists():
+            there = ", ".join(self.splits()) or "none"
+            raise UserError(
+                f"{path}: absent: split {split} was not rendered, or not to its end (whole splits: {there})"
+            )
+        manifest = read_json(path)
+        if not isinstance(manifest, dict) or not isinstance(manifest.get("version"), int):
+            raise UserError(f"{path}: not a manifest of rendered data: render this split again")
+        if manifest["version"] != MANIFEST_VERSION:
+            raise UserError(
+                f"{path}: version {manifest['version']}, this program reads {MANIFEST_VERSION}: render the data again"
+            )
+        for name, kind in _MANIFEST_FIELDS.items():
+            if name not in manifest or not isinstance(manifest[name], kind):
+                raise UserError(f"{path}: damaged: {name} is absent or not what it was: render this split again")
+        try:
+            RendererConfig.from_dict(manifest["renderer"])
+        except UserError as error:
+            raise UserError(f"{path}: {error}") from None
         return manifest
 
     def settings(self, split):
@@ -142,13 +184,37 @@ def read_json(path):
         return json.loads(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise UserError(f"{path}: no such file") from None
+    except OSError as error:
+        raise UserError(f"{path}: {error.strerror}") from None
     except (UnicodeDecodeError, json.JSONDecodeError) as error:
         raise UserError(f"{path}: not JSON: {error}") from None
 
 
+def settings_differences(ours, theirs):
+    """What differs between two results of :meth:`DataFolder.settings`, a line each; an empty list if nothing does.
+
+    Fonts count by their contents, wherever they lay when the data was rendered.
+    """
+    renderers = [RendererConfig.from_dict(settings["renderer"]) for settings in (ours, theirs)]
+    differences = renderers[0].differences(renderers[1])
+    tokenizers = [(settings["tokenizer_sha256"] or "none")[:12] for settings in (ours, theirs)]
+    if tokenizers[0] != tokenizers[1]:
+        differences.append(f"tokenizer (SHA-256): {tokenizers[0]} against {tokenizers[1]}")
+    return differences
+
+
 def write_whole(path, content):
-    """Write *content* (bytes or text) to *path*, whole or not at all."""
+    """Write *content* (bytes or text) to *path*, whole or not at all.
+
+    Raises:
+        OSError: if it cannot be written.
+    """
     path = Path(path)
     temporary = path.with_name(f".{path.name}.partial")
-    temporary.write_bytes(content if isinstance(content, bytes) else content.encode("utf-8"))
-    os.replace(temporary, path)
+    try:
+        temporary.write_bytes(content if isinstance(content, bytes) else content.encode("utf-8"))
+        os.replace(temporary, path)
+    except OSError:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        raise

@@ -1,21 +1,30 @@
-"""fairseq's indexed files (``.bin`` with ``.idx``), checked when opened and read in place.
+"""fairseq's indexed files (``.bin`` with ``.idx``), written in little memory, checked when opened and read in place.
 
 The format is :class:`fairseq.data.indexed_dataset.MMapIndexedDataset`'s own. Its reader is replaced because it reads
 every file through once when it opens it (files may be larger than memory) and turns all items into int64 (patches are
-uint8).
+uint8); its builder, because it holds some hundred bytes of memory for every item.
 """
 
+import array
 import os
+import shutil
 import struct
 
 import numpy as np
 import torch
-from fairseq.data.indexed_dataset import MMapIndexedDataset, data_file_path, index_file_path
+from fairseq.data.indexed_dataset import (
+    MMapIndexedDataset,
+    _code_to_dtype,
+    _dtype_header_code,
+    data_file_path,
+    index_file_path,
+)
 
 from pixelgpt_fairseq.errors import UserError
 
 # Magic, version (uint64), dtype code (uint8), number of items (uint64); then int32 sizes and int64 byte offsets.
 _HEADER = struct.Struct("<9sQBQ")
+_MAGIC, _VERSION = MMapIndexedDataset.Index._HDR_MAGIC, 1
 _BYTES_PER_ITEM = 4 + 8
 
 
@@ -35,21 +44,17 @@ class IndexedRows:
 
     def __init__(self, prefix, row_width=1):
         self.prefix, self.row_width = str(prefix), row_width
-        self._open()
-
-    def _open(self):
-        check_whole(self.prefix)
-        index = MMapIndexedDataset.Index(index_file_path(self.prefix))
-        self.sizes = np.array(index.sizes, dtype=np.int64)
-        if np.any(self.sizes % self.row_width):
-            raise UserError(f"{self.prefix}.idx: items are not whole rows of {self.row_width}: render the data again")
-        self.sizes //= self.row_width
+        dtype, sizes = read_index(self.prefix)
+        self.sizes = sizes.astype(np.int64)
+        if np.any(self.sizes % row_width):
+            raise UserError(f"{self.prefix}.idx: items are not whole rows of {row_width}: render the data again")
+        self.sizes //= row_width
         self.offsets = np.concatenate([[0], np.cumsum(self.sizes)])
         path = data_file_path(self.prefix)
         if os.path.getsize(path):
-            self._rows = np.memmap(path, dtype=index.dtype, mode="r").reshape(-1, self.row_width)
+            self._rows = np.memmap(path, dtype=dtype, mode="r").reshape(-1, row_width)
         else:  # an empty file cannot be mapped
-            self._rows = np.empty((0, self.row_width), dtype=index.dtype)
+            self._rows = np.empty((0, row_width), dtype=dtype)
 
     def __getstate__(self):
         # Data-loader workers map the files themselves.
@@ -73,18 +78,57 @@ class IndexedRows:
         return torch.from_numpy(np.array(rows))
 
 
+class IndexedWriter:
+    """Writes one indexed file pair, item by item; four bytes of memory an item.
+
+    Args:
+        prefix: path of the files without ``.bin`` and ``.idx``, which appears when the writer is closed.
+        dtype: of the elements.
+    """
+
+    def __init__(self, prefix, dtype):
+        self.prefix, self.dtype = str(prefix), np.dtype(dtype)
+        self._sizes = array.array("i")
+        self._data = open(data_file_path(self.prefix), "wb")  # noqa: SIM115
+
+    def add(self, values):
+        """Append an item: an array of one dimension."""
+        self._data.write(values.astype(self.dtype).tobytes())
+        self._sizes.append(len(values))
+
+    def append(self, prefix):
+        """Append all items of the files at *prefix*, which are of the same type."""
+        _, sizes = read_index(prefix)
+        with open(data_file_path(str(prefix)), "rb") as file:
+            shutil.copyfileobj(file, self._data)
+        self._sizes.frombytes(sizes.tobytes())
+
+    def close(self):
+        """Finish both files."""
+        self._data.close()
+        sizes = np.frombuffer(self._sizes, dtype=np.int32)
+        offsets = np.cumsum(sizes, dtype=np.int64) - sizes
+        with open(index_file_path(self.prefix), "wb") as file:
+            file.write(_HEADER.pack(_MAGIC, _VERSION, _dtype_header_code(self.dtype.type), len(sizes)))
+            file.write(sizes.tobytes())
+            file.write((offsets * self.dtype.itemsize).tobytes())
+
+
 def exists(prefix):
     """Whether both files of *prefix* are there."""
     return MMapIndexedDataset.exists(str(prefix))
 
 
-def check_whole(prefix):
+def read_index(prefix):
     """Check that the two files of *prefix* are there, in the format, and as long as they should be.
+
+    Returns:
+        (type of the elements, int32 ``[n]``: elements in each item)
 
     Raises:
         UserError: naming the file and what is wrong with it.
     """
-    index_path, data_path = index_file_path(prefix), data_file_path(prefix)
+    index_path, data_path = index_file_path(str(prefix)), data_file_path(str(prefix))
     for path in (index_path, data_path):
         if not os.path.isfile(path):
             raise UserError(f"{path}: no such file: render this split first")
@@ -92,21 +136,20 @@ def check_whole(prefix):
         header = file.read(_HEADER.size)
         if len(header) < _HEADER.size:
             raise UserError(f"{index_path}: truncated: render this split again")
-        magic, version, _, length = _HEADER.unpack(header)
-        if magic != MMapIndexedDataset.Index._HDR_MAGIC or version != 1:
-            raise UserError(f"{index_path}: not an index of fairseq's mmap format")
-        expected = _HEADER.size + length * _BYTES_PER_ITEM
-        if os.path.getsize(index_path) != expected:
-            raise UserError(
-                f"{index_path}: truncated or damaged ({os.path.getsize(index_path):,} bytes instead of {expected:,}): "
-                "render this split again"
-            )
-    index = MMapIndexedDataset.Index(index_path)
-    expected = 0
-    if length:
-        expected = int(index._pointers[-1]) + int(index.sizes[-1]) * index.dtype().itemsize
-    if os.path.getsize(data_path) != expected:
+        magic, version, code, length = _HEADER.unpack(header)
+        if magic != _MAGIC or version != _VERSION or code not in _code_to_dtype:
+            raise UserError(f"{index_path}: not an index of fairseq's mmap format, or damaged: render this split again")
+        _check_size(index_path, _HEADER.size + length * _BYTES_PER_ITEM)
+        sizes = np.fromfile(file, dtype=np.int32, count=length)
+    if np.any(sizes < 0):
+        raise UserError(f"{index_path}: damaged (an item of negative length): render this split again")
+    _check_size(data_path, int(sizes.sum(dtype=np.int64)) * _code_to_dtype[code]().itemsize)
+    return _code_to_dtype[code], sizes
+
+
+def _check_size(path, expected):
+    found = os.path.getsize(path)
+    if found != expected:
         raise UserError(
-            f"{data_path}: truncated or damaged ({os.path.getsize(data_path):,} bytes instead of {expected:,}): "
-            "render this split again"
+            f"{path}: truncated or damaged ({found:,} bytes instead of {expected:,}): render this split again"
         )

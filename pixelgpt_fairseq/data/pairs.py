@@ -31,7 +31,9 @@ class PairDataset(FairseqDataset):
 
     def __init__(self, strips, texts, columns, dictionary, max_patches, max_tokens):
         if len(strips) != len(texts) or not np.array_equal(texts.sizes, columns.sizes):
-            raise UserError(f"{strips.prefix}.bin and {texts.prefix}.bin do not belong together: render this split again")
+            raise UserError(
+                f"{strips.prefix}.bin and {texts.prefix}.bin do not belong together: render this split again"
+            )
         self.strips, self.texts, self.columns = strips, texts, columns
         self.bos, self.eos = dictionary.bos(), dictionary.eos()
         self.patch_size = int(np.sqrt(strips.row_width))
@@ -41,7 +43,9 @@ class PairDataset(FairseqDataset):
         self.max_tokens = max_tokens - _SPECIAL_TOKENS
         self.cuts = self._plan(dictionary.word_starts(), max_patches)
         if not len(self.cuts):
-            raise UserError(f"{strips.prefix}.bin: no text fits a pair of {max_patches} patches and {max_tokens} tokens")
+            raise UserError(
+                f"{strips.prefix}.bin: no text fits a pair of {max_patches} patches and {max_tokens} tokens"
+            )
         self.sizes = self._sizes()
 
     def _plan(self, word_starts, max_patches):

@@ -3,6 +3,7 @@
 import hashlib
 import io
 import os
+import re
 
 import numpy as np
 import sentencepiece
@@ -50,17 +51,7 @@ class TokenDictionary(Dictionary):
         Raises:
             UserError: naming the line that is not ``symbol count``, or the special symbol that is absent.
         """
-        symbols = []
-        # Some vocabularies hold a carriage return as a symbol: lines end in \n alone.
-        try:
-            with open(path, encoding="utf-8", newline="\n") as file:
-                for number, line in enumerate(file, start=1):
-                    symbol, _, count = line.rstrip("\n").rpartition(" ")
-                    if not symbol or not count.isdigit():
-                        raise UserError(f"{path}, line {number}: not a symbol and its count")
-                    symbols.append(symbol)
-        except FileNotFoundError:
-            raise UserError(f"{path}: no such file: was the data rendered with a tokenizer?") from None
+        symbols = read_symbols(path)
         ids = {symbol: i for i, symbol in enumerate(symbols)}
         absent = [symbol for symbol in ("<unk>", "<s>", "</s>") if symbol not in ids]
         if absent:
@@ -74,6 +65,30 @@ class TokenDictionary(Dictionary):
     def word_starts(self):
         """Bool ``[vocabulary]``: the tokens that begin a word."""
         return np.array([symbol.startswith(WORD_START) for symbol in self.symbols])
+
+
+def read_symbols(path):
+    """The symbols of a ``dict.txt``, in the order of their ids.
+
+    Raises:
+        UserError: naming the line that is not ``symbol count``.
+    """
+    symbols = []
+    # Some vocabularies hold a carriage return as a symbol: lines end in \n alone.
+    try:
+        with open(path, encoding="utf-8", newline="\n") as file:
+            for number, line in enumerate(file, start=1):
+                symbol, _, count = line.rstrip("\n").rpartition(" ")
+                if not symbol or not count.isdigit():
+                    raise UserError(f"{path}, line {number}: not a symbol and its count")
+                symbols.append(symbol)
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file: was the data rendered with a tokenizer?") from None
+    except OSError as error:
+        raise UserError(f"{path}: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise UserError(f"{path}, line {len(symbols) + 1} or after: not UTF-8: the dictionary is damaged") from None
+    return symbols
 
 
 class Tokenizer:
@@ -105,6 +120,8 @@ class Tokenizer:
         try:
             with open(path, "rb") as file:
                 return cls(file.read(), name=str(path))
+        except FileNotFoundError:
+            raise UserError(f"{path}: no such file") from None
         except OSError as error:
             raise UserError(f"{path}: {error.strerror}") from None
 
@@ -142,10 +159,19 @@ def train_tokenizer(documents, vocab_size):
     Raises:
         UserError: if the text is too little for the vocabulary asked for.
     """
-    written = io.BytesIO()
+    written, failures = io.BytesIO(), []
+
+    def beginnings():
+        try:
+            for document in documents:
+                yield document[:MAX_TRAINING_CHARACTERS]
+        except BaseException as error:  # SentencePiece would make it a RuntimeError
+            failures.append(error)
+            raise
+
     try:
         sentencepiece.SentencePieceTrainer.train(
-            sentence_iterator=(document[:MAX_TRAINING_CHARACTERS] for document in documents),
+            sentence_iterator=beginnings(),
             model_writer=written,
             vocab_size=vocab_size,
             model_type="bpe",
@@ -166,6 +192,14 @@ def train_tokenizer(documents, vocab_size):
             minloglevel=2,
         )
     except RuntimeError as error:
-        reason = str(error).rpartition("] ")[2].strip() or "the text is too little"
+        if failures:
+            raise failures[0] from None
+        message = " ".join(str(error).rpartition("] ")[2].split())
+        most, least = re.search(r"value <= (\d+)", message), re.search(r"required_chars\. \d+ vs (\d+)", message)
+        reason = message or "the text is too little"
+        if most:
+            reason = f"it has enough for {int(most[1]):,} at most"
+        elif least:
+            reason = f"its characters and the bytes alone need {int(least[1]):,}"
         raise UserError(f"a tokenizer of {vocab_size:,} tokens cannot be trained on this text: {reason}") from None
     return Tokenizer(written.getvalue())

@@ -1,4 +1,4 @@
-# ruff: noqa: UP006, UP035, UP045  (fairseq reads Optional[...] and List[...] off its dataclasses)
+# ruff: noqa: RUF009, UP006, UP035, UP045  (fairseq reads Optional[...] and List[...] off its dataclasses)
 """Pretraining on rendered text, on tokens, and on pairs of both."""
 
 import logging
@@ -11,10 +11,10 @@ from fairseq import utils
 from fairseq.data.iterators import EpochBatchIterator
 from fairseq.dataclass import ChoiceEnum, FairseqDataclass
 from fairseq.tasks import FairseqTask, register_task
-from omegaconf import II, MISSING
+from omegaconf import II, MISSING, OmegaConf
 
 from pixelgpt_fairseq.data.blocks import BREAK_MODES, BlockDataset
-from pixelgpt_fairseq.data.data_folder import COLUMNS, PIXEL, TEXT, DataFolder
+from pixelgpt_fairseq.data.data_folder import COLUMNS, PIXEL, TEXT, DataFolder, settings_differences
 from pixelgpt_fairseq.data.modality_mixture import ModalityMixture, mixed_batches
 from pixelgpt_fairseq.data.pairs import PairDataset
 from pixelgpt_fairseq.errors import UserError, exit_on_user_error
@@ -50,8 +50,8 @@ class RenderedPretrainingConfig(FairseqDataclass):
     sample_break_mode: ChoiceEnum(BREAK_MODES) = field(
         default="none",
         metadata={
-            "help": "none: blocks of --tokens-per-sample; complete: of whole strips or texts; complete_doc: the same, of "
-            "one document; eos: one strip or text each"
+            "help": "none: blocks of --tokens-per-sample; complete: of whole strips or texts; complete_doc: the same, "
+            "of one document; eos: one strip or text each"
         },
     )
     pair_patches: Optional[int] = field(
@@ -80,14 +80,19 @@ class RenderedPretrainingTask(FairseqTask):
             self.state.merge_state_dict({"tokenizer": torch.tensor(list(tokenizer.serialized), dtype=torch.uint8)})
         self.modalities, self.weights = modalities, weights
         self.dictionary, self.data_settings = dictionary, data_settings
-        self.pair_patches, self.pair_tokens = pair_limits(cfg)
+        self.pair_patches, self.pair_tokens = pair_limits(cfg) if PAIR in modalities else (None, None)
 
     @classmethod
     @exit_on_user_error
     def setup_task(cls, cfg, **kwargs):
-        """Read the dictionary and settings of the (first) data folder."""
+        """Read the dictionary and settings of the (first) data folder, and check that the others have the same."""
         modalities, weights = parse_modalities(cfg.modalities, cfg.modality_weights)
-        folder = DataFolder(utils.split_paths(cfg.data)[0])
+        if OmegaConf.is_missing(cfg, "data") or not cfg.data:
+            raise UserError("no data folder: name one that scripts/render_corpus.py wrote (Hydra: task.data=FOLDER)")
+        folder, *others = (DataFolder(path) for path in utils.split_paths(cfg.data))
+        data_settings = folder.settings(folder.first_split())
+        for other in others:
+            _check_settings(other, other.first_split(), data_settings, folder)
         dictionary = folder.dictionary() if {TEXT, PAIR} & set(modalities) else None
         if dictionary is None and set(modalities) != {PIXEL}:
             raise UserError(
@@ -97,7 +102,7 @@ class RenderedPretrainingTask(FairseqTask):
         if dictionary is not None:
             logger.info(f"dictionary: {len(dictionary):,} tokens")
         tokenizer = folder.tokenizer() if dictionary is not None else None
-        return cls(cfg, modalities, weights, dictionary, folder.settings(folder.first_split()), tokenizer)
+        return cls(cfg, modalities, weights, dictionary, data_settings, tokenizer)
 
     @property
     def uses_patches(self):
@@ -149,8 +154,7 @@ class RenderedPretrainingTask(FairseqTask):
         """Load the streams of *split*."""
         paths = utils.split_paths(self.cfg.data)
         folder = DataFolder(paths[(epoch - 1) % len(paths)])
-        if folder.settings(split) != self.data_settings:
-            raise UserError(f"{folder.path}: split {split} was binarised with other settings than {paths[0]}")
+        _check_settings(folder, split, self.data_settings, DataFolder(paths[0]))
         streams = {modality: self._load_stream(folder, split, modality) for modality in self.modalities}
         self.datasets[split] = ModalityMixture(
             streams, pad=self.dictionary.pad() if self.dictionary else None, strip_patches=self.pair_patches
@@ -171,7 +175,8 @@ class RenderedPretrainingTask(FairseqTask):
             )
         rows = folder.open(split, modality, patch_values if modality == PIXEL else 1)
         key = "patches" if modality == PIXEL else "tokens"
-        return BlockDataset(rows, key, self.cfg.tokens_per_sample, str(self.cfg.sample_break_mode))
+        training = split == self.cfg.train_subset
+        return BlockDataset(rows, key, self.cfg.tokens_per_sample, str(self.cfg.sample_break_mode), fill_one=training)
 
     @exit_on_user_error
     def get_batch_iterator(
@@ -219,6 +224,16 @@ class RenderedPretrainingTask(FairseqTask):
         )
 
 
+def _check_settings(folder, split, expected, first):
+    """Check that *split* was made as the *first* folder's data were."""
+    differences = settings_differences(folder.settings(split), expected)
+    if differences:
+        raise UserError(
+            f"{folder.path}: split {split} was binarised with other settings than {first.path}, split "
+            f"{first.first_split()}: {'; '.join(differences)}"
+        )
+
+
 def parse_modalities(modalities, weights=None):
     """Check ``--modalities`` and ``--modality-weights``.
 
@@ -241,7 +256,9 @@ def parse_modalities(modalities, weights=None):
     except ValueError:
         raise UserError(f"--modality-weights {weights}: not numbers joined by commas") from None
     if len(values) != len(names):
-        raise UserError(f"--modality-weights {weights}: {len(values)} weights for {len(names)} modalities ({modalities})")
+        raise UserError(
+            f"--modality-weights {weights}: {len(values)} weights for {len(names)} modalities ({modalities})"
+        )
     if not all(np.isfinite(value) and value > 0 for value in values):
         raise UserError(f"--modality-weights {weights}: weights must be positive; leave a modality out instead")
     return names, values
@@ -256,5 +273,7 @@ def pair_limits(cfg):
     patches = cfg.pair_patches or cfg.tokens_per_sample // 2
     tokens = cfg.pair_tokens or cfg.tokens_per_sample - patches
     if patches < 2 or tokens < 3:
-        raise UserError(f"a pair of {patches} patches and {tokens} tokens holds nothing: raise --pair-patches and --pair-tokens")
+        raise UserError(
+            f"a pair of {patches} patches and {tokens} tokens holds nothing: raise --pair-patches and --pair-tokens"
+        )
     return patches, tokens

@@ -1,0 +1,186 @@
+"""Labelled examples to a split of binarised data: strips, tokens and labels, whole or not at all.
+
+The folder is laid out as :mod:`~pixelgpt_fairseq.data.data_folder` says, with these differences: an item is an example,
+there are no columns, and ``train.labels.npy`` holds the number of each example's class (int64) or its score (float64).
+An example of one sentence is drawn in the text layout, one of two in the pair layout; its tokens are ``<s> A`` or
+``<s> A <s> B``.
+"""
+
+import collections
+import itertools
+import shutil
+import time
+from dataclasses import dataclass, field
+
+import numpy as np
+from fairseq.data.indexed_dataset import best_fitting_int_dtype
+from tqdm import tqdm
+
+from pixelgpt_fairseq.data import data_folder
+from pixelgpt_fairseq.data.binarize import (
+    StreamWriter,
+    check_destination,
+    check_missing,
+    check_shared_files,
+    move_into_place,
+    shared_files,
+)
+from pixelgpt_fairseq.data.data_folder import PIXEL, TEXT, DataFolder
+from pixelgpt_fairseq.data.glue import NO_LABEL, SentenceTask
+from pixelgpt_fairseq.errors import UserError
+from pixelgpt_fairseq.rendering import TextRenderer, missing_characters, missing_summary
+
+LABELS = "labels"
+
+
+@dataclass
+class ExampleCounts:
+    """What a split holds."""
+
+    examples: int = 0
+    patches: int = 0
+    tokens: int = 0
+    characters: int = 0
+    full_strips: int = 0  # as long as a strip may be: of most of them the end is missing
+
+
+@dataclass
+class ExampleSummary:
+    """What :func:`binarize_examples` wrote."""
+
+    counts: ExampleCounts
+    labels: dict[str, int]  # examples of each class; empty for regression and where there are no labels
+    bytes: int
+    seconds: float
+    missing: list[str] = field(default_factory=list)  # a line for each script with characters that no font has
+
+
+def labels_path(folder, split):
+    """Path of the labels of a split."""
+    return folder.path / f"{split}.{LABELS}.npy"
+
+
+def binarize_examples(
+    examples, destdir, split, task, config, tokenizer=None, max_missing=0.01, overwrite=False, progress=True
+):
+    """Render and tokenise *examples* into ``destdir`` as *split*.
+
+    Args:
+        examples: iterable of :class:`~pixelgpt_fairseq.data.glue.Example`, read once.
+        destdir: the data folder, made if absent.
+        split: ``train``, ``valid``, ``test``; ``valid_mismatched`` and so on.
+        task: SentenceTask.
+        config: RendererConfig.
+        tokenizer: Tokenizer, or None to render only.
+        max_missing: the greatest share of visible characters that may lack a glyph in every font.
+        overwrite: replace the split if it is there.
+        progress: show a bar.
+
+    Returns:
+        ExampleSummary
+
+    Raises:
+        UserError: for bad examples, a split that is there already, or settings that are not the folder's.
+    """
+    began = time.perf_counter()
+    folder = DataFolder(destdir)
+    check_destination(folder, split, overwrite)
+    check_shared_files(folder, split, config, tokenizer)
+    check_task(folder, split, task)
+    dtypes = {PIXEL: np.uint8}
+    if tokenizer:
+        dtypes[TEXT] = best_fitting_int_dtype(len(tokenizer))
+
+    partial = folder.path / f".{split}.partial"
+    shutil.rmtree(partial, ignore_errors=True)  # of a run that was killed
+    try:
+        partial.mkdir(parents=True)
+        writer = StreamWriter(partial / split, dtypes)
+        bar = tqdm(examples, unit=" examples", desc=split, disable=not progress)
+        counts, labels, characters = _write(bar, writer, TextRenderer(config), tokenizer)
+        writer.close()
+        if not labels:
+            raise UserError(f"{folder.path}: split {split} would have no examples: is the table empty?")
+        check_missing(characters, config, max_missing)
+        labelled = any(label != NO_LABEL for label in labels)
+        labels = np.array(labels, dtype=np.float64 if task.regression else np.int64)
+        np.save(partial / labels_path(folder, split).name, labels)
+        files = [*writer.files(), partial / labels_path(folder, split).name]
+        manifest = {
+            "version": data_folder.MANIFEST_VERSION,
+            "split": split,
+            **vars(counts),
+            "labelled": labelled,
+            "task": task.to_dict(),
+            "files": {path.name: path.stat().st_size for path in files},
+            "patch_values": config.patch_size**2,
+            "missing_characters": missing_characters(characters, config),
+            "renderer": config.to_dict(),
+            "tokenizer_sha256": tokenizer.sha256 if tokenizer else None,
+        }
+        move_into_place(folder, split, files, shared_files(config, tokenizer), manifest)
+    except OSError as error:
+        raise UserError(f"{error.filename or folder.path}: {error.strerror or error}") from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    frequencies = {}
+    if labelled and not task.regression:
+        frequencies = dict(zip(task.labels, np.bincount(labels, minlength=task.num_labels).tolist(), strict=True))
+    size = sum(manifest["files"].values())
+    missing = missing_summary(characters, config)
+    return ExampleSummary(counts, frequencies, size, time.perf_counter() - began, missing)
+
+
+def binarize_example(example, renderer, tokenizer=None):
+    """Render and tokenise one example.
+
+    Returns:
+        (patches, tokens): uint8 ``[n, 256]``, the last one the separator; int64 ``[m]``, empty without a tokenizer.
+    """
+    drawn = renderer(example.texts if len(example.texts) > 1 else example.texts[0])
+    if not tokenizer:
+        return drawn.patches(), np.empty(0, dtype=np.int64)
+    bos = tokenizer.model.bos_id()
+    tokens = itertools.chain.from_iterable([bos, *tokenizer.model.encode(text)] for text in example.texts)
+    return drawn.patches(), np.fromiter(tokens, dtype=np.int64)
+
+
+def check_task(folder, split, task: SentenceTask):
+    """Refuse examples of another task than that of the folder's other splits.
+
+    Raises:
+        UserError: naming the two.
+    """
+    for other in folder.splits():
+        if other == split:
+            continue
+        held = data_folder.read_json(folder.manifest_path(other)).get("task")
+        if held is None:
+            raise UserError(f"{folder.path}: holds a corpus (split {other}): choose another --destdir")
+        if held != task.to_dict():
+            raise UserError(
+                f"{folder.path}: split {other} is of task {held['name']} (labels: {_words(held['labels'])}), these "
+                f"examples are of {task.name} (labels: {_words(task.labels)}): choose another --destdir"
+            )
+
+
+def _write(examples, writer, renderer, tokenizer):
+    counts, labels, characters = ExampleCounts(), [], collections.Counter()
+    for example in examples:
+        patches, tokens = binarize_example(example, renderer, tokenizer)
+        writer.add(PIXEL, patches.reshape(-1))
+        if tokenizer:
+            writer.add(TEXT, tokens)
+        labels.append(example.label)
+        for text in example.texts:
+            characters.update(text)
+            counts.characters += len(text)
+        counts.examples += 1
+        counts.patches += len(patches)
+        counts.tokens += len(tokens)
+        counts.full_strips += len(patches) == renderer.config.max_patches
+    return counts, labels, characters
+
+
+def _words(labels):
+    return ", ".join(labels) or "scores"

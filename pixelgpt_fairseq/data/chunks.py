@@ -1,0 +1,209 @@
+"""Passages of a corpus to indexed files, a chunk at a time, in one process or several."""
+
+import collections
+import concurrent.futures
+import itertools
+import multiprocessing
+import os
+import signal
+import threading
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from fairseq.data.indexed_dataset import data_file_path, index_file_path
+
+from pixelgpt_fairseq.data.data_folder import COLUMNS, PIXEL, TEXT
+from pixelgpt_fairseq.data.indexed import IndexedWriter
+from pixelgpt_fairseq.errors import UserError
+from pixelgpt_fairseq.rendering import TextRenderer
+from pixelgpt_fairseq.rendering.renderer import MARGIN
+
+CHUNK_CHARACTERS = 1 << 20
+
+
+@dataclass
+class Counts:
+    """What a chunk or a split holds."""
+
+    documents: int = 0
+    pieces: int = 0
+    patches: int = 0
+    tokens: int = 0
+    characters: int = 0
+
+    def add(self, other):
+        """Add *other*'s counts."""
+        for name in vars(self):
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+
+
+class Piece(NamedTuple):
+    """A document, or a part of one that fits a strip, binarised."""
+
+    patches: np.ndarray  # uint8 [n, 256]
+    tokens: np.ndarray  # int64 [m]
+    columns: np.ndarray  # int64 [m]: the pixel column of the strip at which each token begins
+
+
+def binarize_passage(passage, renderer, tokenizer=None):
+    """Render and tokenise one passage.
+
+    Yields:
+        Piece: every piece of the document but its last lacks the separator patch; only the first has bos, only the last
+        eos. Without a tokenizer, ``tokens`` and ``columns`` are empty.
+    """
+    spans = list(renderer.cut(passage.text))
+    for number, (start, end) in enumerate(spans):
+        text = passage.text[start:end]
+        first = passage.starts_document and number == 0
+        last = passage.ends_document and number == len(spans) - 1
+        patches = renderer(text).patches()
+        tokens = columns = np.empty(0, dtype=np.int64)
+        if tokenizer:
+            tokens, starts = tokenizer.encode(text)
+            pens = renderer.pen_positions(text) + MARGIN
+            columns = np.clip(pens[starts], 0, len(patches) * renderer.config.patch_size)
+            if first:
+                tokens = np.append(tokenizer.model.bos_id(), tokens)
+                columns = np.append(pens[0], columns)
+            if last:
+                tokens = np.append(tokens, tokenizer.model.eos_id())
+                columns = np.append(columns, pens[-1])
+        yield Piece(patches if last else patches[:-1], tokens, columns)
+
+
+class StreamWriter:
+    """The indexed files of a split, or of one chunk of it.
+
+    Args:
+        prefix: path of the files, to which each stream's name is added.
+        dtypes: stream -> type of its elements.
+    """
+
+    def __init__(self, prefix, dtypes):
+        self.writers = {stream: IndexedWriter(f"{prefix}.{stream}", dtype) for stream, dtype in dtypes.items()}
+
+    def add(self, stream, values):
+        """Append an item to *stream*."""
+        self.writers[stream].add(values)
+
+    def move_in(self, other_prefix):
+        """Append the files of a finished chunk, and remove them."""
+        for stream, writer in self.writers.items():
+            prefix = f"{other_prefix}.{stream}"
+            writer.append(prefix)
+            os.remove(index_file_path(prefix))
+            os.remove(data_file_path(prefix))
+
+    def close(self):
+        """Finish all files."""
+        for writer in self.writers.values():
+            writer.close()
+
+    def files(self):
+        """Paths of the files."""
+        prefixes = [writer.prefix for writer in self.writers.values()]
+        return [Path(name(prefix)) for prefix in prefixes for name in (data_file_path, index_file_path)]
+
+
+def gather_chunks(passages):
+    """Gather passages into lists of about ``CHUNK_CHARACTERS``."""
+    chunk, length = [], 0
+    for passage in passages:
+        chunk.append(passage)
+        length += len(passage.text)
+        if length >= CHUNK_CHARACTERS:
+            yield chunk
+            chunk, length = [], 0
+    if chunk:
+        yield chunk
+
+
+def binarize_chunks(jobs, config, tokenizer, dtypes, workers):
+    """Binarise chunks in *workers* processes, never holding many of them at a time.
+
+    Args:
+        jobs: iterable of (list of Passage, path prefix for the chunk's files).
+        config, tokenizer: RendererConfig; Tokenizer or None.
+        dtypes: see :class:`StreamWriter`.
+        workers: processes; one is this process itself.
+
+    Yields:
+        (prefix, Counts, Counter of characters), in the order of *jobs*. Close the generator to end its processes.
+
+    Raises:
+        UserError: if a worker dies.
+    """
+    if workers <= 1:
+        worker = _Worker(config, tokenizer, dtypes)
+        yield from (worker.binarize(*job) for job in jobs)
+        return
+    others = set(multiprocessing.active_children())
+    pool = concurrent.futures.ProcessPoolExecutor(
+        workers, initializer=_Worker.start, initargs=(config, tokenizer, dtypes)
+    )
+    try:
+        waiting = collections.deque()
+        for job in itertools.chain(jobs, itertools.repeat(None, 2 * workers)):
+            if job is not None:
+                waiting.append(pool.submit(_Worker.run, job))
+            if waiting and (job is None or len(waiting) > 2 * workers):
+                yield waiting.popleft().result()
+    except BaseException as error:
+        for process in set(multiprocessing.active_children()) - others:
+            process.terminate()
+        if isinstance(error, BrokenProcessPool):
+            raise UserError("a worker process died: if memory ran out, choose fewer --workers") from None
+        raise
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+class _Worker:
+    """Binarises chunks; one in each process."""
+
+    current = None
+
+    def __init__(self, config, tokenizer, dtypes):
+        self.renderer, self.tokenizer, self.dtypes = TextRenderer(config), tokenizer, dtypes
+
+    @classmethod
+    def start(cls, *args):
+        # Ctrl-C reaches every process of a terminal: the parent alone answers it. No worker outlives its parent.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        threading.Thread(target=_die_with_parent, daemon=True).start()
+        cls.current = cls(*args)
+
+    @classmethod
+    def run(cls, job):
+        return cls.current.binarize(*job)
+
+    def binarize(self, passages, prefix):
+        """Write the files of *prefix*; returns it with the counts and how often each character occurs."""
+        counts, characters = Counts(), collections.Counter()
+        writer = StreamWriter(prefix, self.dtypes)
+        for passage in passages:
+            characters.update(passage.text)
+            counts.characters += len(passage.text)
+            for piece in binarize_passage(passage, self.renderer, self.tokenizer):
+                counts.pieces += 1
+                counts.patches += len(piece.patches)
+                counts.tokens += len(piece.tokens)
+                writer.add(PIXEL, piece.patches.reshape(-1))
+                if self.tokenizer:
+                    writer.add(TEXT, piece.tokens)
+                    writer.add(COLUMNS, piece.columns)
+            if passage.ends_document:
+                counts.documents += 1
+                for stream, dtype in self.dtypes.items():
+                    writer.add(stream, np.empty(0, dtype=dtype))
+        writer.close()
+        return prefix, counts, characters
+
+
+def _die_with_parent():
+    multiprocessing.parent_process().join()
+    os._exit(1)
