@@ -23,7 +23,7 @@ def composed(request):
     GlobalHydra.instance().clear()
     hydra_init(request.param)
     with initialize_config_dir(str(FOLDER), version_base="1.1"):
-        cfg = compose(request.param, overrides=["task.data=/data"])
+        cfg = compose(request.param, overrides=["task.data=/data", "common.user_dir=."])
     GlobalHydra.instance().clear()
     with open_dict(cfg):
         add_defaults(cfg)

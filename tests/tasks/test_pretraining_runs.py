@@ -148,7 +148,7 @@ def test_hydra_recipe_trains(toy_data, tmp_path):
         "fairseq-hydra-train",
         *("--config-dir", "examples/pretraining", "--config-name", "dualgpt_tiny"),
         *(f"task.data={toy_data}", "task.tokens_per_sample=64", "optimization.max_update=3", "dataset.batch_size=2"),
-        *(f"hydra.run.dir={tmp_path}", f"checkpoint.save_dir={tmp_path}/checkpoints", f"common.user_dir={ROOT}/pixelgpt_fairseq"),
+        *(f"hydra.run.dir={tmp_path}", f"checkpoint.save_dir={tmp_path}/checkpoints"),
     )
     assert process.returncode == 0, process.stderr + process.stdout
     assert (tmp_path / "checkpoints" / "checkpoint_last.pt").exists()
