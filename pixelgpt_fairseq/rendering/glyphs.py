@@ -137,12 +137,11 @@ class GlyphAtlas:
         self._faces = [FontFace(font.path, size, dpi) for font in fonts]
         for face in self._faces:
             face.font()
-        # Code point -> glyph; 0 is one not yet drawn. The operating system gives memory only for the parts in use.
-        self._ids = np.zeros(_CODE_POINTS, dtype=np.int32)
         self._clear()
 
     def _clear(self):
-        self._ids[:] = 0
+        # Code point -> glyph; 0 is one not yet drawn. The operating system gives memory only for the parts in use.
+        self._ids = np.zeros(_CODE_POINTS, dtype=np.int32)
         self._glyphs, self._used_columns = 1, 1
         self._metrics = np.zeros((len(Metrics._fields), 256), dtype=np.int64)
         self.columns = np.zeros((4096, 0), dtype=np.uint8)
@@ -171,7 +170,7 @@ class GlyphAtlas:
             ids = self._ids.take(codes)
         return ids
 
-    def metrics(self, ids: np.ndarray) -> "Metrics":
+    def metrics(self, ids: np.ndarray) -> Metrics:
         """Measures of glyphs: an int64 array like *ids* for each."""
         return Metrics(*self._metrics.take(ids, axis=1))
 
