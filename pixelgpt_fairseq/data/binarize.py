@@ -82,13 +82,13 @@ def binarize(
     try:
         check_inputs(inputs)
         check_destination(folder, split, overwrite)
-        check_settings(folder, split, config, tokenizer, overwrite)
+        check_shared_files(folder, split, config, tokenizer, overwrite)
         config = TextRenderer(config).config  # its fonts are there and can draw
         dtypes = {PIXEL: np.uint8}
         if tokenizer:
             dtypes[TEXT] = best_fitting_int_dtype(len(tokenizer))
             dtypes[COLUMNS] = best_fitting_int_dtype(config.max_patches * config.patch_size)
-        with _partial_folder(folder, split) as partial:
+        with partial_folder(folder, split) as partial:
             counts, characters = Counts(), collections.Counter()
             writer = StreamWriter(partial / split, dtypes)
             total = sum(os.path.getsize(path) for path in inputs)
@@ -100,7 +100,7 @@ def binarize(
                         writer.move_in(prefix)
                         counts.add(chunk_counts)
                         characters.update(chunk_characters)
-                        _check_missing(characters, config, max_missing)
+                        check_missing(characters, config, max_missing)
                         bar.set_postfix_str(f"{counts.patches / (time.perf_counter() - began):,.0f} patches/s")
             writer.close()
             manifest = {
@@ -113,14 +113,8 @@ def binarize(
                 "missing_characters": missing_characters(characters, config),
                 **_settings(config, tokenizer),
             }
-            files = _shared_files(config, tokenizer)
-            files[folder.manifest_path(split).name] = (
-                json.dumps(manifest, indent=1, ensure_ascii=False).encode() + b"\n"
-            )
-            for name, content in files.items():
-                (partial / name).write_bytes(content)
-            check_settings(folder, split, config, tokenizer, overwrite)  # another split may have come meanwhile
-            _move_into_place(partial, folder, split)
+            check_shared_files(folder, split, config, tokenizer, overwrite)  # another split may have come meanwhile
+            move_into_place(folder, split, writer.files(), shared_files(config, tokenizer), manifest)
     except OSError as error:
         raise UserError(f"{error.filename or folder.path}: {error.strerror or error}") from error
     except MemoryError:
@@ -130,7 +124,7 @@ def binarize(
 
 
 @contextlib.contextmanager
-def _partial_folder(folder, split):
+def partial_folder(folder, split):
     """A hidden folder for what is not finished yet, for one run at a time; removed in the end, whatever happens.
 
     If a run is killed, the folder stays, and the next run empties it.
@@ -159,21 +153,32 @@ def _partial_folder(folder, split):
         os.close(handle)
 
 
-def _move_into_place(partial, folder, split):
-    """Replace the split by the one in *partial*.
+def move_into_place(folder, split, files, shared, manifest):
+    """Make the finished *files* of a partial folder the split, in the place of an older one.
 
-    Nothing is written here, files are only renamed, so that a full disk cannot come between. While there is no
-    manifest, no later step takes the split for whole.
+    All is written before anything is touched, then files are only renamed: a full disk cannot come between. While there
+    is no manifest, no later step takes the split for whole.
+
+    Args:
+        folder: DataFolder.
+        split: name of the split.
+        files: paths of the new files, in one folder.
+        shared: name -> content of the files that all splits share.
+        manifest: the manifest, as plain values.
     """
-    manifest = folder.manifest_path(split)
-    new = {path.name for path in partial.iterdir()}
-    manifest.unlink(missing_ok=True)
+    partial = files[0].parent
+    manifest_path = folder.manifest_path(split)
+    small = {**shared, manifest_path.name: json.dumps(manifest, indent=1, ensure_ascii=False).encode() + b"\n"}
+    for name, content in small.items():
+        (partial / name).write_bytes(content)
+    new = [*(path.name for path in files), *shared]
+    manifest_path.unlink(missing_ok=True)
     for path in folder.split_files(split):
         if path.name not in new:
             path.unlink()
-    for name in sorted(new - {manifest.name}):
+    for name in new:
         os.replace(partial / name, folder.path / name)
-    os.replace(partial / manifest.name, manifest)
+    os.replace(partial / manifest_path.name, manifest_path)
 
 
 def check_destination(folder, split, overwrite):
@@ -187,7 +192,7 @@ def check_destination(folder, split, overwrite):
         raise UserError(f"{there[0]}: already there: choose another --destdir or --split, or pass --overwrite")
 
 
-def check_settings(folder, split, config, tokenizer, overwrite=False):
+def check_shared_files(folder, split, config, tokenizer, overwrite=False):
     """Refuse settings other than those of the folder's other splits, and a tokenizer in the place of another.
 
     Raises:
@@ -201,9 +206,7 @@ def check_settings(folder, split, config, tokenizer, overwrite=False):
             advice = "leave out what differs, or choose another --destdir"
             if settings["tokenizer_sha256"] != (tokenizer.sha256 if tokenizer else None):
                 advice = f"pass --tokenizer {folder.path / data_folder.TOKENIZER_FILE}, or choose another --destdir"
-            raise UserError(
-                f"{folder.path}: split {others[0]} has other settings: {'; '.join(differences)}: {advice}"
-            )
+            raise UserError(f"{folder.path}: split {others[0]} has other settings: {'; '.join(differences)}: {advice}")
     path = folder.path / data_folder.TOKENIZER_FILE
     if path.exists() and tokenizer and path.read_bytes() != tokenizer.serialized and not overwrite:
         raise UserError(f"{path}: already there, another tokenizer: choose another --destdir, or pass --overwrite")
@@ -214,7 +217,7 @@ def _settings(config, tokenizer):
     return {"renderer": config.to_dict(), "tokenizer_sha256": tokenizer.sha256 if tokenizer else None}
 
 
-def _shared_files(config, tokenizer):
+def shared_files(config, tokenizer):
     """The folder's files that all splits share: name to content."""
     files = {data_folder.RENDERER_FILE: config.to_json_text().encode()}
     if tokenizer:
@@ -223,7 +226,7 @@ def _shared_files(config, tokenizer):
     return files
 
 
-def _check_missing(characters, config, max_missing):
+def check_missing(characters, config, max_missing):
     """Refuse a corpus of which too much lacks a glyph.
 
     Raises:

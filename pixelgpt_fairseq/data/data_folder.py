@@ -27,6 +27,8 @@ from pixelgpt_fairseq.errors import UserError
 from pixelgpt_fairseq.rendering import RendererConfig
 
 PIXEL, TEXT, COLUMNS = STREAMS = ("pixel", "text", "columns")
+# Nothing else is ever replaced or removed: people keep a train.txt beside the data.
+_SPLIT_FILES = (*(f"{stream}.{kind}" for stream in STREAMS for kind in ("bin", "idx")), "labels.npy", "manifest.json")
 RENDERER_FILE = "text_renderer_config.json"
 TOKENIZER_FILE = "tokenizer.model"
 DICTIONARY_FILE = "dict.txt"
@@ -56,8 +58,7 @@ class DataFolder:
 
     def split_files(self, split):
         """The files of *split* that are there, the manifest among them."""
-        indexed_files = [self.path / f"{split}.{stream}.{ending}" for stream in STREAMS for ending in ("bin", "idx")]
-        return [path for path in (*indexed_files, self.manifest_path(split)) if path.exists()]
+        return [path for name in _SPLIT_FILES if (path := self.path / f"{split}.{name}").exists()]
 
     def splits(self):
         """Names of the splits that are whole."""
