@@ -196,6 +196,9 @@ class RenderedPretrainingTask(FairseqTask):
 
         Batches are in their final order: fairseq only deals them out to the workers.
         """
+        # As fairseq's own: one iterator, with its workers, serves all epochs of a dataset.
+        if dataset in self.dataset_to_epoch_iter:
+            return self.dataset_to_epoch_iter[dataset]
         if max_tokens is not None and max_tokens < dataset.sizes.max():
             raise UserError(f"--max-tokens {max_tokens} is less than one example of {dataset.sizes.max()} positions")
 
@@ -210,7 +213,7 @@ class RenderedPretrainingTask(FairseqTask):
             update_freq = self.cfg.update_freq[min(epoch, len(self.cfg.update_freq)) - 1]
             return mixed_batches(dataset, self.weights, make_batches, num_shards * update_freq, seed, epoch)
 
-        return EpochBatchIterator(
+        self.dataset_to_epoch_iter[dataset] = EpochBatchIterator(
             dataset=dataset,
             collate_fn=dataset.collater,
             batch_sampler=batches,
@@ -221,7 +224,9 @@ class RenderedPretrainingTask(FairseqTask):
             epoch=epoch,
             buffer_size=data_buffer_size,
             disable_shuffling=True,
+            reuse_dataloader=True,
         )
+        return self.dataset_to_epoch_iter[dataset]
 
 
 def _check_settings(folder, split, expected, first):

@@ -31,7 +31,7 @@ def train(data, save_dir, *options):
 def dual_run(toy_data, tmp_path_factory):
     """A DualGPT of 60 updates: the process and its checkpoints."""
     folder = tmp_path_factory.mktemp("dual")
-    options = "--modalities text,pixel,pair --max-update 60 --validate-interval-updates 30".split()
+    options = "--modalities text,pixel,pair --patch-loss-weight 10 --max-update 60 --validate-interval-updates 20".split()
     return train(toy_data, folder, *options, "--tensorboard-logdir", folder / "tensorboard"), folder
 
 
@@ -110,7 +110,8 @@ def test_accumulated_batches_equal_the_single_large_batch(toy_data, tmp_path):
 
 def test_a_killed_run_resumes_step_for_step(toy_data, tmp_path):
     options = ["--modalities", "text,pixel,pair", "--max-update", "40", "--disable-validation"]
-    options += ["--save-interval-updates", "10", "--keep-interval-updates", "1"]
+    # Two epochs, so that a run may be resumed within the second.
+    options += ["--save-interval-updates", "10", "--keep-interval-updates", "1", "--batch-size", "8"]
     whole = losses(train(toy_data, tmp_path / "whole", *options))
     assert len(whole) == 40
     killed = subprocess.Popen(
