@@ -1,3 +1,3 @@
 """Registered criterions."""
 
-from pixelgpt_fairseq.criterions import patch_token_loss  # noqa: F401
+from pixelgpt_fairseq.criterions import patch_token_loss, rendered_classification  # noqa: F401

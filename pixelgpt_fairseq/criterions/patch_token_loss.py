@@ -74,7 +74,10 @@ class PatchTokenLoss(FairseqCriterion):
         # All workers must log the same keys and types: absent modalities log zeros.
         zero = torch.zeros((), dtype=torch.float64, device=sample_size.device)
         logged = {
-            f"{modality}_{loss}_{what}": zero for modality in MODALITIES for loss in LOSSES for what in ("sum", "targets")
+            f"{modality}_{loss}_{what}": zero
+            for modality in MODALITIES
+            for loss in LOSSES
+            for what in ("sum", "targets")
         }
         for loss, (row_sums, row_targets) in sums.items():
             key = f"{sample['modality']}_{loss}"

@@ -8,7 +8,6 @@ An example of one sentence is drawn in the text layout, one of two in the pair l
 
 import collections
 import itertools
-import shutil
 import time
 from dataclasses import dataclass, field
 
@@ -18,13 +17,14 @@ from tqdm import tqdm
 
 from pixelgpt_fairseq.data import data_folder
 from pixelgpt_fairseq.data.binarize import (
-    StreamWriter,
     check_destination,
     check_missing,
     check_shared_files,
     move_into_place,
+    partial_folder,
     shared_files,
 )
+from pixelgpt_fairseq.data.chunks import StreamWriter
 from pixelgpt_fairseq.data.data_folder import PIXEL, TEXT, DataFolder
 from pixelgpt_fairseq.data.glue import NO_LABEL, SentenceTask
 from pixelgpt_fairseq.errors import UserError
@@ -80,49 +80,46 @@ def binarize_examples(
         ExampleSummary
 
     Raises:
-        UserError: for bad examples, a split that is there already, or settings that are not the folder's.
+        UserError: for bad examples, a split that is there already, settings that are not the folder's, or files that
+            cannot be written. The folder is then as it was before.
     """
     began = time.perf_counter()
     folder = DataFolder(destdir)
-    check_destination(folder, split, overwrite)
-    check_shared_files(folder, split, config, tokenizer)
-    check_task(folder, split, task)
-    dtypes = {PIXEL: np.uint8}
-    if tokenizer:
-        dtypes[TEXT] = best_fitting_int_dtype(len(tokenizer))
-
-    partial = folder.path / f".{split}.partial"
-    shutil.rmtree(partial, ignore_errors=True)  # of a run that was killed
     try:
-        partial.mkdir(parents=True)
-        writer = StreamWriter(partial / split, dtypes)
-        bar = tqdm(examples, unit=" examples", desc=split, disable=not progress)
-        counts, labels, characters = _write(bar, writer, TextRenderer(config), tokenizer)
-        writer.close()
-        if not labels:
-            raise UserError(f"{folder.path}: split {split} would have no examples: is the table empty?")
-        check_missing(characters, config, max_missing)
-        labelled = any(label != NO_LABEL for label in labels)
-        labels = np.array(labels, dtype=np.float64 if task.regression else np.int64)
-        np.save(partial / labels_path(folder, split).name, labels)
-        files = [*writer.files(), partial / labels_path(folder, split).name]
-        manifest = {
-            "version": data_folder.MANIFEST_VERSION,
-            "split": split,
-            **vars(counts),
-            "labelled": labelled,
-            "task": task.to_dict(),
-            "files": {path.name: path.stat().st_size for path in files},
-            "patch_values": config.patch_size**2,
-            "missing_characters": missing_characters(characters, config),
-            "renderer": config.to_dict(),
-            "tokenizer_sha256": tokenizer.sha256 if tokenizer else None,
-        }
-        move_into_place(folder, split, files, shared_files(config, tokenizer), manifest)
+        check_destination(folder, split, overwrite)
+        check_shared_files(folder, split, config, tokenizer, overwrite)
+        check_task(folder, split, task)
+        renderer = TextRenderer(config)
+        dtypes = {PIXEL: np.uint8}
+        if tokenizer:
+            dtypes[TEXT] = best_fitting_int_dtype(len(tokenizer))
+        with partial_folder(folder, split) as partial:
+            writer = StreamWriter(partial / split, dtypes)
+            bar = tqdm(examples, unit=" examples", desc=split, disable=not progress)
+            counts, labels, characters = _write(bar, writer, renderer, tokenizer)
+            writer.close()
+            if not labels:
+                raise UserError(f"{folder.path}: split {split} would have no examples: is the table empty?")
+            check_missing(characters, config, max_missing)
+            labelled = any(label != NO_LABEL for label in labels)
+            labels = np.array(labels, dtype=np.float64 if task.regression else np.int64)
+            np.save(partial / labels_path(folder, split).name, labels)
+            files = [*writer.files(), partial / labels_path(folder, split).name]
+            manifest = {
+                "version": data_folder.MANIFEST_VERSION,
+                "split": split,
+                **vars(counts),
+                "labelled": labelled,
+                "task": task.to_dict(),
+                "files": {path.name: path.stat().st_size for path in files},
+                "patch_values": config.patch_size**2,
+                "missing_characters": missing_characters(characters, config),
+                "renderer": renderer.config.to_dict(),
+                "tokenizer_sha256": tokenizer.sha256 if tokenizer else None,
+            }
+            move_into_place(folder, split, files, shared_files(renderer.config, tokenizer), manifest)
     except OSError as error:
         raise UserError(f"{error.filename or folder.path}: {error.strerror or error}") from error
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
     frequencies = {}
     if labelled and not task.regression:
         frequencies = dict(zip(task.labels, np.bincount(labels, minlength=task.num_labels).tolist(), strict=True))
@@ -154,7 +151,7 @@ def check_task(folder, split, task: SentenceTask):
     for other in folder.splits():
         if other == split:
             continue
-        held = data_folder.read_json(folder.manifest_path(other)).get("task")
+        held = folder.read_manifest(other).get("task")
         if held is None:
             raise UserError(f"{folder.path}: holds a corpus (split {other}): choose another --destdir")
         if held != task.to_dict():

@@ -192,22 +192,18 @@ def read_examples(path, task, columns, label_column=None, detokenized=True, on_b
         yield Example(texts, label)
 
 
-def read_source(source, path, task, on_bad_row=None) -> Iterator[Example]:
-    """Read the examples of a GLUE split (see :func:`read_examples`)."""
-    return read_examples(path, task, source.columns, source.label, True, on_bad_row)
-
-
 def label_column_of(path, column, split):
     """*column*, or None for a test split whose file lacks it.
 
     Raises:
         UserError: naming the file, if it lacks the column but is to be trained or validated on.
     """
-    if column is None or has_column(path, column):
+    if column is not None and has_column(path, column):
         return column
     if split.startswith("test"):
         return None
-    raise UserError(f"{path}: no column {column!r}: split {split} needs labels")
+    lacking = "no column is named with --label-column" if column is None else f"no column {column!r}"
+    raise UserError(f"{path}: {lacking}: split {split} needs labels")
 
 
 def _label(path, line, value, task, classes):

@@ -1,0 +1,93 @@
+"""Classification and regression on the logits of the class head, with the task's metrics over the whole data set."""
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from fairseq.criterions import FairseqCriterion, register_criterion
+from fairseq.dataclass import FairseqDataclass
+from fairseq.logging import metrics
+
+from pixelgpt_fairseq.errors import UserError
+from pixelgpt_fairseq.metrics import confusion_matrix, log_classes, log_scores
+
+
+@dataclass
+class RenderedClassificationLossConfig(FairseqDataclass):
+    """Options of ``--criterion rendered_classification``: none."""
+
+
+@register_criterion("rendered_classification", dataclass=RenderedClassificationLossConfig)
+class RenderedClassificationLoss(FairseqCriterion):
+    """Cross-entropy (in nats), or the squared error of a score, summed over examples; an example counts as one.
+
+    In training the loss is logged, and of classes the accuracy; in validation all metrics of the task. Classes are
+    pooled as sums. The scores of a regression travel between workers as they are, 16 bytes an example and worker,
+    through fairseq's ``--all-gather-list-size`` (16,384 bytes by default).
+    """
+
+    def __init__(self, cfg, task):
+        super().__init__(task)
+        self.num_labels, self.regression, self.metrics = task.num_labels, task.regression, task.metrics
+
+    def forward(self, model, sample, reduce=True):
+        """Loss of a batch (see :func:`~pixelgpt_fairseq.data.batches.collate`).
+
+        Returns:
+            (loss, sample_size, logging_output)
+
+        Raises:
+            UserError: if the examples have no labels, or the loss is not finite.
+        """
+        if "labels" not in sample:
+            raise UserError("these examples have no labels: choose another --train-subset or --valid-subset")
+        labels = sample["labels"]
+        logits = model(**sample["net_input"]).class_logits.float()
+        if self.regression:
+            predicted = logits.squeeze(-1)
+            loss = F.mse_loss(predicted, labels.to(predicted.dtype), reduction="sum")
+        else:
+            predicted = logits.argmax(dim=-1)
+            loss = F.cross_entropy(logits, labels, reduction="sum")
+        if not torch.isfinite(loss):
+            raise UserError(
+                f"the loss is {float(loss)}: choose a lower --lr, a longer --warmup-updates or --clip-norm 1.0; "
+                "with --fp16, try --bf16"
+            )
+        # Data parallelism adds these up: only numbers, the same keys on every worker.
+        logged = {
+            "loss": loss.detach().double(),
+            "ntokens": sample["ntokens"],
+            "nsentences": sample["nsentences"],
+            "sample_size": sample["nsentences"],
+        }
+        if not self.regression:
+            logged["confusion"] = confusion_matrix(predicted.detach(), labels, self.num_labels)
+        elif not self.training:
+            logged["scores"] = torch.stack([predicted.detach().double(), labels], dim=1).cpu()
+        return loss, sample["nsentences"], logged
+
+    def empty_output(self):
+        """The logging output of no examples."""
+        counts = dict.fromkeys(("loss", "ntokens", "nsentences", "sample_size"), 0)
+        if self.regression:
+            return {**counts, "scores": torch.zeros(0, 2, dtype=torch.float64)}
+        return {**counts, "confusion": torch.zeros(self.num_labels**2, dtype=torch.float64)}
+
+    def log_metrics(self, logging_outputs):
+        """Log what was logged by *logging_outputs* (of batches, or of workers) as metrics of all their examples."""
+        examples = sum(output["sample_size"] for output in logging_outputs)
+        metrics.log_scalar("loss", sum(output["loss"] for output in logging_outputs) / examples, examples, round=4)
+        if not self.regression:
+            names = ("accuracy",) if self.training else self.metrics
+            log_classes(sum(output["confusion"] for output in logging_outputs), names)
+        elif not self.training:
+            log_scores(torch.cat([output["scores"] for output in logging_outputs]), self.metrics)
+
+    @classmethod
+    def reduce_metrics(cls, logging_outputs):
+        """Nothing: what to log depends on the task, which calls :meth:`log_metrics`."""
+
+    def logging_outputs_can_be_summed(self):
+        """Everything is a sum but the scores of a regression's validation."""
+        return not self.regression or self.training

@@ -1,0 +1,121 @@
+"""Metrics of a whole data set, from what is pooled over its batches and over all workers.
+
+F1 or a correlation is no mean over batches. Classification pools the *confusion matrix*, a sum; regression the scores
+themselves. Meters of fairseq hold them (it prints none whose name begins with an underscore), and the metrics are
+derived from them whenever fairseq asks.
+"""
+
+import functools
+import warnings
+
+import numpy as np
+import torch
+from fairseq.logging import metrics
+
+_CONFUSION = "_confusion"  # meter: [C * C]
+_SCORES = "_scores"  # meter: [n, 2]
+_DIGITS = 5
+
+
+def accuracy(confusion):
+    """Share of the examples whose class was predicted.
+
+    Args:
+        confusion: ``[C, C]``: number of examples of each true class (row) and predicted class (column).
+    """
+    return np.trace(confusion) / confusion.sum()
+
+
+def f1(confusion):
+    """F1 of class 1 where there are two classes; else the mean of every class's F1. 0 where nothing was right."""
+    from sklearn.metrics import f1_score  # takes a second to import: only where it is needed
+
+    truth, predicted, counts = _cells(confusion)
+    average = "binary" if len(confusion) == 2 else "macro"
+    return f1_score(truth, predicted, sample_weight=counts, average=average, zero_division=0.0)
+
+
+def matthews_correlation(confusion):
+    """Matthews' correlation of true and predicted classes; 0 where either is constant."""
+    from sklearn.metrics import matthews_corrcoef
+
+    truth, predicted, counts = _cells(confusion)
+    if np.ptp(truth) == 0 or np.ptp(predicted) == 0:
+        return 0.0
+    return matthews_corrcoef(truth, predicted, sample_weight=counts)
+
+
+def pearsonr(scores):
+    """Pearson's correlation; 0 where either column is constant, or there are fewer than two examples.
+
+    Args:
+        scores: ``[n, 2]``: the predicted and the true score of each example.
+    """
+    return _correlation("pearsonr", scores)
+
+
+def spearmanr(scores):
+    """Spearman's rank correlation; 0 where :func:`pearsonr` is. Arguments as there."""
+    return _correlation("spearmanr", scores)
+
+
+OF_CLASSES = {function.__name__: function for function in (accuracy, f1, matthews_correlation)}
+OF_SCORES = {function.__name__: function for function in (pearsonr, spearmanr)}
+
+
+def confusion_matrix(predicted, truth, num_labels):
+    """The confusion matrix of a batch, laid out flat as it is pooled.
+
+    Args:
+        predicted, truth: int64 ``[B]``.
+        num_labels: the number of classes C.
+
+    Returns:
+        float64 ``[C * C]``
+    """
+    return torch.bincount(truth * num_labels + predicted, minlength=num_labels**2).double()
+
+
+def log_classes(confusion, names):
+    """Pool a confusion matrix, flat, and derive the metrics *names*."""
+    metrics.log_scalar_sum(_CONFUSION, confusion)
+    for name in names:
+        metrics.log_derived(name, functools.partial(_of_classes, OF_CLASSES[name]))
+
+
+def log_scores(scores, names):
+    """Pool scores, predicted and true ``[n, 2]``, and derive the metrics *names*."""
+    metrics.log_concat_tensor(_SCORES, scores)
+    for name in names:
+        metrics.log_derived(name, functools.partial(_of_scores, OF_SCORES[name]))
+
+
+def _of_classes(metric, meters):
+    pooled = meters[_CONFUSION].sum if _CONFUSION in meters else 0
+    if not torch.is_tensor(pooled) or not pooled.sum() > 0:  # nothing since the meters were last reset
+        return None
+    confusion = pooled.double().cpu().numpy()
+    side = round(len(confusion) ** 0.5)
+    return round(float(metric(confusion.reshape(side, side))), _DIGITS)
+
+
+def _of_scores(metric, meters):
+    pooled = meters[_SCORES].tensor if _SCORES in meters else None
+    return None if pooled is None else round(float(metric(pooled.double().cpu().numpy())), _DIGITS)
+
+
+def _cells(confusion):
+    """The cells of a confusion matrix that are not empty: true class, predicted class and number of examples."""
+    truth, predicted = np.nonzero(confusion)
+    return truth, predicted, confusion[truth, predicted]
+
+
+def _correlation(name, scores):
+    import scipy.stats
+
+    predicted, truth = np.asarray(scores).T
+    if len(predicted) < 2 or np.ptp(predicted) == 0 or np.ptp(truth) == 0:
+        return 0.0
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", scipy.stats.NearConstantInputWarning)
+        return getattr(scipy.stats, name)(predicted, truth).statistic

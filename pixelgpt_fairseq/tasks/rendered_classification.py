@@ -1,0 +1,233 @@
+# ruff: noqa: UP045  (fairseq reads Optional[...] off its dataclasses)
+"""What the fine-tuning tasks share: examples with labels, read as text, as pixels or as both."""
+
+import logging
+from dataclasses import dataclass, field
+from typing import Optional
+
+import torch
+from fairseq.dataclass import ChoiceEnum, FairseqDataclass
+from fairseq.tasks import FairseqTask
+from omegaconf import II, MISSING, OmegaConf
+
+from pixelgpt_fairseq.data.classification import MODALITIES, PAIR, ClassificationDataset
+from pixelgpt_fairseq.data.data_folder import PIXEL, TEXT, DataFolder
+from pixelgpt_fairseq.data.glue import SentenceTask
+from pixelgpt_fairseq.errors import UserError, exit_on_user_error
+
+logger = logging.getLogger(__name__)
+
+# The published recipes' limits on most tasks.
+MAX_POSITIONS = {TEXT: 768, PIXEL: 768, PAIR: 512}
+
+
+@dataclass
+class RenderedClassificationConfig(FairseqDataclass):
+    """Options of every task with labels."""
+
+    data: str = field(default=MISSING, metadata={"help": "folder of rendered examples"})
+    modality: ChoiceEnum(MODALITIES) = field(default=PIXEL, metadata={"help": "what the model reads of an example"})
+    max_positions: Optional[int] = field(
+        default=None,
+        metadata={
+            "help": "longest strip in patches, longest text in tokens; longer ones are cut (default: 768; 512 of each "
+            "for a pair)"
+        },
+    )
+    pair_patches: Optional[int] = field(
+        default=None,
+        metadata={
+            "help": "strip width of a pair, where the positions of its text begin: best as in pretraining (default: "
+            "--max-positions)"
+        },
+    )
+    pair_tokens: Optional[int] = field(
+        default=None, metadata={"help": "most tokens of a pair (default: --max-positions)"}
+    )
+    seed: int = II("common.seed")
+    train_subset: str = II("dataset.train_subset")
+
+
+class RenderedClassificationTask(FairseqTask):
+    """Tells classes apart, or gives a score, by one modality of a folder's examples.
+
+    What the classes are stands in the data folder, in the model's record and in the state that checkpoints keep of the
+    task (``classification``, see :class:`~pixelgpt_fairseq.data.glue.SentenceTask`; ``tokenizer``).
+    """
+
+    render_script = "the script that renders its examples"
+
+    def __init__(self, cfg, sentence_task, dictionary, data_settings, tokenizer=None):
+        super().__init__(cfg)
+        self.sentence_task, self.dictionary = sentence_task, dictionary
+        self.data_settings = {**data_settings, "classification": sentence_task.to_dict()}
+        self.max_patches, self.max_tokens = position_limits(cfg)
+        state = {"classification": sentence_task.to_dict()}
+        if tokenizer is not None:  # with it, no data folder is needed to use the model
+            state["tokenizer"] = torch.tensor(list(tokenizer.serialized), dtype=torch.uint8)
+        self.state.merge_state_dict(state)
+
+    @classmethod
+    @exit_on_user_error
+    def setup_task(cls, cfg, **kwargs):
+        """Read the task, the dictionary and the settings of the data folder."""
+        if OmegaConf.is_missing(cfg, "data") or not cfg.data:
+            raise UserError(f"no data folder: name one that {cls.render_script} wrote (Hydra: task.data=FOLDER)")
+        folder = DataFolder(cfg.data)
+        split = folder.first_split()
+        sentence_task = cls.read_task(folder, split)
+        cls.check_options(cfg, folder, sentence_task)
+        reads_tokens = cfg.modality != PIXEL
+        dictionary = folder.dictionary() if reads_tokens else None
+        if reads_tokens and dictionary is None:
+            raise UserError(
+                f"{folder.path}: no tokens, which --modality {cfg.modality} reads: render it with the --tokenizer of "
+                "the checkpoint"
+            )
+        kind = ", ".join(sentence_task.labels) or "a score"
+        logger.info(f"task {sentence_task.name}: {kind}; modality: {cfg.modality}")
+        tokenizer = folder.tokenizer() if reads_tokens else None
+        return cls(cfg, sentence_task, dictionary, folder.settings(split), tokenizer)
+
+    @classmethod
+    def read_task(cls, folder, split):
+        """The SentenceTask of a split.
+
+        Raises:
+            UserError: if it holds no labelled examples, but a corpus.
+        """
+        values = folder.manifest(split).get("task")
+        if values is None:
+            raise UserError(
+                f"{folder.path}: holds a corpus, no examples with labels: make some with {cls.render_script}"
+            )
+        return SentenceTask.from_dict(values)
+
+    @classmethod
+    def check_options(cls, cfg, folder, sentence_task):
+        """Check the options of a subclass against the data folder."""
+
+    @property
+    def num_labels(self):
+        """Outputs of the classification head: the classes, or 1 for regression."""
+        return self.sentence_task.num_labels
+
+    @property
+    def regression(self):
+        """Whether a score is predicted, not a class."""
+        return self.sentence_task.regression
+
+    @property
+    def metrics(self):
+        """Names of the metrics of validation."""
+        return self.sentence_task.metrics
+
+    @property
+    def uses_patches(self):
+        """Whether the model embeds patches."""
+        return self.cfg.modality != TEXT
+
+    @property
+    def uses_tokens(self):
+        """Whether the model embeds tokens."""
+        return self.cfg.modality != PIXEL
+
+    @property
+    def source_dictionary(self):
+        """TokenDictionary, or None for pixels alone."""
+        return self.dictionary
+
+    @property
+    def target_dictionary(self):
+        """None: labels are numbers."""
+        return None
+
+    def max_positions(self):
+        """None: whatever is longer than the limits is cut."""
+        return None
+
+    @exit_on_user_error
+    def load_state_dict(self, state_dict):
+        """Take over what a checkpoint keeps of its task.
+
+        Raises:
+            UserError: if its classes are not those of the data folder.
+        """
+        theirs = state_dict.get("classification")
+        if theirs is not None and theirs["labels"] != list(self.sentence_task.labels):
+            trained, given = (", ".join(labels) or "scores" for labels in (theirs["labels"], self.sentence_task.labels))
+            raise UserError(
+                f"the labels in {self.cfg.data} are {given} (task {self.sentence_task.name}), the checkpoint was "
+                f"trained on {trained} (task {theirs['name']})"
+            )
+        super().load_state_dict(state_dict)
+
+    @exit_on_user_error
+    def build_model(self, cfg, from_checkpoint=False):
+        """Build the model, and check that the longest example fits its positions."""
+        model = super().build_model(cfg, from_checkpoint)
+        needed = (self.max_patches if self.uses_patches else 0) + (self.max_tokens if self.uses_tokens else 0)
+        if needed > model.max_positions():
+            raise UserError(
+                f"an example may have {needed} positions (--modality {self.cfg.modality}), the model has "
+                f"{model.max_positions()}: choose a smaller --max-positions"
+            )
+        return model
+
+    @exit_on_user_error
+    def load_dataset(self, split, combine=False, **kwargs):
+        """Load *split*; the one to train on is shuffled."""
+        folder = DataFolder(self.cfg.data)
+        if self.read_task(folder, split) != self.sentence_task:
+            raise UserError(f"{folder.path}: split {split} is of another task than the others: render it again")
+        self.datasets[split] = dataset = ClassificationDataset.from_folder(
+            folder,
+            split,
+            str(self.cfg.modality),
+            max_patches=self.max_patches,
+            max_tokens=self.max_tokens,
+            dictionary=self.dictionary,
+            strip_patches=self.max_patches if self.cfg.modality == PAIR else None,
+            shuffle=split == self.cfg.train_subset,
+            seed=self.cfg.seed,
+        )
+        logger.info(f"{folder.path}, {split}: {len(dataset):,} examples of {dataset.sizes.mean():.1f} positions")
+
+    @exit_on_user_error
+    def get_batch_iterator(self, dataset, max_tokens=None, **kwargs):
+        """Batches of like lengths (see :class:`~pixelgpt_fairseq.data.classification.ClassificationDataset`)."""
+        if max_tokens is not None and max_tokens < dataset.sizes.max():
+            raise UserError(f"--max-tokens {max_tokens} is less than one example of {dataset.sizes.max()} positions")
+        kwargs["required_batch_size_multiple"] = 1  # the last batch counts, too
+        return super().get_batch_iterator(dataset, max_tokens=max_tokens, **kwargs)
+
+    @exit_on_user_error
+    def train_step(self, sample, model, criterion, optimizer, update_num, ignore_grad=False):
+        """As every fairseq task; a loss that is not finite ends the run with one line."""
+        return super().train_step(sample, model, criterion, optimizer, update_num, ignore_grad)
+
+    @exit_on_user_error
+    def valid_step(self, sample, model, criterion):
+        """As every fairseq task, and no examples (a worker's share of too few batches) are no mistake."""
+        if not sample:
+            return 0, 0, criterion.empty_output()
+        return super().valid_step(sample, model, criterion)
+
+    def reduce_metrics(self, logging_outputs, criterion):
+        """Log speed and batch sizes as every fairseq task, and the metrics of this one."""
+        super().reduce_metrics(logging_outputs, criterion)
+        criterion.log_metrics(logging_outputs)
+
+
+def position_limits(cfg):
+    """The most patches (separator included) and tokens (bos included) of an example.
+
+    Raises:
+        UserError: if nothing would fit.
+    """
+    limit = MAX_POSITIONS[str(cfg.modality)] if cfg.max_positions is None else cfg.max_positions
+    patches = limit if cfg.pair_patches is None or cfg.modality != PAIR else cfg.pair_patches
+    tokens = limit if cfg.pair_tokens is None or cfg.modality != PAIR else cfg.pair_tokens
+    if min(patches, tokens) < 2:
+        raise UserError(f"examples of {patches} patches and {tokens} tokens hold nothing: raise --max-positions")
+    return patches, tokens

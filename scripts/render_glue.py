@@ -1,0 +1,195 @@
+#!/usr/bin/env python3
+"""Render and tokenise GLUE, or a table of sentences with labels, for fine-tuning in every modality."""
+
+import argparse
+import dataclasses
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+from pixelgpt_fairseq.checkpoints import load_checkpoint
+from pixelgpt_fairseq.data.binarize import check_destination
+from pixelgpt_fairseq.data.binarize_examples import binarize_examples
+from pixelgpt_fairseq.data.data_folder import DataFolder
+from pixelgpt_fairseq.data.glue import (
+    GLUE_TASKS,
+    SentenceTask,
+    custom_task,
+    find_source,
+    label_column_of,
+    read_examples,
+)
+from pixelgpt_fairseq.data.tokens import Tokenizer
+from pixelgpt_fairseq.errors import UserError, command
+from pixelgpt_fairseq.rendering import RendererConfig
+
+MAX_PATCHES = 768
+
+
+def get_parser():
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    parser.add_argument("--destdir", required=True, metavar="DIR", help="data folder, made if absent")
+    parser.add_argument("--splits", nargs="+", metavar="SPLIT", help="only these (default: all whose files are there)")
+    parser.add_argument("--overwrite", action="store_true", help="replace splits that are there")
+    parser.add_argument(
+        "--skip-bad-rows",
+        action="store_true",
+        help="pass over rows with wrong columns, unknown labels or empty sentences, and count them",
+    )
+    parser.add_argument(
+        "--max-missing", type=float, default=0.01, metavar="SHARE", help="greatest share of characters without a glyph"
+    )
+    glue = parser.add_argument_group("GLUE")
+    glue.add_argument("--glue-dir", metavar="DIR", help="GLUE as distributed: folders CoLA, SST-2, ...")
+    glue.add_argument("--task", choices=[*GLUE_TASKS, "all"], help="all: each in a folder of its name in --destdir")
+    own = parser.add_argument_group("a task of your own (instead of GLUE)")
+    own.add_argument(
+        "--input", nargs="+", metavar="SPLIT=FILE", help="such as train=a.csv valid=b.csv; TSV, CSV, JSON lines"
+    )
+    own.add_argument("--name", default="custom", help="what to call it")
+    own.add_argument("--columns", nargs="+", metavar="NAME", help="one or two: the sentences; numbers if no header")
+    own.add_argument("--label-column", metavar="NAME", help="column of the labels; a number if there is no header")
+    own.add_argument("--labels", nargs="+", metavar="WORD", help="the classes in order (default: labels are scores)")
+    own.add_argument("--detokenize", action="store_true", help="mend tokenised English, as is done with GLUE's")
+    look = parser.add_argument_group("look and tokens (default: as the data folder's other splits)")
+    look.add_argument("--like", metavar="PATH", help="as this data folder or checkpoint has them")
+    look.add_argument("--tokenizer", metavar="FILE", help="SentencePiece model: the checkpoint's")
+    look.add_argument("--font", nargs="+", metavar="FILE", help="TTF or OTF; those after the first draw what it lacks")
+    look.add_argument("--font-size", type=int, metavar="POINTS", help="default: 8")
+    look.add_argument("--max-patches", type=int, metavar="N", help=f"longest strip (default: {MAX_PATCHES})")
+    look.add_argument("--render-mode", metavar="MODE", help="rgb, gray or binary (default: gray)")
+    return parser
+
+
+def choose_look(args, folder):
+    """(RendererConfig, Tokenizer or None): the command line's, else those of --like, else the data folder's."""
+    chosen = {
+        "fonts": args.font,
+        "font_size": args.font_size,
+        "max_patches": args.max_patches,
+        "render_mode": args.render_mode,
+    }
+    chosen = {name: value for name, value in chosen.items() if value is not None}
+    base, tokenizer = None, None
+    if args.like and not Path(args.like).is_dir():
+        checkpoint = load_checkpoint(args.like)
+        base, tokenizer = checkpoint.renderer(args.font).config, checkpoint.tokenizer
+    elif args.like or folder.splits():
+        like = DataFolder(args.like) if args.like else folder
+        base, tokenizer = like.renderer_config(locate_fonts=args.font is None), like.tokenizer()
+    if args.like or base is None:
+        chosen.setdefault("max_patches", MAX_PATCHES)
+    if args.tokenizer:
+        tokenizer = Tokenizer.load(args.tokenizer)
+    return (RendererConfig(**chosen) if base is None else dataclasses.replace(base, **chosen)), tokenizer
+
+
+class Job(NamedTuple):
+    """A split to be rendered."""
+
+    task: SentenceTask
+    folder: Path
+    split: str
+    path: Path  # of the table
+    columns: tuple
+    label_column: str | int | None
+    detokenized: bool
+
+
+def glue_jobs(args):
+    """Yield the jobs that ``--task`` asks for."""
+    if not Path(args.glue_dir).is_dir():
+        raise UserError(f"--glue-dir {args.glue_dir}: no such folder")
+    for name in GLUE_TASKS if args.task == "all" else [args.task]:
+        task, sources = GLUE_TASKS[name]
+        folder = Path(args.destdir, name) if args.task == "all" else Path(args.destdir)
+        known = [source.split for source in sources]
+        for split in args.splits or ():
+            if split not in known and args.task != "all":
+                raise UserError(f"--splits {split}: {name} has {', '.join(known)}")
+        for source in sources:
+            if args.splits and source.split not in args.splits:
+                continue
+            path = find_source(source, args.glue_dir)
+            expected = Path(args.glue_dir, source.files[0])
+            if path is not None:
+                yield Job(task, folder, source.split, path, source.columns, source.label, detokenized=True)
+            elif args.splits or not source.optional:
+                raise UserError(f"{expected}: no such file (split {source.split} of {name})")
+            else:
+                print(f"{name}, {source.split}: left out, there is no {expected}")
+
+
+def own_jobs(args):
+    """Yield the jobs that ``--input`` asks for."""
+    if not args.columns or len(args.columns) > 2:
+        raise UserError("--columns: name the one or two columns of the sentences")
+    task = custom_task(args.name, args.labels)
+    given = args.columns if args.label_column is None else [*args.columns, args.label_column]
+    numbers = [column.isdigit() and int(column) > 0 for column in given]
+    if any(numbers) and not all(numbers):
+        raise UserError("--columns and --label-column: names for tables with a header, numbers for those without")
+    columns = [int(column) if all(numbers) else column for column in given]
+    label_column = columns.pop() if args.label_column is not None else None
+    for split_and_file in args.input:
+        split, equals, path = split_and_file.partition("=")
+        if not equals or not split.replace("_", "").isalnum():
+            raise UserError(f"--input {split_and_file}: say which split it is, such as train={split_and_file}")
+        if not args.splits or split in args.splits:
+            label = label_column_of(path, label_column, split)
+            yield Job(task, Path(args.destdir), split, Path(path), tuple(columns), label, args.detokenize)
+
+
+@command
+def main(argv=None):
+    """Run the command."""
+    args = get_parser().parse_args(argv)
+    if bool(args.glue_dir) == bool(args.input) or bool(args.glue_dir) != bool(args.task):
+        raise UserError("name --glue-dir and --task; or, for a task of your own, --input, --columns and --label-column")
+    jobs = list(glue_jobs(args) if args.glue_dir else own_jobs(args))
+    for job in jobs:
+        check_destination(DataFolder(job.folder), job.split, args.overwrite)
+    for job in jobs:
+        render(args, job)
+
+
+def render(args, job):
+    """Render one split, and print what came of it."""
+    config, tokenizer = choose_look(args, DataFolder(job.folder))
+    if tokenizer is None:
+        print("warning: without --tokenizer, only --modality pixel can read the data", file=sys.stderr)
+    skipped = []
+    on_bad_row = skipped.append if args.skip_bad_rows else None
+    examples = read_examples(job.path, job.task, job.columns, job.label_column, job.detokenized, on_bad_row)
+    summary = binarize_examples(
+        examples,
+        job.folder,
+        job.split,
+        job.task,
+        config,
+        tokenizer,
+        max_missing=args.max_missing,
+        overwrite=args.overwrite,
+    )
+    for line in summary.missing:
+        print(f"warning: {job.path}: no font has a glyph for {line}", file=sys.stderr)
+    for error in skipped[:3]:
+        print(f"warning: skipped: {error}", file=sys.stderr)
+    counts = summary.counts
+    print(
+        f"{job.folder}, {job.split}: {counts.examples:,} examples"
+        + (
+            f" ({', '.join(f'{word}: {number:,}' for word, number in summary.labels.items())})"
+            if summary.labels
+            else ""
+        )
+        + (f", {len(skipped):,} rows skipped" if skipped else "")
+        + f", {counts.patches:,} patches, {counts.tokens:,} tokens, {counts.full_strips:,} strips cut at "
+        f"{config.max_patches} patches, {summary.bytes:,} bytes; {summary.seconds:.1f} s, "
+        f"{counts.examples / summary.seconds:,.0f} examples/s"
+    )
+
+
+if __name__ == "__main__":
+    main()
