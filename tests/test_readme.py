@@ -1,0 +1,67 @@
+"""The commands in the READMEs are commands: scripts and recipes that exist, options that they know."""
+
+import importlib.util
+import re
+import shlex
+
+import pytest
+from fairseq import options
+from fairseq.dataclass.utils import convert_namespace_to_omegaconf
+from toy_corpus import ROOT
+
+READMES = [ROOT / "README.md", *sorted(ROOT.glob("examples/**/README.md"))]
+
+
+def commands(program):
+    """Every command in a code block that starts with *program*, split into its parts."""
+    found = []
+    for path in READMES:
+        for block in re.findall(r"```bash\n(.*?)```", path.read_text(encoding="utf-8"), re.DOTALL):
+            for line in block.replace("\\\n", " ").splitlines():
+                parts = shlex.split(line, comments=True)
+                if parts and parts[0] == program:
+                    found.append(pytest.param(parts[1:], id=f"{path.parent.name}: {line[:60]}"))
+    return found
+
+
+@pytest.mark.parametrize("parts", commands("python"))
+def test_scripts_know_their_options(parts):
+    script = ROOT / parts[0]
+    spec = importlib.util.spec_from_file_location(script.stem, script)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    if hasattr(module, "get_parser"):
+        module.get_parser().parse_args(parts[1:])  # exits if it cannot
+
+
+@pytest.mark.parametrize("parts", commands("fairseq-train"))
+def test_fairseq_train_knows_its_options(parts, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setattr("sys.argv", ["fairseq-train", *parts])
+    cfg = convert_namespace_to_omegaconf(options.parse_args_and_arch(options.get_training_parser(), parts))
+    assert cfg.task._name.startswith("rendered_")
+
+
+@pytest.mark.parametrize("parts", commands("fairseq-validate"))
+def test_fairseq_validate_knows_its_options(parts, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setattr("sys.argv", ["fairseq-validate", *parts])
+    options.parse_args_and_arch(options.get_validation_parser(), parts)
+
+
+@pytest.mark.parametrize("parts", commands("fairseq-hydra-train"))
+def test_recipes_exist(parts):
+    folder, name = (parts[parts.index(option) + 1] for option in ("--config-dir", "--config-name"))
+    assert (ROOT / folder / f"{name}.yaml").exists()
+
+
+@pytest.mark.parametrize("path", READMES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_links_lead_somewhere(path):
+    for target in re.findall(r"\]\((?!https?:)([^)#]+)\)", path.read_text(encoding="utf-8")):
+        assert (path.parent / target).exists(), target
+
+
+@pytest.mark.parametrize("parts", commands("make"))
+def test_make_targets_exist(parts):
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    assert re.search(rf"^{parts[0]}:", makefile, re.MULTILINE)
