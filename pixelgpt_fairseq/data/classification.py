@@ -110,13 +110,8 @@ class ClassificationDataset(FairseqDataset):
         """A batch, see :func:`~pixelgpt_fairseq.data.batches.collate`."""
         return collate(samples, self.pad, self.strip_patches)
 
-    @property
-    def can_reuse_epoch_itr_across_epochs(self):
-        """Whether every epoch has the same batches."""
-        return not self.shuffle
-
     def set_epoch(self, epoch):
-        """Told by fairseq before it asks for :meth:`ordered_indices`."""
+        """Say which epoch :meth:`ordered_indices` is for."""
         self.epoch = epoch
 
     def ordered_indices(self):

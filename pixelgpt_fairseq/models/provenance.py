@@ -95,6 +95,12 @@ def _compare_data(loaded: dict, own: dict, uses_tokens: bool):
             f"the tokenizer of the data (sha256 {given[:12]}…) is not the one this checkpoint was trained with "
             f"({trained[:12]}…): render the data with the checkpoint's tokenizer"
         )
+    trained, given = ((data.get("classification") or {}).get("labels") for data in (loaded, own))
+    if trained and given and trained != given:
+        logger.warning(
+            f"the checkpoint tells {', '.join(trained)} apart, the labels of this data are {', '.join(given)}: its "
+            "classification head means something else"
+        )
     if loaded.get("renderer") and own.get("renderer"):
         try:  # from what was recorded alone: a checkpoint loads where its fonts are not installed
             differences = RendererConfig.from_dict(loaded["renderer"]).differences(

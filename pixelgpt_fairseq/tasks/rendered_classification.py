@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Optional
 
 import torch
+from fairseq.data.iterators import EpochBatchIterator
 from fairseq.dataclass import ChoiceEnum, FairseqDataclass
 from fairseq.tasks import FairseqTask
 from omegaconf import II, MISSING, OmegaConf
@@ -194,12 +195,48 @@ class RenderedClassificationTask(FairseqTask):
         logger.info(f"{folder.path}, {split}: {len(dataset):,} examples of {dataset.sizes.mean():.1f} positions")
 
     @exit_on_user_error
-    def get_batch_iterator(self, dataset, max_tokens=None, **kwargs):
-        """Batches of like lengths (see :class:`~pixelgpt_fairseq.data.classification.ClassificationDataset`)."""
+    def get_batch_iterator(
+        self,
+        dataset,
+        max_tokens=None,
+        max_sentences=None,
+        seed=1,
+        num_shards=1,
+        shard_id=0,
+        num_workers=0,
+        epoch=1,
+        data_buffer_size=0,
+        skip_remainder_batch=False,
+        **kwargs,
+    ):
+        """Batches of like lengths, for training drawn anew in every epoch.
+
+        ``--required-batch-size-multiple`` is not for here: the last batch counts as it is.
+        """
+        # As fairseq's own: one iterator, with its workers, serves all epochs of a dataset.
+        if dataset in self.dataset_to_epoch_iter:
+            return self.dataset_to_epoch_iter[dataset]
         if max_tokens is not None and max_tokens < dataset.sizes.max():
             raise UserError(f"--max-tokens {max_tokens} is less than one example of {dataset.sizes.max()} positions")
-        kwargs["required_batch_size_multiple"] = 1  # the last batch counts, too
-        return super().get_batch_iterator(dataset, max_tokens=max_tokens, **kwargs)
+
+        def batches(dataset, epoch):
+            dataset.set_epoch(epoch)
+            return dataset.batch_by_size(dataset.ordered_indices(), max_tokens=max_tokens, max_sentences=max_sentences)
+
+        self.dataset_to_epoch_iter[dataset] = EpochBatchIterator(
+            dataset=dataset,
+            collate_fn=dataset.collater,
+            batch_sampler=batches,
+            seed=seed,
+            num_shards=num_shards,
+            shard_id=shard_id,
+            num_workers=num_workers,
+            epoch=epoch,
+            buffer_size=data_buffer_size,
+            skip_remainder_batch=skip_remainder_batch,
+            reuse_dataloader=True,
+        )
+        return self.dataset_to_epoch_iter[dataset]
 
     @exit_on_user_error
     def train_step(self, sample, model, criterion, optimizer, update_num, ignore_grad=False):
