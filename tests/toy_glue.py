@@ -1,0 +1,51 @@
+"""Miniature GLUE folders, spelt as GLUE spells its files."""
+
+import random
+
+from toy_corpus import documents
+
+WORDS = sorted({word.strip('.,:;()"') for text in documents() for word in text.split() if word.isascii()} - {""})
+
+
+def sentence(numbers, longest=9):
+    """A random sentence of words, of random length."""
+    return " ".join(numbers.choices(WORDS, k=numbers.randrange(2, longest))) + " ."
+
+
+def write_tsv(path, *rows):
+    """Write rows (tuples of values) to *path*, making its folder."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join("\t".join(map(str, row)) + "\n" for row in rows), encoding="utf-8")
+    return path
+
+
+def write_glue(folder, train=40, dev=13, seed=0):
+    """Write toy RTE, CoLA, SST-2, STS-B, MNLI and the diagnostic set to *folder*."""
+    numbers = random.Random(seed)
+
+    def pair():
+        return sentence(numbers, 15), sentence(numbers)
+
+    for name, count in (("train", train), ("dev", dev), ("test", 5)):
+        labelled = name != "test"
+        rte, sst2, stsb = (folder / task / f"{name}.tsv" for task in ("RTE", "SST-2", "STS-B"))
+        header = ("index", "sentence1", "sentence2", "label")
+        rows = [(i, *pair(), numbers.choice(["entailment", "not_entailment"])) for i in range(count)]
+        write_tsv(rte, *(row if labelled else row[:3] for row in (header, *rows)))
+        header = ("sentence", "label") if labelled else ("index", "sentence")
+        rows = [(sentence(numbers), i % 2) if labelled else (i, sentence(numbers)) for i in range(count)]
+        write_tsv(sst2, header, *rows)
+        header = ("index", "genre", "sentence1", "sentence2", "score")
+        rows = [(i, "news", *pair(), round(numbers.uniform(0, 5), 3)) for i in range(count)]
+        write_tsv(stsb, *(row if labelled else row[:4] for row in (header, *rows)))
+        if labelled:
+            write_tsv(folder / f"CoLA/{name}.tsv", *(("gj04", i % 2, "*", sentence(numbers)) for i in range(count)))
+        else:
+            write_tsv(folder / "CoLA/test.tsv", ("index", "sentence"), *((i, sentence(numbers)) for i in range(count)))
+    words = ["neutral", "entailment", "contradiction"]
+    header = ("index", "genre", "sentence1", "sentence2", "label1", "gold_label")
+    for name in ("train", "dev_matched", "dev_mismatched", "test_matched", "test_mismatched"):
+        rows = [(i, "fiction", *pair(), words[0], words[i % 3]) for i in range(6)]
+        write_tsv(folder / f"MNLI/{name}.tsv", *(row[:4] if "test" in name else row for row in (header, *rows)))
+    write_tsv(folder / "diagnostic/diagnostic.tsv", header[:1] + header[2:4], *((i, *pair()) for i in range(4)))
+    return folder
