@@ -45,7 +45,7 @@ class Piece(NamedTuple):
 
     patches: np.ndarray  # uint8 [n, 256]
     tokens: np.ndarray  # int64 [m]
-    columns: np.ndarray  # int64 [m]: the pixel column of the strip at which each token begins
+    columns: np.ndarray  # int64 [m, 2]: the columns of the strip at which what each token shows begins and ends
 
 
 def binarize_passage(passage, renderer, tokenizer=None):
@@ -60,19 +60,51 @@ def binarize_passage(passage, renderer, tokenizer=None):
         text = passage.text[start:end]
         first = passage.starts_document and number == 0
         last = passage.ends_document and number == len(spans) - 1
-        patches = renderer(text).patches()
-        tokens = columns = np.empty(0, dtype=np.int64)
+        drawn = renderer(text)
+        tokens, columns = np.empty(0, dtype=np.int64), np.empty((0, 2), dtype=np.int64)
         if tokenizer:
             tokens, starts = tokenizer.encode(text)
-            pens = renderer.pen_positions(text) + MARGIN
-            columns = np.clip(pens[starts], 0, len(patches) * renderer.config.patch_size)
+            columns = token_columns(text, starts, renderer.pen_positions(text) + MARGIN, drawn.pixels)
             if first:
                 tokens = np.append(tokenizer.model.bos_id(), tokens)
-                columns = np.append(pens[0], columns)
+                columns = np.vstack([columns[:1, [0, 0]], columns])
             if last:
                 tokens = np.append(tokens, tokenizer.model.eos_id())
-                columns = np.append(columns, pens[-1])
+                columns = np.vstack([columns, columns[-1:, [1, 1]]])
+        patches = drawn.patches()
         yield Piece(patches if last else patches[:-1], tokens, columns)
+
+
+def token_columns(text, starts, pens, pixels):
+    """Where in a strip each token is.
+
+    Between words, where strips are cut into pairs, it is the ink that counts: a glyph begins a little before or after
+    the pen. Within a word it is the pen.
+
+    Args:
+        text: what the strip shows.
+        starts: int64 ``[m]``: the character at which each token's visible part begins.
+        pens: int64 ``[len(text) + 1]``: the column at which each character begins.
+        pixels: uint8 ``[height, width]``: the strip with its separator.
+
+    Returns:
+        int64 ``[m, 2]``: the first column and the column after the last.
+    """
+    width = pixels.shape[1] - len(pixels)  # without the separator
+    inked = np.flatnonzero((pixels[:, :width] != pixels[0, 0]).any(axis=0))
+    spaces = np.array([character == " " for character in f" {text}"])
+    word = np.flatnonzero(spaces[starts] & (np.diff(starts, prepend=-1) > 0))  # tokens that begin a word
+    pens = np.clip(pens, 0, width)
+    # A word's ink lies between the middle of the space before it and that of the one after it.
+    middles = (pens[starts[word]] + pens[np.maximum(starts[word] - 1, 0)]) // 2
+    middles[:1] = 0
+    begin, end = np.searchsorted(inked, np.stack([middles, np.append(middles[1:], width)]))
+    left, right = pens[starts], np.append(pens[starts[1:]], pens[-1])
+    visible = end > begin
+    left[word[visible]] = inked[begin[visible]]
+    right[np.append(word[1:] - 1, len(starts) - 1)[visible]] = inked[end[visible] - 1] + 1
+    left = np.maximum.accumulate(left)
+    return np.stack([left, np.maximum(np.maximum.accumulate(right), left)], axis=1)
 
 
 class StreamWriter:
@@ -195,7 +227,7 @@ class _Worker:
                 writer.add(PIXEL, piece.patches.reshape(-1))
                 if self.tokenizer:
                     writer.add(TEXT, piece.tokens)
-                    writer.add(COLUMNS, piece.columns)
+                    writer.add(COLUMNS, piece.columns.reshape(-1))
             if passage.ends_document:
                 counts.documents += 1
                 for stream, dtype in self.dtypes.items():

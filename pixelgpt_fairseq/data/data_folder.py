@@ -6,7 +6,7 @@
     tokenizer.model, dict.txt   the tokenizer and its vocabulary (absent if only pixels were rendered)
     train.pixel.{bin,idx}       uint8, a strip an item; its rows are patches
     train.text.{bin,idx}        the tokens of the same pieces of text
-    train.columns.{bin,idx}     the pixel column of the strip at which each of these tokens begins
+    train.columns.{bin,idx}     where each of these tokens is in the strip: its first column, and the one after its last
     train.manifest.json         counts, sizes and settings; written last: with it, the split is whole
 
 An item is a *piece*: a document, or a part of one that is longer than a strip. An empty item ends each document, as an

@@ -20,7 +20,8 @@ class PairDataset(FairseqDataset):
     and eos.
 
     Args:
-        strips, texts, columns: the streams of a split (see :mod:`pixelgpt_fairseq.data.data_folder`) as IndexedRows.
+        strips, texts, columns: the streams of a split (see :mod:`pixelgpt_fairseq.data.data_folder`) as IndexedRows of
+            256, 1 and 2 elements.
         dictionary: TokenDictionary.
         max_patches: the longest strip, its separator included.
         max_tokens: the most tokens, bos and eos included.
@@ -63,10 +64,10 @@ class PairDataset(FairseqDataset):
 
     def _cut(self, item, first, last, word_begins):
         """Cut *item* into as few pairs as fit both limits."""
-        columns = self._columns(item)
+        left, right = self.columns[item].numpy().astype(np.int64).T
         cuts = []
         while first < last:
-            furthest = np.searchsorted(columns, columns[first] + self.max_width, side="right") - 1
+            furthest = np.searchsorted(right, left[first] + self.max_width, side="right")
             end = int(min(furthest, first + self.max_tokens, last))
             if first < end < last:
                 at_words = np.flatnonzero(word_begins[first + 1 : end + 1])
@@ -76,11 +77,6 @@ class PairDataset(FairseqDataset):
             # A single token wider than the strip cannot be shown: it is passed over.
             first = max(end, first + 1)
         return np.array(cuts, dtype=np.int64).reshape(-1, 3)
-
-    def _columns(self, item):
-        """Columns at which the tokens begin, and where the last ends: int64 ``[m + 1]``."""
-        width = int(self.strips.sizes[item] - self.ends_document[item]) * self.patch_size
-        return np.append(self.columns[item].numpy(), width)
 
     def _sizes(self):
         """Positions of each pair: patches and tokens."""
@@ -92,8 +88,9 @@ class PairDataset(FairseqDataset):
         return patches + end - first + _SPECIAL_TOKENS
 
     def _span(self, item, first, end):
-        columns = self._columns(item)
-        return int(columns[first]), int(columns[end])
+        """The columns between which these tokens are."""
+        columns = self.columns[item]
+        return int(columns[first, 0]), int(columns[end - 1, 1])
 
     def _strip_length(self, left, right):
         """Patches of the text between two columns, drawn alone, the separator not counted."""

@@ -168,7 +168,7 @@ class RenderedPretrainingTask(FairseqTask):
             return PairDataset(
                 folder.open(split, PIXEL, patch_values),
                 folder.open(split, TEXT),
-                folder.open(split, COLUMNS),
+                folder.open(split, COLUMNS, 2),
                 self.dictionary,
                 self.pair_patches,
                 self.pair_tokens,

@@ -1,0 +1,138 @@
+import numpy as np
+import pytest
+from toy_corpus import MAX_PATCHES, documents
+
+from pixelgpt_fairseq.data.binarize import binarize
+from pixelgpt_fairseq.data.data_folder import COLUMNS, PIXEL, TEXT, DataFolder
+from pixelgpt_fairseq.data.pairs import PairDataset
+from pixelgpt_fairseq.data.patches import unpatchify
+from pixelgpt_fairseq.errors import UserError
+from pixelgpt_fairseq.rendering import RendererConfig, TextRenderer
+
+PATCH_VALUES = 256
+LIMITS = [(64, 64), (128, 30), (20, 200), (12, 12), (500, 500), (6, 4)]
+
+
+def open_pairs(folder, max_patches, max_tokens, split="train"):
+    streams = [folder.open(split, PIXEL, PATCH_VALUES), folder.open(split, TEXT), folder.open(split, COLUMNS, 2)]
+    return PairDataset(*streams, folder.dictionary(), max_patches, max_tokens)
+
+
+def strip(patches):
+    return unpatchify(patches[None], channels=1)[0, 0].numpy()
+
+
+def ink(pixels):
+    """What is drawn in each column, whatever its height: a line's box, and with it its rows, depends on all of it."""
+    return (255 - pixels.astype(int)).sum(axis=0)
+
+
+@pytest.fixture(scope="module")
+def folder(toy_data):
+    return DataFolder(toy_data)
+
+
+@pytest.fixture(scope="module")
+def renderer():
+    return TextRenderer(RendererConfig(max_patches=MAX_PATCHES))
+
+
+@pytest.mark.parametrize(("max_patches", "max_tokens"), LIMITS)
+def test_every_pair_fits_both_limits(folder, max_patches, max_tokens):
+    pairs = open_pairs(folder, max_patches, max_tokens)
+    for i, pair in enumerate(pairs):
+        assert 2 <= len(pair["patches"]) <= max_patches
+        assert 3 <= len(pair["tokens"]) <= max_tokens
+        assert pairs.sizes[i] == len(pair["patches"]) + len(pair["tokens"])
+
+
+@pytest.mark.parametrize(("max_patches", "max_tokens"), LIMITS)
+def test_the_pairs_of_an_item_hold_its_tokens_once_and_in_order(folder, max_patches, max_tokens):
+    pairs = open_pairs(folder, max_patches, max_tokens)
+    texts = folder.open("train", TEXT)
+    of_item = {}
+    for (item, _, _), pair in zip(pairs.cuts, pairs, strict=True):
+        tokens = pair["tokens"].tolist()
+        assert (tokens[0], tokens[-1]) == (1, 2)
+        of_item.setdefault(item, []).extend(tokens[1:-1])
+    for item, size in enumerate(texts.sizes):
+        expected = [token for token in texts[item].tolist() if token not in (1, 2)]
+        assert of_item.get(item, []) == expected
+        assert size == 0 or expected
+
+
+@pytest.mark.parametrize(("max_patches", "max_tokens"), LIMITS)
+def test_strip_is_the_drawing_of_the_text_of_its_tokens(folder, renderer, max_patches, max_tokens):
+    tokenizer, word_starts = folder.tokenizer(), folder.dictionary().word_starts()
+    pairs = open_pairs(folder, max_patches, max_tokens)
+    tokens = [pair["tokens"][1:-1] for pair in pairs]
+    same_length = []
+    for i, pair in enumerate(pairs):
+        follows = i + 1 == len(pairs) or pairs.cuts[i + 1][0] != pairs.cuts[i][0] or word_starts[tokens[i + 1][0]]
+        if not (word_starts[tokens[i][0]] and follows):
+            continue  # cut within a word
+        drawn = renderer(tokenizer.model.decode(tokens[i].tolist())).pixels
+        found, expected = ink(strip(pair["patches"])), ink(drawn)
+        # A glyph's box may be a column wider than its ink: enough for a patch more, if seldom.
+        assert abs(len(found) - len(expected)) in (0, 16)
+        same_length.append(len(found) == len(expected))
+        text_end = min(len(found), len(expected)) - 16
+        assert found[:text_end].tolist() == expected[:text_end].tolist()
+        assert set(found[-16:]) == {16 * 255}  # the separator
+    assert np.mean(same_length) > 0.97
+    assert len(same_length) > 0.6 * len(pairs) or max_tokens < 12
+
+
+def test_text_that_fits_is_the_strip_of_the_file_itself(folder, renderer):
+    pairs = open_pairs(folder, 128, 2000)
+    strips = folder.open("train", PIXEL, PATCH_VALUES)
+    for (item, _, _), pair in zip(pairs.cuts, pairs, strict=True):
+        kept = strips[item]
+        assert pair["patches"][: len(kept)].equal(kept)
+        assert len(pair["patches"]) - len(kept) == (0 if pairs.ends_document[item] else 1)
+
+
+def test_cuts_are_at_words_where_there_are_any(folder):
+    starts = folder.dictionary().word_starts()
+    pairs = open_pairs(folder, 64, 64)
+    for (item, first, _), pair in zip(pairs.cuts, pairs, strict=True):
+        begins_item = first == pairs.starts_document[item]
+        assert begins_item or starts[pair["tokens"][1]]
+
+
+def test_pairs_are_as_few_as_the_limits_allow(folder):
+    pairs = open_pairs(folder, 64, 64)
+    # No pair and its successor of the same item would fit one together.
+    for (item, first, _), (next_item, _, end) in zip(pairs.cuts, pairs.cuts[1:], strict=False):
+        if item == next_item:
+            left, right = pairs._span(item, first, end)
+            assert end - first > pairs.max_tokens or right - left > pairs.max_width
+
+
+def test_a_word_wider_than_the_strip_is_cut_between_tokens(tmp_path, folder):
+    path = tmp_path / "corpus.txt"
+    path.write_text("x" * 300)
+    binarize([path], tmp_path / "data", "train", RendererConfig(), folder.tokenizer(), progress=False)
+    pairs = open_pairs(DataFolder(tmp_path / "data"), 10, 100)
+    assert len(pairs) > 3
+    decoded = "".join(folder.tokenizer().model.decode(pair["tokens"].tolist()) for pair in pairs)
+    assert decoded.replace(" ", "") == "x" * 300
+
+
+def test_nothing_fits_limits_that_are_too_small(folder):
+    with pytest.raises(UserError, match=r"train.pixel.bin: no text fits a pair of 1 patches and 64 tokens"):
+        open_pairs(folder, 1, 64)
+
+
+def test_streams_of_different_texts_are_refused(folder):
+    streams = [folder.open("train", PIXEL, PATCH_VALUES), folder.open("valid", TEXT), folder.open("valid", COLUMNS, 2)]
+    with pytest.raises(UserError, match=r"do not belong together"):
+        PairDataset(*streams, folder.dictionary(), 64, 64)
+
+
+def test_the_corpus_has_texts_of_all_kinds(folder):
+    pairs = open_pairs(folder, 64, 64)
+    items = np.bincount(pairs.cuts[:, 0])
+    assert (items == 1).any()
+    assert (items > 3).any()
+    assert (folder.open("train", PIXEL, PATCH_VALUES).sizes == 0).sum() == len(documents()) - 10
