@@ -1,0 +1,303 @@
+import resource
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from fairseq.data.indexed_dataset import MMapIndexedDataset
+from toy_corpus import ENVIRONMENT, documents
+
+from pixelgpt_fairseq.data import binarize as binarizing
+from pixelgpt_fairseq.data import chunks
+from pixelgpt_fairseq.data.binarize import binarize, partial_folder
+from pixelgpt_fairseq.data.data_folder import COLUMNS, PIXEL, TEXT, DataFolder
+from pixelgpt_fairseq.data.tokens import train_tokenizer
+from pixelgpt_fairseq.errors import UserError
+from pixelgpt_fairseq.rendering import RendererConfig, TextRenderer
+
+CONFIG = RendererConfig(max_patches=40)  # shorter than most of the documents
+PATCH_VALUES = 256
+BOS, EOS = 1, 2
+
+
+@pytest.fixture(scope="module")
+def tokenizer():
+    return train_tokenizer(iter(documents()), 400)
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory):
+    path = tmp_path_factory.mktemp("corpus") / "corpus.txt"
+    path.write_text("\n\n".join(documents()))
+    return path
+
+
+@pytest.fixture(scope="module")
+def folder(corpus, tokenizer):
+    binarize([corpus], corpus.parent / "data", "train", CONFIG, tokenizer, progress=False)
+    return DataFolder(corpus.parent / "data")
+
+
+def by_document(rows):
+    """The items of each document; an empty one ends it."""
+    found = [[]]
+    for i, size in enumerate(rows.sizes):
+        if size:
+            found[-1].append(rows[i].numpy())
+        else:
+            found.append([])
+    assert found.pop() == []
+    return found
+
+
+def contents(path):
+    return {file.name: file.read_bytes() for file in path.iterdir()}
+
+
+def ink(pixels):
+    return (255 - pixels.astype(int)).sum(axis=0)
+
+
+def test_strips_are_the_renderers_drawings(folder):
+    renderer = TextRenderer(CONFIG)
+    for text, strips in zip(documents(), by_document(folder.open("train", PIXEL, PATCH_VALUES)), strict=True):
+        spans = list(renderer.cut(text))
+        assert len(spans) == len(strips)
+        for (start, end), strip in zip(spans, strips, strict=True):
+            drawn = renderer(text[start:end]).patches()
+            assert len(drawn) <= CONFIG.max_patches
+            # The separator stands at the end of the document alone.
+            assert np.array_equal(strip, drawn if strip is strips[-1] else drawn[:-1])
+
+
+def test_long_documents_are_cut_at_spaces_and_nothing_is_lost():
+    renderer = TextRenderer(CONFIG)
+    for text in documents():
+        assert " ".join(text[start:end] for start, end in renderer.cut(text)) == text
+
+
+def test_tokens_are_sentencepieces_own(folder, tokenizer):
+    for text, pieces in zip(documents(), by_document(folder.open("train", TEXT)), strict=True):
+        assert np.concatenate(pieces).tolist() == [BOS, *tokenizer.model.encode(text), EOS]
+
+
+def test_columns_point_at_the_pixels_of_each_word(folder, tokenizer):
+    renderer = TextRenderer(CONFIG)
+    columns = by_document(folder.open("train", COLUMNS, 2))
+    compared = 0
+    for text, pieces in zip(documents(20), columns, strict=False):
+        for (start, end), spans in zip(renderer.cut(text), pieces, strict=True):
+            part = text[start:end]
+            full = ink(renderer(part).pixels)[:-16]
+            _, starts = tokenizer.encode(part)
+            spans = spans[1:] if start == 0 else spans
+            for (left, _), at in list(zip(spans, starts, strict=False))[:40:3]:
+                if at and part[at - 1] != " ":
+                    continue
+                before = ink(renderer(part[:at].rstrip()).pixels)[:-16]
+                last = np.flatnonzero(before).max(initial=0)
+                assert last < left  # what comes before the word is drawn before it
+                assert before[: left - 1].tolist() == full[: min(left - 1, len(before))].tolist()
+                assert full[left]
+                assert full[last + 1 : left].sum() == 0
+                compared += 1
+    assert compared > 200
+
+
+def test_fairseqs_reader_reads_the_files(folder):
+    tokens = MMapIndexedDataset(str(folder.prefix("train", TEXT)))
+    assert tokens[0][0] == BOS
+    assert MMapIndexedDataset(str(folder.prefix("train", PIXEL)))._index.dtype == np.uint8
+
+
+def test_a_document_longer_than_memory_would_hold_is_one_document(tmp_path, corpus, tokenizer, monkeypatch):
+    """Passages of a few words give the same document: bos and eos at its ends, one separator."""
+    path = tmp_path / "corpus.txt"
+    path.write_text(" ".join(documents(10)))
+    monkeypatch.setattr("pixelgpt_fairseq.data.corpus.MAX_PASSAGE_CHARACTERS", 500)
+    summary = binarize([path], tmp_path / "data", "train", CONFIG, tokenizer, progress=False)
+    assert summary.counts.documents == 1
+    data = DataFolder(tmp_path / "data")
+    (strips,), (pieces,) = by_document(data.open("train", PIXEL, PATCH_VALUES)), by_document(data.open("train", TEXT))
+    assert tokenizer.model.decode(np.concatenate(pieces).tolist()) == path.read_text()
+    assert np.concatenate(pieces).tolist().count(BOS) == np.concatenate(pieces).tolist().count(EOS) == 1
+    black = (np.concatenate(strips) == 0).all(axis=1)
+    assert np.flatnonzero(black).tolist() == [len(black) - 1]
+
+
+@pytest.mark.parametrize("workers", [2, 3])
+def test_the_result_does_not_depend_on_the_number_of_workers(corpus, tokenizer, tmp_path, workers, monkeypatch):
+    monkeypatch.setattr(chunks, "CHUNK_CHARACTERS", 1000)
+    for number in (1, workers):
+        binarize([corpus], tmp_path / str(number), "train", CONFIG, tokenizer, workers=number, progress=False)
+    assert contents(tmp_path / "1") == contents(tmp_path / str(workers))
+
+
+def test_the_result_does_not_depend_on_the_chunks(corpus, tokenizer, tmp_path, monkeypatch, folder):
+    monkeypatch.setattr(chunks, "CHUNK_CHARACTERS", 100)
+    binarize([corpus], tmp_path / "data", "train", CONFIG, tokenizer, progress=False)
+    assert contents(tmp_path / "data") == contents(folder.path)
+
+
+def test_pixels_alone(corpus, tmp_path, folder):
+    summary = binarize([corpus], tmp_path / "data", "train", CONFIG, progress=False)
+    assert summary.counts.tokens == 0
+    assert DataFolder(tmp_path / "data").dictionary() is None
+    assert (tmp_path / "data" / "train.pixel.bin").read_bytes() == (folder.path / "train.pixel.bin").read_bytes()
+
+
+def test_summary_counts_what_is_written(corpus, tokenizer, tmp_path):
+    summary = binarize([corpus], tmp_path / "data", "train", CONFIG, tokenizer, progress=False)
+    data = DataFolder(tmp_path / "data")
+    assert summary.counts.documents == len(documents())
+    assert summary.counts.patches == data.open("train", PIXEL, PATCH_VALUES).sizes.sum()
+    assert summary.counts.characters == sum(map(len, documents()))
+    assert summary.bytes == sum(file.stat().st_size for file in data.split_files("train"))
+    assert [path.name for path in summary.files] == [path.name for path in data.split_files("train")]
+
+
+def test_a_split_that_is_there_is_not_touched(corpus, tokenizer, tmp_path):
+    data = tmp_path / "data"
+    binarize([corpus], data, "train", CONFIG, tokenizer, progress=False)
+    kept = contents(data)
+    with pytest.raises(UserError, match=r"train.pixel.bin: already there: .* or pass --overwrite"):
+        binarize([corpus], data, "train", CONFIG, tokenizer, progress=False)
+    assert contents(data) == kept
+
+
+def test_overwriting_replaces_the_split_and_nothing_else(corpus, tokenizer, tmp_path):
+    data = tmp_path / "data"
+    binarize([corpus], data, "train", CONFIG, tokenizer, progress=False)
+    (data / "train.txt").write_text("the user's own")
+    short = tmp_path / "short.txt"
+    short.write_text("short")
+    binarize([short], data, "train", CONFIG, overwrite=True, progress=False)
+    assert DataFolder(data).manifest("train")["documents"] == 1
+    assert not (data / "train.text.bin").exists()
+    assert (data / "train.txt").read_text() == "the user's own"
+
+
+def failing_after(calls, error, function):
+    """*function*, but its call number *calls* + 1 raises *error*."""
+    count = iter(range(1000))
+
+    def wrapped(*args, **kwargs):
+        if next(count) == calls:
+            raise error
+        return function(*args, **kwargs)
+
+    return wrapped
+
+
+FULL = OSError(28, "No space left on device")
+
+
+@pytest.mark.parametrize("what", ["invalid text", "no space for a file", "no space for the manifest", "file too large"])
+def test_a_failing_run_leaves_the_old_split_whole(corpus, tokenizer, tmp_path, what, monkeypatch):
+    data, path = tmp_path / "data", tmp_path / "corpus.txt"
+    binarize([corpus], data, "train", CONFIG, tokenizer, progress=False)
+    kept = contents(data)
+    path.write_bytes(corpus.read_bytes() + (b"\n\xff\n" if what == "invalid text" else b""))
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    if what == "no space for a file":
+        monkeypatch.setattr(chunks.IndexedWriter, "add", failing_after(50, FULL, chunks.IndexedWriter.add))
+    if what == "no space for the manifest":
+        monkeypatch.setattr("pathlib.Path.write_bytes", failing_after(3, FULL, type(path).write_bytes))
+    if what == "file too large":
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limits[1]))
+    try:
+        with pytest.raises(UserError, match=r"line \d+: byte 0xff|No space left on device$|File too large$"):
+            binarize([path], data, "train", CONFIG, tokenizer, overwrite=True, progress=False)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert contents(data) == kept
+
+
+def test_a_failing_run_leaves_no_folder_behind(tmp_path):
+    path = tmp_path / "corpus.txt"
+    path.write_bytes(b"text \xff")
+    with pytest.raises(UserError, match="line 1: byte 0xff"):
+        binarize([path], tmp_path / "data", "train", CONFIG, progress=False)
+    assert not (tmp_path / "data").exists()
+
+
+@pytest.mark.parametrize("moved", range(9))
+def test_no_moment_of_moving_in_looks_finished(corpus, tokenizer, tmp_path, monkeypatch, moved):
+    data = DataFolder(tmp_path / "data")
+    binarize([corpus], data.path, "train", CONFIG, tokenizer, progress=False)
+    monkeypatch.setattr(binarizing.os, "replace", failing_after(moved, KeyboardInterrupt(), binarizing.os.replace))
+    with pytest.raises(KeyboardInterrupt):
+        binarize([corpus], data.path, "train", RendererConfig(max_patches=9), tokenizer, overwrite=True, progress=False)
+    with pytest.raises(UserError, match="not rendered, or not to its end"):
+        data.manifest("train")
+    monkeypatch.undo()
+    binarize([corpus], data.path, "train", CONFIG, tokenizer, overwrite=True, progress=False)
+    data.manifest("train")
+
+
+def test_two_runs_do_not_write_the_same_split(corpus, tmp_path):
+    folder = DataFolder(tmp_path / "data")
+    with (
+        partial_folder(folder, "train"),
+        pytest.raises(UserError, match=r"train.partial: another run is writing this split"),
+    ):
+        binarize([corpus], folder.path, "train", CONFIG, progress=False)
+    binarize([corpus], folder.path, "train", CONFIG, progress=False)
+
+
+def test_splits_share_their_settings(corpus, tokenizer, tmp_path, folder):
+    def add(config=CONFIG, tokenizer=tokenizer):
+        binarize([corpus], folder.path, "test", config, tokenizer, progress=False)
+
+    with pytest.raises(UserError, match=r"split train has other settings: font_size: 10 against 8: leave out"):
+        add(RendererConfig(max_patches=40, font_size=10))
+    with pytest.raises(UserError, match=r"tokenizer \(SHA-256\): none against \w+: pass --tokenizer .*tokenizer.model"):
+        add(tokenizer=None)
+    with pytest.raises(UserError, match=r"tokenizer \(SHA-256\): \w+ against \w+: pass --tokenizer"):
+        add(tokenizer=train_tokenizer(iter(documents()), 390))
+    assert folder.split_files("test") == []
+
+
+def test_a_tokenizer_of_the_users_is_not_replaced(corpus, tokenizer, tmp_path):
+    own = tmp_path / "tokenizer.model"
+    own.write_bytes(b"his")
+    with pytest.raises(UserError, match=r"tokenizer.model: already there, another tokenizer"):
+        binarize([corpus], tmp_path, "train", CONFIG, tokenizer, progress=False)
+    assert own.read_bytes() == b"his"
+
+
+def test_characters_without_a_glyph_are_counted_by_script(tmp_path):
+    path = tmp_path / "corpus.txt"
+    path.write_text("\U00012000 words " * 20)
+    with pytest.raises(UserError, match=r"no glyph in Kurinto.* for Cuneiform: 20 characters .*--max-missing"):
+        binarize([path], tmp_path / "data", "train", CONFIG, progress=False)
+    summary = binarize([path], tmp_path / "data", "train", CONFIG, max_missing=0.5, progress=False)
+    assert summary.missing[0].startswith("Cuneiform: 20 characters")
+    assert DataFolder(tmp_path / "data").manifest("train")["missing_characters"] == {"Cuneiform": 20}
+
+
+MEMORY_PROGRAM = """
+import resource, sys
+from pixelgpt_fairseq.data.binarize import binarize
+from pixelgpt_fairseq.rendering import RendererConfig
+for path in sys.argv[1:]:
+    binarize([path], path + ".data", "train", RendererConfig(), progress=False)
+    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
+"""
+
+
+def test_memory_does_not_grow_with_the_corpus(tmp_path):
+    text = " ".join(documents())
+    text *= (1 << 20) // len(text)
+    (tmp_path / "a").write_text(f"{text}\n\n" + "short\n\n" * 10_000)
+    (tmp_path / "b").write_text(f"{text} " * 3 + "\n\n" + "short\n\n" * 25_000)
+    measured = subprocess.run(
+        [sys.executable, "-c", MEMORY_PROGRAM, tmp_path / "a", tmp_path / "b"],
+        env=ENVIRONMENT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    first, second = map(int, measured.stdout.split())
+    assert second < 1024  # MB, most of it torch
+    assert second - first < 100
