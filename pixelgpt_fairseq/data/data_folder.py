@@ -15,6 +15,7 @@ tokens begin with bos and its last end with eos.
 """
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
@@ -211,6 +212,8 @@ def write_whole(path, content):
         OSError: if it cannot be written.
     """
     path = Path(path)
+    if path.is_dir():
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
     temporary = path.with_name(f".{path.name}.partial")
     try:
         temporary.write_bytes(content if isinstance(content, bytes) else content.encode("utf-8"))

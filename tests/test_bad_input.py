@@ -1,0 +1,476 @@
+"""What commands answer to bad input: one line that says what to do, and nothing lost or half written."""
+
+import importlib.util
+import json
+import os
+import pickle
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import fairseq_cli.train
+import fairseq_cli.validate
+import pytest
+import torch
+from toy_corpus import ENVIRONMENT, ROOT, TOY_TRAINING, command, documents, user_error
+
+# What --user-dir imports, which fairseq leaves out where the package has been imported already.
+import pixelgpt_fairseq.models.pixelgpt
+import pixelgpt_fairseq.tasks.rendered_pretraining  # noqa: F401
+from pixelgpt_fairseq.data import chunks
+from pixelgpt_fairseq.data.binarize import binarize
+from pixelgpt_fairseq.data.data_folder import DataFolder
+from pixelgpt_fairseq.data.tokens import train_tokenizer
+from pixelgpt_fairseq.errors import UserError
+from pixelgpt_fairseq.rendering import RendererConfig, default_fonts
+
+VALIDATION = ["--user-dir", "pixelgpt_fairseq", "--task", "rendered_pretraining", "--cpu", "--batch-size", "2"]
+
+
+def script(name):
+    """The ``main`` of a script, to be called here: a process of its own takes seconds to start."""
+    spec = importlib.util.spec_from_file_location(name, ROOT / "scripts" / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.main
+
+
+def refusal(main, *arguments):
+    """The line with which a script or a command of fairseq ends this process."""
+    with pytest.raises(SystemExit) as ending:
+        main([str(argument) for argument in arguments])
+    message = ending.value.code
+    assert isinstance(message, str), "exit status"
+    assert message.startswith("error: ")
+    assert "\n" not in message
+    return message.removeprefix("error: ")
+
+
+@pytest.fixture
+def render(tmp_path):
+    """render_corpus.py with arguments, into a folder of its own; returns the line with which it refuses."""
+    main = script("render_corpus")
+
+    def refused(*arguments, destdir=tmp_path / "data"):
+        was_there = destdir.exists()
+        line = refusal(main, "--destdir", destdir, *arguments)
+        assert destdir.exists() == was_there
+        return line
+
+    return refused
+
+
+@pytest.fixture
+def corpus(tmp_path):
+    path = tmp_path / "corpus.txt"
+    path.write_text("\n\n".join(documents(20)))
+    return path
+
+
+@pytest.fixture
+def fairseq(monkeypatch, tmp_path):
+    """fairseq-train or fairseq-validate in this process; returns the line with which the package refuses."""
+    monkeypatch.chdir(ROOT)
+
+    def refused(*arguments, main=fairseq_cli.train.cli_main):
+        options = VALIDATION
+        if main is fairseq_cli.train.cli_main:
+            options = [*TOY_TRAINING, "--max-update", 2, "--save-dir", tmp_path / "checkpoints"]
+        monkeypatch.setattr(sys, "argv", ["fairseq", *map(str, [*options, *arguments])])
+        return refusal(lambda _: main())
+
+    return refused
+
+
+@pytest.fixture
+def damaged(toy_data, tmp_path):
+    """A copy of the toy data, to be damaged."""
+    return DataFolder(shutil.copytree(toy_data, tmp_path / "damaged"))
+
+
+@pytest.fixture(scope="module")
+def checkpoint(toy_data, tmp_path_factory):
+    """A checkpoint of a few updates."""
+    folder = tmp_path_factory.mktemp("trained")
+    options = ["--modalities", "text,pixel,pair", "--max-update", 2, "--disable-validation", "--save-dir", folder]
+    trained = command("fairseq-train", toy_data, *TOY_TRAINING, *options)
+    assert trained.returncode == 0, trained.stderr
+    return folder / "checkpoint_last.pt"
+
+
+def rebinarized(toy_data, folder, tokenizer=None, **look):
+    """The toy corpus with another tokenizer or look."""
+    data = DataFolder(toy_data)
+    for split in ("train", "valid"):
+        text = toy_data.parent / f"{split}.txt"
+        config = RendererConfig(max_patches=128, **look)
+        binarize([text], folder, split, config, tokenizer or data.tokenizer(), progress=False)
+    return folder
+
+
+# Rendering: input files
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("tokenizer", [[], ["--train-tokenizer", 300]])
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "no such file"),
+        (b"", "empty"),
+        (b" \n\t\n\n", "no text: only white space"),
+        (b"fine\n\nbad \xff\n", "line 3: byte 0xff is not UTF-8: mend the file, or pass --encoding-errors replace"),
+    ],
+)
+def test_input_without_text_is_named(render, corpus, tmp_path, content, message, tokenizer, workers):
+    bad = tmp_path / "bad.txt"
+    if content is not None:
+        bad.write_bytes(content)
+    line = render("--input", corpus, bad, *tokenizer, "--workers", workers)
+    assert line.replace("bad.txt, line", "bad.txt: line") == f"{bad}: {message}"
+
+
+def test_a_folder_is_no_input(render, tmp_path):
+    assert render("--input", tmp_path) == f"{tmp_path}: not a file: name files of text, such as FOLDER/*.txt"
+
+
+def test_bytes_that_are_not_utf8_can_be_replaced(tmp_path):
+    bad = tmp_path / "bad.txt"
+    bad.write_bytes(b"some \xff text\n" * 3)
+    script("render_corpus")(
+        ["--input", str(bad), "--destdir", str(tmp_path / "data"), "--encoding-errors", "replace", "--max-missing", "1"]
+    )
+    assert DataFolder(tmp_path / "data").manifest("train")["documents"] == 1
+
+
+# Rendering: fonts, tokenizers, the destination
+
+
+def test_fonts_that_cannot_draw_are_named(render, corpus, tmp_path):
+    assert "none.ttf: no such font file" in render("--input", corpus, "--font", tmp_path / "none.ttf")
+    assert f"{corpus}: cannot" in render("--input", corpus, "--font", corpus)
+    assert f"{tmp_path}: cannot read this font: Is a directory" in render("--input", corpus, "--font", tmp_path)
+
+
+def test_characters_that_no_font_has_are_counted_by_script(render, tmp_path):
+    text = tmp_path / "chinese.txt"
+    text.write_text("中文" * 60 + " and some English")
+    line = render("--input", text, "--font", default_fonts()[0].path)
+    assert line == (
+        "no glyph in KurintoSans-Rg.ttf for CJK: 120 characters (中 文): add a font with --font, or allow more with "
+        "--max-missing"
+    )
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "message"),
+    [
+        ("--tokenizer", "corpus.txt", "corpus.txt: not a SentencePiece model"),
+        ("--tokenizer", "none.model", "none.model: no such file"),
+        ("--train-tokenizer", 90_000, "tokenizer of 90,000 tokens cannot be trained on this text: it has enough for"),
+        ("--train-tokenizer", 0, "--train-tokenizer 0: at least 1"),
+        ("--workers", 0, "--workers 0: at least 1"),
+        ("--max-missing", 2, "--max-missing 2.0: a share, from 0 to 1"),
+        ("--font-size", 0, "font_size: must be a number not below 1"),
+        ("--max-patches", 1, "max_patches: must be a number not below 2"),
+    ],
+)
+def test_bad_options_of_rendering(render, corpus, monkeypatch, option, value, message):
+    monkeypatch.chdir(corpus.parent)
+    assert message in render("--input", corpus, option, value)
+
+
+def test_a_split_that_is_there_is_refused_before_anything_else(render, corpus, toy_data):
+    line = render("--input", corpus, "--split", "valid", destdir=toy_data)
+    assert line.endswith("valid.pixel.bin: already there: choose another --destdir or --split, or pass --overwrite")
+
+
+def test_other_settings_than_those_of_the_folders_splits(render, corpus, toy_data):
+    line = render("--input", corpus, "--split", "test", "--font-size", 10, destdir=toy_data)
+    assert "split train has other settings: font_size: 10 against 8: leave out what differs" in line
+    line = render("--input", corpus, "--split", "test", "--train-tokenizer", 350, destdir=toy_data)
+    assert "split train is there with its own tokenizer: leave out --train-tokenizer" in line
+    assert not DataFolder(toy_data).split_files("test")
+
+
+@pytest.mark.parametrize("destination", ["corpus.txt", "corpus.txt/data", "/proc/data"])
+def test_a_destination_that_cannot_be_written(render, corpus, destination):
+    line = render("--input", corpus, destdir=corpus.parent / destination)
+    assert line.startswith(f"{corpus.parent / destination}")
+    assert corpus.read_text() == "\n\n".join(documents(20))
+
+
+# Rendering: what ends it in the middle
+
+
+@pytest.mark.parametrize(
+    ("number", "workers", "status"), [(signal.SIGINT, 2, 130), (signal.SIGKILL, 2, -9), (signal.SIGINT, 1, 130)]
+)
+def test_an_interrupted_rendering_leaves_nothing_that_looks_finished(tmp_path, number, workers, status):
+    text, data = tmp_path / "corpus.txt", tmp_path / "data"
+    text.write_text(("\n\n".join(documents()) + "\n\n") * 300)
+    start = [sys.executable, ROOT / "scripts" / "render_corpus.py", "--workers", str(workers)]
+    process = subprocess.Popen(
+        [*start, "--input", text, "--destdir", data],
+        env=ENVIRONMENT,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,  # a process group: Ctrl-C reaches the workers too
+    )
+    while not list(data.glob(".train.partial/000*.bin")):
+        assert process.poll() is None
+        time.sleep(0.01)
+    if number == signal.SIGINT:
+        os.killpg(process.pid, number)
+    else:
+        process.send_signal(number)
+    _, output = process.communicate(timeout=30)
+    assert process.returncode == status
+    assert "Traceback" not in output
+    if number == signal.SIGINT:
+        assert output.splitlines()[-1].startswith("interrupted: ")
+        assert not data.exists()
+    with pytest.raises(UserError):
+        DataFolder(data).manifest("train")
+    assert not data.exists() or [path.name for path in data.iterdir()] == [".train.partial"]
+    deadline = time.monotonic() + 20
+    while _living(process.pid):  # the workers
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    short = tmp_path / "short.txt"
+    short.write_text("enough for this")
+    binarize([short], data, "train", RendererConfig(), progress=False)
+    assert not (data / ".train.partial").exists()
+    DataFolder(data).manifest("train")
+
+
+def _living(group):
+    """Processes of a process group that still run."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            state, _, in_group = path.read_text().rpartition(")")[2].split()[:3]
+        except OSError:  # gone meanwhile
+            continue
+        if int(in_group) == group and state != "Z":
+            found.append(path)
+    return found
+
+
+def test_a_worker_that_dies_is_told_in_one_line(render, corpus, tmp_path, monkeypatch):
+    def die(self, passages, prefix):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    monkeypatch.setattr(chunks._Worker, "binarize", die)
+    assert (
+        render("--input", corpus, "--workers", 2) == "a worker process died: if memory ran out, choose fewer --workers"
+    )
+
+
+# Training: the data folder
+
+
+def test_data_folders_that_are_none(fairseq, tmp_path, damaged):
+    assert "nowhere: no such folder: render a corpus into it" in fairseq(tmp_path / "nowhere")
+    (tmp_path / "empty").mkdir()
+    assert "train.manifest.json: absent" in fairseq(tmp_path / "empty")
+    assert "nowhere: no such folder" in fairseq(f"{damaged.path}:{tmp_path / 'nowhere'}")
+    damaged.manifest_path("valid").unlink()
+    assert "valid.manifest.json: absent: split valid was not rendered, or not to its end" in fairseq(damaged.path)
+
+
+def test_text_asked_of_pixels_alone(fairseq, toy_data, tmp_path):
+    for split in ("train", "valid"):
+        binarize([toy_data.parent / f"{split}.txt"], tmp_path / "data", split, RendererConfig(), progress=False)
+    line = fairseq(tmp_path / "data", "--modalities", "text")
+    assert line.endswith(
+        "no text (modalities asked for: text): it was rendered without a tokenizer; render it with "
+        "--tokenizer or --train-tokenizer"
+    )
+
+
+@pytest.mark.parametrize("name", ["pixel.bin", "pixel.idx", "text.bin", "text.idx", "columns.bin", "columns.idx"])
+@pytest.mark.parametrize("manifest_agrees", [False, True])
+def test_truncated_files(fairseq, damaged, name, manifest_agrees):
+    path = damaged.path / f"train.{name}"
+    path.write_bytes(path.read_bytes()[:-8])
+    if manifest_agrees:
+        manifest = json.loads(damaged.manifest_path("train").read_text())
+        manifest["files"][path.name] -= 8
+        damaged.manifest_path("train").write_text(json.dumps(manifest))
+    line = fairseq(damaged.path, "--modalities", "text,pixel,pair")
+    assert f"{path}: truncated or damaged" in line
+    assert line.endswith("render this split again")
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("train.manifest.json", "train.manifest.json: not JSON"),
+        ("dict.txt", "dict.txt, line 1: not a symbol and its count"),
+        ("tokenizer.model", "tokenizer.model: not the tokenizer that split train was binarised with"),
+    ],
+)
+def test_damaged_small_files(fairseq, damaged, name, message):
+    (damaged.path / name).write_bytes(b"damaged\n")
+    assert message in fairseq(damaged.path)
+
+
+def test_splits_made_in_different_ways(fairseq, damaged):
+    manifest = json.loads(damaged.manifest_path("valid").read_text())
+    manifest["renderer"]["font_size"] = 10
+    damaged.manifest_path("valid").write_text(json.dumps(manifest))
+    line = fairseq(damaged.path)
+    assert "split valid was binarised with other settings than" in line
+    assert "font_size: 10 against 8" in line
+
+
+# Training: options
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ("--modalities text,sound", "--modalities text,sound: 'sound' is none of pixel, text, pair"),
+        ("--modalities text,text", "--modalities text,text: a modality is named twice"),
+        ("--modality-weights 1,2", "--modality-weights 1,2: 2 weights for 3 modalities (text,pixel,pair)"),
+        ("--modality-weights 1,x,2", "--modality-weights 1,x,2: not numbers joined by commas"),
+        ("--modality-weights 1,0,2", "weights must be positive; leave a modality out instead"),
+        ("--max-position-embeddings 63", "--tokens-per-sample 64 need 64 positions, the model has 63"),
+        (
+            "--pair-patches 50 --pair-tokens 50 --max-position-embeddings 64",
+            "--pair-patches 50 and --pair-tokens 50 need 100 positions, the model has 64",
+        ),
+        ("--pair-patches 1", "a pair of 1 patches and 63 tokens holds nothing"),
+        ("--modalities pixel --tokens-per-sample 1", "a block of 1 patches holds nothing to predict"),
+        (
+            "--modalities pixel --tokens-per-sample 9000 --max-position-embeddings 9000",
+            "train.pixel.bin: too little for one block of 9,000 patches: it holds",
+        ),
+        ("--max-tokens 63", "--max-tokens 63 is less than one example of 64 positions"),
+        ("--num-attention-heads 5", "--hidden-size 48 is not divisible by --num-attention-heads 5"),
+        (
+            "--num-attention-heads 4 --num-key-value-heads 3",
+            "--num-attention-heads 4 is not divisible by --num-key-value-heads 3",
+        ),
+    ],
+)
+def test_options_that_cannot_be(fairseq, toy_data, options, message):
+    assert message in fairseq(toy_data, *options.split())
+
+
+def test_no_data_folder(tmp_path):
+    process = command("fairseq-train", *TOY_TRAINING)
+    assert process.returncode == 2
+    assert process.stderr.splitlines()[-1].endswith("error: the following arguments are required: data")
+    process = command(
+        *("fairseq-hydra-train", "--config-dir", "examples/pretraining", "--config-name", "dualgpt_tiny"),
+        *(f"hydra.run.dir={tmp_path}", f"common.user_dir={ROOT}/pixelgpt_fairseq"),
+    )
+    assert user_error(process).startswith("no data folder: ")
+
+
+# Checkpoints
+
+
+def test_data_of_another_tokenizer_than_the_checkpoints(fairseq, toy_data, checkpoint, tmp_path):
+    tokenizer = train_tokenizer(iter(documents()), 410)
+    data = rebinarized(toy_data, tmp_path / "data", tokenizer)
+    expected = (
+        f"the tokenizer of the data (sha256 {tokenizer.sha256[:12]}…) is not the one this checkpoint was trained with "
+    )
+    resumed = fairseq(data, "--restore-file", checkpoint, "--modalities", "text,pixel,pair")
+    fine_tuned = fairseq(data, "--finetune-from-model", checkpoint, "--modalities", "text,pixel,pair")
+    validated = fairseq(data, "--path", checkpoint, main=fairseq_cli.validate.cli_main)
+    for line in (resumed, fine_tuned, validated):
+        assert line.startswith(expected)
+    # In a process of its own it is the same: fairseq's trainer hides exceptions.
+    options = ["--restore-file", checkpoint, "--modalities", "text,pixel,pair", "--save-dir", tmp_path / "checkpoints"]
+    assert user_error(command("fairseq-train", data, *TOY_TRAINING, *options)).startswith(expected)
+
+
+def test_data_of_another_look_than_the_checkpoints_is_named_and_used(toy_data, checkpoint, tmp_path):
+    data = rebinarized(toy_data, tmp_path / "data", fonts=default_fonts()[0].path)
+    validated = command("fairseq-validate", data, *VALIDATION, "--path", checkpoint)
+    assert validated.returncode == 0, validated.stderr
+    (warning,) = [line for line in validated.stdout.splitlines() if "rendered otherwise" in line]
+    assert "font 2: KurintoSansSC-Rg.ttf" in warning
+    assert warning.endswith("against none")
+
+
+def test_validation_uses_the_data_folder_of_its_command_line(toy_data, checkpoint, tmp_path):
+    state = torch.load(checkpoint, weights_only=True)
+    state["cfg"]["task"]["data"] = "/gone/data"
+    torch.save(state, tmp_path / "moved.pt")
+    validated = command("fairseq-validate", toy_data, *VALIDATION, "--path", tmp_path / "moved.pt")
+    assert validated.returncode == 0, validated.stderr
+
+
+class _Malicious:
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return Path.touch, (self.path,)
+
+
+def _write_bad_checkpoint(kind, path, checkpoint):
+    content = checkpoint.read_bytes()
+    if kind == "truncated":
+        path.write_bytes(content[: len(content) // 2])
+    elif kind == "text":
+        path.write_text("no checkpoint")
+    elif kind == "empty":
+        path.touch()
+    elif kind == "pickle":
+        path.write_bytes(pickle.dumps(_Malicious(path.with_name("executed"))))
+    elif kind == "zip":
+        torch.save({"model": _Malicious(path.with_name("executed"))}, path)
+    elif kind == "list":
+        torch.save([1, 2], path)
+    elif kind == "another model":
+        model = {"_name": "transformer_lm"}
+        torch.save({"model": {"a": torch.ones(2)}, "cfg": {"model": model, "criterion": None}}, path)
+
+
+@pytest.mark.parametrize(
+    ("kind", "message"),
+    [
+        ("none", "no such file"),
+        ("truncated", "not a checkpoint, or damaged"),
+        ("text", "not a checkpoint, or damaged"),
+        ("empty", "not a checkpoint, or damaged"),
+        ("pickle", "not a checkpoint, or damaged"),
+        ("zip", "not a checkpoint, or damaged"),
+        ("list", "not a checkpoint of fairseq-train with a pixelgpt model"),
+        ("another model", "not a checkpoint of fairseq-train with a pixelgpt model"),
+    ],
+)
+def test_what_is_no_checkpoint_is_not_executed(checkpoint, tmp_path, kind, message):
+    path = tmp_path / "bad.pt"
+    _write_bad_checkpoint(kind, path, checkpoint)
+    show = script("show_predictions")
+    line = refusal(show, "--checkpoint", path, "--text", "text", "--output", tmp_path / "out.png")
+    assert line == f"{path}: {message}"
+    assert not (tmp_path / "executed").exists()
+    assert not (tmp_path / "out.png").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--output", "none/out.png"], "none/out.png: No such file or directory"),
+        (["--output", "."], ".: Is a directory"),
+        (["--font", "none.ttf"], "none.ttf: no such font file"),
+        (["--scale", "0"], "--scale 0: from 1 to 16"),
+        (["--patches-per-row", "0"], "--patches-per-row 0: from 1 to 1024"),
+    ],
+)
+def test_bad_options_of_pictures(checkpoint, tmp_path, monkeypatch, options, message):
+    monkeypatch.chdir(tmp_path)
+    arguments = ["--checkpoint", checkpoint, "--text", "text", "--output", "out.png", *options]
+    assert refusal(script("show_predictions"), *arguments).endswith(message)
+    assert list(tmp_path.iterdir()) == []
