@@ -21,9 +21,9 @@ class RenderedClassificationLossConfig(FairseqDataclass):
 class RenderedClassificationLoss(FairseqCriterion):
     """Cross-entropy (in nats), or the squared error of a score, summed over examples; an example counts as one.
 
-    In training the loss is logged, and of classes the accuracy; in validation all metrics of the task. Classes are
-    pooled as sums. The scores of a regression travel between workers as they are, 16 bytes an example and worker,
-    through fairseq's ``--all-gather-list-size`` (16,384 bytes by default).
+    In training the loss is logged, and of classes the accuracy; in validation all metrics of the task. All that workers
+    exchange are sums: where there are several, the scores of a regression go into a table with a row for every example
+    of the data set, and the tables are added up. (fairseq's way for lists works on GPUs alone, within a size limit.)
     """
 
     def __init__(self, cfg, task):
@@ -64,14 +64,14 @@ class RenderedClassificationLoss(FairseqCriterion):
         if not self.regression:
             logged["confusion"] = confusion_matrix(predicted.detach(), labels, self.num_labels)
         elif not self.training:
-            logged["scores"] = torch.stack([predicted.detach().double(), labels], dim=1).cpu()
+            logged["scores"] = self._score_table(predicted.detach(), sample)
         return loss, sample["nsentences"], logged
 
     def empty_output(self):
         """The logging output of no examples."""
         counts = dict.fromkeys(("loss", "ntokens", "nsentences", "sample_size"), 0)
         if self.regression:
-            return {**counts, "scores": torch.zeros(0, 2, dtype=torch.float64)}
+            return {**counts, "scores": torch.zeros(0, 3, dtype=torch.float64)}
         return {**counts, "confusion": torch.zeros(self.num_labels**2, dtype=torch.float64)}
 
     def log_metrics(self, logging_outputs):
@@ -82,12 +82,23 @@ class RenderedClassificationLoss(FairseqCriterion):
             names = ("accuracy",) if self.training else self.metrics
             log_classes(sum(output["confusion"] for output in logging_outputs), names)
         elif not self.training:
-            log_scores(torch.cat([output["scores"] for output in logging_outputs]), self.metrics)
+            rows = torch.cat([output["scores"] for output in logging_outputs])
+            log_scores(rows[rows[:, 2] > 0, :2], self.metrics)
 
     @classmethod
     def reduce_metrics(cls, logging_outputs):
         """Nothing: what to log depends on the task, which calls :meth:`log_metrics`."""
 
-    def logging_outputs_can_be_summed(self):
-        """Everything is a sum but the scores of a regression's validation."""
-        return not self.regression or self.training
+    @staticmethod
+    def logging_outputs_can_be_summed():
+        """Nothing but sums is logged."""
+        return True
+
+    def _score_table(self, predicted, sample):
+        """float64 ``[B, 3]`` (with several workers: a row for every example): predicted, true, 1 where there is one."""
+        rows = torch.stack([predicted.double(), sample["labels"], torch.ones_like(sample["labels"])], dim=1)
+        if not torch.distributed.is_initialized() or torch.distributed.get_world_size() == 1:
+            return rows
+        table = rows.new_zeros(sample["examples"], 3)
+        table[sample["id"]] = rows
+        return table

@@ -107,8 +107,9 @@ class ClassificationDataset(FairseqDataset):
         return self.sizes[i]
 
     def collater(self, samples):
-        """A batch, see :func:`~pixelgpt_fairseq.data.batches.collate`."""
-        return collate(samples, self.pad, self.strip_patches)
+        """A batch, see :func:`~pixelgpt_fairseq.data.batches.collate`; ``examples`` is the size of the data set."""
+        batch = collate(samples, self.pad, self.strip_patches)
+        return {**batch, "examples": len(self)} if batch else {}
 
     def set_epoch(self, epoch):
         """Say which epoch :meth:`ordered_indices` is for."""

@@ -98,7 +98,10 @@ def test_byte_order_mark_and_windows_line_ends_are_no_text(tmp_path):
 
 BAD_ROWS = {
     "wrong columns": ((2, "a", "b"), "line 3: 3 columns, the first line has 4"),
-    "unknown label": ((2, "a", "b", "maybe"), r"line 3: unknown label 'maybe': it is none of entailment, not_entailment"),
+    "unknown label": (
+        (2, "a", "b", "maybe"),
+        r"line 3: unknown label 'maybe': it is none of entailment, not_entailment",
+    ),
     "empty sentence": ((2, "a", "  ", 0), r"line 3: empty sentence \(column sentence2\)"),
     "empty line": ((), "line 3: 1 columns"),
 }
@@ -144,7 +147,12 @@ def test_files_that_are_no_tables_are_told_in_one_line(tmp_path):
     with pytest.raises(UserError, match="the name must end in"):
         list(read_rows(tmp_path / "a.parquet", ("a",)))
     jsonl = tmp_path / "a.jsonl"
-    for line, message in (("{", "not JSON"), ("[]", "not a JSON object"), ("{}", "no 'a'"), ('{"a": []}', r"'a' is \[\]")):
+    for line, message in (
+        ("{", "not JSON"),
+        ("[]", "not a JSON object"),
+        ("{}", "no 'a'"),
+        ('{"a": []}', r"'a' is \[\]"),
+    ):
         jsonl.write_text(line)
         with pytest.raises(UserError, match=f"line 1: {message}"):
             list(read_rows(jsonl, ("a",)))

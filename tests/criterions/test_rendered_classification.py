@@ -1,0 +1,97 @@
+from types import SimpleNamespace
+
+import pytest
+import torch
+import torch.nn.functional as F
+from fairseq.logging import metrics
+
+from pixelgpt_fairseq.criterions.rendered_classification import RenderedClassificationLoss
+from pixelgpt_fairseq.errors import UserError
+from pixelgpt_fairseq.models.pixelgpt import PixelGPTOutput
+
+
+def criterion(num_labels=3, training=False):
+    names = ("accuracy", "matthews_correlation") if num_labels > 1 else ("pearsonr", "spearmanr")
+    task = SimpleNamespace(num_labels=num_labels, regression=num_labels == 1, metrics=names)
+    return RenderedClassificationLoss(None, task).train(training)
+
+
+def model(logits):
+    """A model that gives the batch's own logits."""
+    return PixelGPTOutput(class_logits=logits)
+
+
+def batch(logits, labels):
+    size = len(logits)
+    labels = torch.tensor(labels, dtype=torch.int64 if logits.shape[1] > 1 else torch.float64)
+    return {"net_input": {"logits": logits}, "labels": labels, "nsentences": size, "ntokens": 5 * size}
+
+
+def logged(criterion, outputs):
+    with metrics.aggregate(new_root=True) as aggregate:
+        criterion.log_metrics(outputs)
+        return aggregate.get_smoothed_values()
+
+
+LOGITS = torch.randn(7, 3, generator=torch.Generator().manual_seed(0))
+CLASSES = [0, 1, 2, 2, 1, 0, 1]
+SCORES = [0.0, 5.0, 2.5, 1.0, 3.0, 4.0, 2.0]
+
+
+def test_loss_of_classes_is_the_summed_cross_entropy():
+    loss, sample_size, _ = criterion()(model, batch(LOGITS, CLASSES))
+    assert sample_size == 7
+    torch.testing.assert_close(loss / 7, F.cross_entropy(LOGITS, torch.tensor(CLASSES)))
+
+
+def test_loss_of_scores_is_the_summed_squared_error():
+    loss, sample_size, _ = criterion(1)(model, batch(LOGITS[:, :1], SCORES))
+    assert sample_size == 7
+    torch.testing.assert_close(loss / 7, F.mse_loss(LOGITS[:, 0], torch.tensor(SCORES)))
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_losses_of_half_precision_are_float32(dtype):
+    for labels, logits in ((CLASSES, LOGITS), (SCORES, LOGITS[:, :1])):
+        loss, _, _ = criterion(logits.shape[1])(model, batch(logits.to(dtype), labels))
+        assert loss.dtype == torch.float32
+
+
+@pytest.mark.parametrize(("logits", "labels"), [(LOGITS, CLASSES), (LOGITS[:, :1], SCORES)], ids=["classes", "scores"])
+def test_metrics_are_those_of_all_examples_however_they_are_cut_into_batches(logits, labels):
+    one = criterion(logits.shape[1])
+    outputs = [one(model, batch(logits[a:b], labels[a:b]))[2] for a, b in ((0, 1), (1, 5), (5, 7))]
+    whole = logged(one, [one(model, batch(logits, labels))[2]])
+    assert logged(one, [*outputs, one.empty_output()]) == pytest.approx(whole, abs=1e-4)
+    assert set(whole) == {"loss", *one.metrics}
+
+
+@pytest.mark.parametrize(("logits", "labels"), [(LOGITS, CLASSES), (LOGITS[:, :1], SCORES)], ids=["classes", "scores"])
+def test_outputs_of_workers_add_up(logits, labels, monkeypatch):
+    one = criterion(logits.shape[1])
+    whole = logged(one, [one(model, batch(logits, labels))[2]])
+    monkeypatch.setattr(torch.distributed, "is_initialized", lambda: True)
+    monkeypatch.setattr(torch.distributed, "get_world_size", lambda: 3)
+    parts = [batch(logits[a:b], labels[a:b]) | {"id": torch.arange(a, b), "examples": 7} for a, b in ((0, 3), (3, 7))]
+    outputs = [one(model, part)[2] for part in parts]
+    summed = {key: sum(output[key] for output in outputs) for key in outputs[0]}
+    assert logged(one, [summed]) == pytest.approx(whole, abs=1e-4)
+
+
+def test_training_logs_the_loss_and_what_costs_nothing():
+    for logits, labels, names in ((LOGITS, CLASSES, {"loss", "accuracy"}), (LOGITS[:, :1], SCORES, {"loss"})):
+        one = criterion(logits.shape[1], training=True)
+        assert set(logged(one, [one(model, batch(logits, labels))[2]])) == names
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+def test_a_loss_that_is_not_finite_is_told_in_one_line(bad):
+    with pytest.raises(UserError, match=r"the loss is (nan|inf): choose a lower --lr"):
+        criterion()(model, batch(LOGITS * bad, CLASSES))
+
+
+def test_examples_without_labels_are_told_in_one_line():
+    sample = batch(LOGITS, CLASSES)
+    del sample["labels"]
+    with pytest.raises(UserError, match="these examples have no labels"):
+        criterion()(model, sample)
