@@ -1,3 +1,4 @@
+from refusals import fairseq
 from toy_corpus import toy_data
 
-__all__ = ["toy_data"]
+__all__ = ["fairseq", "toy_data"]
