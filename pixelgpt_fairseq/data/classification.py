@@ -11,9 +11,9 @@ from pixelgpt_fairseq.errors import UserError
 
 PAIR = "pair"
 MODALITIES = (TEXT, PIXEL, PAIR)
-# Examples are sorted by length within pools of so many, drawn at random: batches differ from epoch to epoch, and there
-# is next to no padding.
-POOL_EXAMPLES = 2048
+# Examples are sorted by length within so many pools, drawn at random: batches differ from epoch to epoch, and there is
+# next to no padding (of RTE in batches of 8, 1.4%; sorted as a whole it would be 0.5%, with 8 pools 5.5%).
+POOLS = 2
 _BLACK = 0
 
 
@@ -120,7 +120,7 @@ class ClassificationDataset(FairseqDataset):
         if not self.shuffle:
             return np.argsort(self.sizes, kind="stable")
         indices = np.random.default_rng([self.seed, self.epoch]).permutation(len(self))
-        pools = np.arange(len(self)) // POOL_EXAMPLES
+        pools = np.arange(len(self)) * POOLS // len(self)
         return indices[np.lexsort((self.sizes[indices], pools))]
 
 

@@ -6,7 +6,6 @@ import torch
 from shared_fixtures import shared
 from toy_corpus import documents
 
-from pixelgpt_fairseq.data import classification
 from pixelgpt_fairseq.data.binarize_examples import binarize_examples, labels_path
 from pixelgpt_fairseq.data.chunks import StreamWriter
 from pixelgpt_fairseq.data.classification import ClassificationDataset, truncate_sentences
@@ -172,9 +171,7 @@ def test_sizes_count_the_positions_of_both_parts_within_their_limits(folder):
 # Batches
 
 
-def test_order_depends_on_seed_and_epoch_alone(folder, monkeypatch):
-    monkeypatch.setattr(classification, "POOL_EXAMPLES", 16)
-
+def test_order_depends_on_seed_and_epoch_alone(folder):
     def order(seed=1, epoch=1, shuffle=True):
         one = dataset(folder, "pair", shuffle=shuffle, seed=seed)
         one.set_epoch(epoch)
