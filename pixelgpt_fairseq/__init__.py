@@ -1,4 +1,4 @@
-"""PixelGPT for fairseq: importing it, as ``--user-dir pixelgpt_fairseq`` does, registers tasks, model and criterions."""
+"""PixelGPT for fairseq: importing it, as ``--user-dir`` does, registers its tasks, model and criterions."""
 
 import logging
 

@@ -27,6 +27,7 @@ def main():
     parser.add_argument("--output", type=Path, default=ROOT / "demo", help="folder for all that is made")
     parser.add_argument("--max-update", type=int, default=900, help="updates of pretraining")
     args = parser.parse_args()
+    args.output = args.output.resolve()
     began = time.perf_counter()
     marker = args.output / "made-by-the-quickstart"
     if args.output.exists() and any(args.output.iterdir()) and not marker.exists():
@@ -48,8 +49,8 @@ def main():
 
     step("3. Validate the checkpoint")
     last = checkpoints / "checkpoint_last.pt"
-    user_dir = ("--user-dir", "pixelgpt_fairseq")
-    run(BIN / "fairseq-validate", data, *user_dir, "--path", last, "--task", "rendered_pretraining", "--cpu", "--batch-size", 8)
+    options = "--user-dir pixelgpt_fairseq --task rendered_pretraining --batch-size 8 --cpu".split()
+    run(BIN / "fairseq-validate", data, *options, "--path", last)
 
     step("4. Draw what the model predicts")
     script = [sys.executable, ROOT / "scripts" / "show_predictions.py"]
@@ -65,12 +66,14 @@ def training_options(max_update):
     The patch loss is weighted up: in a small shared network, the gradients of the token loss drown its own.
     """
     return shlex.split(
-        "--user-dir pixelgpt_fairseq --task rendered_pretraining --modalities text,pixel,pair --modality-weights 1,1,1 "
-        "--tokens-per-sample 256 --arch pixelgpt_tiny --criterion patch_token_loss --patch-loss-weight 10 --batch-size 8 --cpu "
-        "--optimizer adam --adam-betas (0.9,0.95) --weight-decay 0.1 --clip-norm 1.0 --lr 2e-3 "
-        f"--lr-scheduler cosine --warmup-updates 30 --max-update {max_update} --validate-interval-updates 50 "
-        "--save-interval-updates 200 --keep-interval-updates 1 --no-epoch-checkpoints --log-interval 10 "
-        "--log-format simple --seed 1".replace("(", "'(").replace(")", ")'")
+        f"""
+        --user-dir pixelgpt_fairseq --task rendered_pretraining --modalities text,pixel,pair --modality-weights 1,1,1
+        --tokens-per-sample 256 --arch pixelgpt_tiny --criterion patch_token_loss --patch-loss-weight 10
+        --optimizer adam --adam-betas '(0.9, 0.95)' --weight-decay 0.1 --clip-norm 1.0 --batch-size 8 --cpu
+        --lr-scheduler cosine --lr 2e-3 --warmup-updates 30 --max-update {max_update} --seed 1
+        --validate-interval-updates 50 --save-interval-updates 200 --keep-interval-updates 1 --no-epoch-checkpoints
+        --log-format simple --log-interval 10
+        """
     )
 
 

@@ -133,7 +133,9 @@ def test_all_modalities_log_the_same_keys_and_types(model):
 
 
 def test_reported_losses_are_means_over_all_batches_for_each_modality(model):
-    logs = [criterion()(model, batch(m, lengths))[2] for m, lengths in (("pixel", [9]), ("pixel", [3, 2]), ("text", [5]))]
+    logs = [
+        criterion()(model, batch(m, lengths))[2] for m, lengths in (("pixel", [9]), ("pixel", [3, 2]), ("text", [5]))
+    ]
     summed = {key: sum(log[key] for log in logs) for key in logs[0]}
     with metrics.aggregate() as aggregate:
         PatchTokenLoss.reduce_metrics([summed])

@@ -29,7 +29,12 @@ def mixture():
 
 def draw(mixture, weights=(1, 1), group_size=2, seed=1, epoch=1, batch_size=2):
     return mixed_batches(
-        mixture, weights, lambda indices: mixture.batch_by_size(indices, max_sentences=batch_size), group_size, seed, epoch
+        mixture,
+        weights,
+        lambda indices: mixture.batch_by_size(indices, max_sentences=batch_size),
+        group_size,
+        seed,
+        epoch,
     )
 
 
@@ -67,7 +72,9 @@ def test_order_depends_on_seed_and_epoch_alone(mixture):
 
 @pytest.mark.parametrize("examples", [40, 41, 42, 43])
 def test_two_workers_or_two_accumulated_batches_are_one_batch_twice_as_large(examples):
-    mixture = ModalityMixture({"pixel": Stream("patches", [8] * examples), "text": Stream("tokens", range(5, 25))}, pad=2)
+    mixture = ModalityMixture(
+        {"pixel": Stream("patches", [8] * examples), "text": Stream("tokens", range(5, 25))}, pad=2
+    )
     large = draw(mixture, group_size=1, batch_size=4)
     small = draw(mixture, group_size=2, batch_size=2)
     joined = [sorted([*first, *second]) for first, second in zip(small[::2], small[1::2], strict=True)]

@@ -31,7 +31,9 @@ def train(data, save_dir, *options):
 def dual_run(toy_data, tmp_path_factory):
     """A DualGPT of 60 updates: the process and its checkpoints."""
     folder = tmp_path_factory.mktemp("dual")
-    options = "--modalities text,pixel,pair --patch-loss-weight 10 --max-update 60 --validate-interval-updates 20".split()
+    options = (
+        "--modalities text,pixel,pair --patch-loss-weight 10 --max-update 60 --validate-interval-updates 20".split()
+    )
     return train(toy_data, folder, *options, "--tensorboard-logdir", folder / "tensorboard"), folder
 
 
@@ -80,7 +82,16 @@ def test_two_workers_equal_one_with_twice_the_update_frequency(toy_data, tmp_pat
     ).split()
     workers = [
         subprocess.Popen(
-            [BIN / "fairseq-train", toy_data, *TOY_TRAINING, *options, "--save-dir", tmp_path / "two", *distributed, rank],
+            [
+                BIN / "fairseq-train",
+                toy_data,
+                *TOY_TRAINING,
+                *options,
+                "--save-dir",
+                tmp_path / "two",
+                *distributed,
+                rank,
+            ],
             cwd=ROOT,
             env=ENVIRONMENT,
             stdout=subprocess.PIPE,
@@ -138,7 +149,9 @@ def test_a_killed_run_resumes_step_for_step(toy_data, tmp_path):
 
 @pytest.mark.parametrize("flags", [["--bf16"], ["--memory-efficient-fp16"], ["--checkpoint-activations"]])
 def test_trains_with_fairseqs_precision_flags(toy_data, tmp_path, flags):
-    process = train(toy_data, tmp_path, "--modalities", "pixel,pair", "--max-update", "6", "--disable-validation", *flags)
+    process = train(
+        toy_data, tmp_path, "--modalities", "pixel,pair", "--max-update", "6", "--disable-validation", *flags
+    )
     found = losses(process)
     assert len(found) == 6
     assert found[-1] < found[0]
