@@ -183,7 +183,8 @@ def account(options, key_value_heads: int, patches: torch.Tensor):
     print(f"\n{'part of a step':24}{'forward ms':>12}{'backward ms':>13}{'share':>8}")
     for name in dict.fromkeys(name for name, _ in parts):
         forward, backward = parts.get((name, "forward"), 0.0), parts.get((name, "backward"), 0.0)
-        print(f"{name:24}{forward:12.1f}{backward or math.nan:13.1f}{(forward + backward) / total:8.1%}")
+        shown = f"{backward:.1f}" if (name, "backward") in parts else "-"
+        print(f"{name:24}{forward:12.1f}{shown:>13}{(forward + backward) / total:8.1%}")
     print(f"{'all':24}{total:37.1f} ms")
     print("(the rest: residual additions; backward, also those of the loss and the patch embedding)")
 
