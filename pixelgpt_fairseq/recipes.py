@@ -1,0 +1,240 @@
+"""The published fine-tuning recipes: one table, and what each row means to fairseq-train.
+
+The table is ``examples/finetuning/recipes.tsv``: a row for every model, task and modality. Where a column holds several
+values, joined by commas, the published result is the best of a sweep over them.
+"""
+
+import argparse
+import csv
+import itertools
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from hydra.experimental.callback import Callback
+
+from pixelgpt_fairseq.data.glue import GLUE_TASKS
+from pixelgpt_fairseq.errors import UserError
+from pixelgpt_fairseq.models.pixelgpt import ARCHITECTURES, PixelGPTConfig
+
+USER_DIR = Path(__file__).parent
+TABLE = USER_DIR.parent / "examples" / "finetuning" / "recipes.tsv"
+PRECISIONS = ("fp32", "fp16", "bf16")
+# What the table leaves open.
+_OPTIMIZER = ("--optimizer", "adam", "--adam-betas", "(0.9, 0.999)", "--weight-decay", "0.0", "--clip-norm", "1.0")
+_NEVER = "1000000"  # epochs: validation and checkpoints go by updates
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A row of the table. The columns that may hold several values are tuples."""
+
+    model: str  # textgpt, pixelgpt, monogpt, dualgpt
+    task: str  # rte, say
+    modality: str  # text, pixel, pair
+    max_positions: int
+    batch_per_gpu: int  # examples
+    gpus: int
+    grad_accum: tuple[int, ...]
+    lr: tuple[float, ...]
+    max_steps: int
+    warmup: int
+    eval_every: int  # updates
+    best_metric: str
+    patience: int  # evaluations without a better one
+    precision: str
+
+    @property
+    def name(self) -> str:
+        """Model, task and modality, for messages."""
+        return f"{self.model}, {self.task}, {self.modality}"
+
+    def variants(self) -> list["Recipe"]:
+        """One recipe for every combination of the values of a sweep, in the table's order."""
+        values = itertools.product(self.lr, self.grad_accum)
+        return [replace(self, lr=(lr,), grad_accum=(grad_accum,)) for lr, grad_accum in values]
+
+    @property
+    def effective_batches(self) -> tuple[int, ...]:
+        """Examples an update on all GPUs together, for every value of ``grad_accum``."""
+        return tuple(self.batch_per_gpu * self.gpus * steps for steps in self.grad_accum)
+
+
+def _numbers(kind):
+    """A parser of numbers joined by commas."""
+    return lambda text: tuple(map(kind, text.split(",")))
+
+
+_PARSERS = {"grad_accum": _numbers(int), "lr": _numbers(float)} | dict.fromkeys(
+    ("max_positions", "batch_per_gpu", "gpus", "max_steps", "warmup", "eval_every", "patience"), int
+)
+
+
+def load_recipes(path=TABLE) -> list[Recipe]:
+    """Read the table.
+
+    Raises:
+        UserError: if the file is absent, or a row is not one, with its line.
+    """
+    try:
+        with open(path, encoding="utf-8", newline="") as file:
+            rows = list(csv.DictReader(file, delimiter="\t"))
+    except OSError as error:
+        raise UserError(f"{path}: {error.strerror} (the recipes lie in the checkout: install it with -e)") from None
+    recipes = []
+    for line, row in enumerate(rows, start=2):
+        try:
+            recipe = Recipe(**{name: _PARSERS.get(name, str)(value) for name, value in row.items()})
+            if recipe.precision not in PRECISIONS:
+                raise ValueError(f"precision {recipe.precision!r} is none of {', '.join(PRECISIONS)}")
+        except (TypeError, ValueError, AttributeError) as error:
+            raise UserError(f"{path}, line {line}: not a recipe: {error}") from None
+        recipes.append(recipe)
+    return recipes
+
+
+def find_recipe(model, task, modality, recipes=None) -> Recipe:
+    """The recipe of a model, task and modality.
+
+    Raises:
+        UserError: if there is none; it names what there is.
+    """
+    found = load_recipes() if recipes is None else recipes
+    chosen = ""
+    for column, value in (("model", model), ("task", task), ("modality", modality)):
+        there = dict.fromkeys(getattr(recipe, column) for recipe in found)
+        if value not in there:
+            raise UserError(f"--{column} {value}: no recipe{chosen}: there is one for {', '.join(there)}")
+        found = [recipe for recipe in found if getattr(recipe, column) == value]
+        chosen = f"{chosen} of {value}" if not chosen else f"{chosen} on {value}"
+    return found[0]
+
+
+def share_of_batch(effective_batch, processes, fitting) -> tuple[int, int]:
+    """Split an update's examples, so that their number is the same on any machine.
+
+    Args:
+        effective_batch: examples an update.
+        processes: workers that share them.
+        fitting: the most examples that a worker can take at a time.
+
+    Returns:
+        (examples at a time, ``--update-freq``)
+
+    Raises:
+        UserError: if they cannot be shared out evenly.
+    """
+    if fitting < 1:
+        raise UserError(f"--batch-size {fitting}: at least 1")
+    share, rest = divmod(effective_batch, processes)
+    if rest:
+        raise UserError(
+            f"the recipe's {effective_batch} examples an update cannot be shared out evenly to {processes} GPUs: "
+            "choose a power of two with --gpus"
+        )
+    batch_size = max(number for number in range(1, min(fitting, share) + 1) if share % number == 0)
+    return batch_size, share // batch_size
+
+
+def model_options(config) -> list[str]:
+    """The options of fairseq-train for a model with the sizes of *config*, a PixelGPTConfig without gaps.
+
+    fairseq fine-tunes a model that it builds from options: what the checkpoint says of its architecture is ignored.
+    """
+    sizes = {name: getattr(config, name) for name in ARCHITECTURES["pixelgpt"]}
+    named = next((name for name, values in ARCHITECTURES.items() if values == sizes), None)
+    options = ["--arch", named or "pixelgpt"]
+    wanted = {} if named else dict(sizes)
+    for name in ("max_position_embeddings", "rms_norm_eps", "rope_theta", "num_channels"):
+        if getattr(config, name) != getattr(PixelGPTConfig, name):
+            wanted[name] = getattr(config, name)
+    for name, value in wanted.items():
+        options += ["--" + name.replace("_", "-"), str(value)]
+    return [*options, "--tie-word-embeddings"] if config.tie_word_embeddings else options
+
+
+def training_options(recipe, data, save_dir, model, gpus, batch_size=None, seed=1, extra=()) -> list[str]:
+    """The arguments of fairseq-train for a recipe without a sweep (see :meth:`Recipe.variants`).
+
+    Args:
+        recipe: the recipe; the first of its values counts.
+        data: folder of the task's rendered examples.
+        save_dir: folder of the checkpoints.
+        model: options that say what the model is and where it comes from.
+        gpus: how many there are; 0 for the CPU, where everything is computed in fp32.
+        batch_size: the most examples that fit a GPU (default: the recipe's).
+        seed: of the order of examples and the initial weights.
+        extra: options that win over the recipe's.
+
+    Raises:
+        UserError: if the task cannot be trained yet, or the batch cannot be shared out.
+    """
+    if recipe.task not in GLUE_TASKS:
+        raise UserError(
+            f"--task {recipe.task}: its recipe is known, but this version has no task that reads XNLI's data: choose "
+            f"from {', '.join(GLUE_TASKS)}"
+        )
+    processes = max(gpus, 1)
+    batch_size, update_freq = share_of_batch(
+        recipe.effective_batches[0], processes, recipe.batch_per_gpu if batch_size is None else batch_size
+    )
+    machine = ["--cpu"] if gpus == 0 else [] if recipe.precision == "fp32" else [f"--{recipe.precision}"]
+    settings = {
+        "user-dir": USER_DIR,
+        "task": "rendered_glue",
+        "glue-task": recipe.task,
+        "modality": recipe.modality,
+        "max-positions": recipe.max_positions,
+        "valid-subset": ",".join(validation_splits(recipe.task)),
+        "criterion": "rendered_classification",
+        "lr": recipe.lr[0],
+        "lr-scheduler": "polynomial_decay",
+        "warmup-updates": recipe.warmup,
+        "max-update": recipe.max_steps,
+        "total-num-update": _last_value("--max-update", extra, recipe.max_steps),  # where the rate reaches zero
+        "batch-size": batch_size,
+        "update-freq": update_freq,
+        "distributed-world-size": processes,
+        "validate-interval-updates": recipe.eval_every,
+        "save-interval-updates": recipe.eval_every,
+        "validate-interval": _NEVER,
+        "save-interval": _NEVER,
+        "keep-interval-updates": 1,
+        "best-checkpoint-metric": recipe.best_metric,
+        "patience": recipe.patience,
+        "seed": seed,
+        "save-dir": save_dir,
+        "log-format": "simple",
+        "log-interval": min(50, recipe.eval_every),
+    }
+    pairs = itertools.chain.from_iterable((f"--{name}", str(value)) for name, value in settings.items())
+    flags = ["--maximize-best-checkpoint-metric", "--no-epoch-checkpoints"]
+    return [str(data), *model, *pairs, *_OPTIMIZER, *flags, *machine, *extra]
+
+
+def _last_value(option, options, default):
+    """The value that fairseq-train takes for *option*."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument(option, dest="value", default=default)
+    return parser.parse_known_args(options)[0].value
+
+
+def validation_splits(task) -> list[str]:
+    """The labelled splits of a GLUE task that are not trained on; the first decides which checkpoint is best."""
+    _, sources = GLUE_TASKS[task]
+    return [source.split for source in sources if source.label is not None and source.split != "train"]
+
+
+class FreshRun(Callback):
+    """Makes the runs of a Hydra sweep, which share a process, forget the best score of the one before.
+
+    fairseq keeps it, and the evaluations since, in attributes of two functions: a second run would neither write a
+    best checkpoint nor train beyond its first evaluation unless it beat the first.
+    """
+
+    def on_job_start(self, config, **kwargs):
+        """Forget, before each run."""
+        from fairseq import checkpoint_utils
+        from fairseq_cli import train
+
+        for function in (checkpoint_utils.save_checkpoint, train.should_stop_early):
+            vars(function).clear()
