@@ -11,14 +11,8 @@ from pixelgpt_fairseq.checkpoints import load_checkpoint
 from pixelgpt_fairseq.data.binarize import check_destination
 from pixelgpt_fairseq.data.binarize_examples import binarize_examples
 from pixelgpt_fairseq.data.data_folder import DataFolder
-from pixelgpt_fairseq.data.glue import (
-    GLUE_TASKS,
-    SentenceTask,
-    custom_task,
-    find_source,
-    label_column_of,
-    read_examples,
-)
+from pixelgpt_fairseq.data.examples import SentenceTask, custom_task, label_column_of, read_examples
+from pixelgpt_fairseq.data.glue import GLUE_TASKS, find_source
 from pixelgpt_fairseq.data.tokens import Tokenizer
 from pixelgpt_fairseq.errors import UserError, command
 from pixelgpt_fairseq.rendering import RendererConfig

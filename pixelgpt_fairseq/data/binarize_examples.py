@@ -26,7 +26,7 @@ from pixelgpt_fairseq.data.binarize import (
 )
 from pixelgpt_fairseq.data.chunks import StreamWriter
 from pixelgpt_fairseq.data.data_folder import PIXEL, TEXT, DataFolder
-from pixelgpt_fairseq.data.glue import NO_LABEL, SentenceTask
+from pixelgpt_fairseq.data.examples import NO_LABEL, SentenceTask
 from pixelgpt_fairseq.errors import UserError
 from pixelgpt_fairseq.rendering import TextRenderer, missing_characters, missing_summary
 
@@ -66,7 +66,7 @@ def binarize_examples(
     """Render and tokenise *examples* into ``destdir`` as *split*.
 
     Args:
-        examples: iterable of :class:`~pixelgpt_fairseq.data.glue.Example`, read once.
+        examples: iterable of :class:`~pixelgpt_fairseq.data.examples.Example`, read once.
         destdir: the data folder, made if absent.
         split: ``train``, ``valid``, ``test``; ``valid_mismatched`` and so on.
         task: SentenceTask.

@@ -13,7 +13,7 @@ from omegaconf import II, MISSING, OmegaConf
 
 from pixelgpt_fairseq.data.classification import MODALITIES, PAIR, ClassificationDataset
 from pixelgpt_fairseq.data.data_folder import PIXEL, TEXT, DataFolder
-from pixelgpt_fairseq.data.glue import SentenceTask
+from pixelgpt_fairseq.data.examples import SentenceTask
 from pixelgpt_fairseq.errors import UserError, exit_on_user_error
 
 logger = logging.getLogger(__name__)
@@ -53,7 +53,7 @@ class RenderedClassificationTask(FairseqTask):
     """Tells classes apart, or gives a score, by one modality of a folder's examples.
 
     What the classes are stands in the data folder, in the model's record and in the state that checkpoints keep of the
-    task (``classification``, see :class:`~pixelgpt_fairseq.data.glue.SentenceTask`; ``tokenizer``).
+    task (``classification``, see :class:`~pixelgpt_fairseq.data.examples.SentenceTask`; ``tokenizer``).
     """
 
     render_script = "the script that renders its examples"

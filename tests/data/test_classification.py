@@ -10,7 +10,8 @@ from pixelgpt_fairseq.data.binarize_examples import binarize_examples, labels_pa
 from pixelgpt_fairseq.data.chunks import StreamWriter
 from pixelgpt_fairseq.data.classification import ClassificationDataset, truncate_sentences
 from pixelgpt_fairseq.data.data_folder import PIXEL, TEXT, DataFolder
-from pixelgpt_fairseq.data.glue import GLUE_TASKS, Example, custom_task
+from pixelgpt_fairseq.data.examples import Example, custom_task
+from pixelgpt_fairseq.data.glue import GLUE_TASKS
 from pixelgpt_fairseq.data.indexed import IndexedRows
 from pixelgpt_fairseq.data.patches import patchify
 from pixelgpt_fairseq.data.tokens import train_tokenizer

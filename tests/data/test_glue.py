@@ -3,16 +3,15 @@ import json
 import pytest
 from toy_glue import write_glue, write_tsv
 
-from pixelgpt_fairseq.data.glue import (
-    GLUE_TASKS,
+from pixelgpt_fairseq.data.examples import (
     Example,
     SentenceTask,
     custom_task,
     detokenize,
-    find_source,
     label_column_of,
     read_examples,
 )
+from pixelgpt_fairseq.data.glue import GLUE_TASKS, find_source
 from pixelgpt_fairseq.data.tables import MAX_LINE_BYTES, read_rows
 from pixelgpt_fairseq.errors import UserError
 from pixelgpt_fairseq.metrics import OF_CLASSES, OF_SCORES

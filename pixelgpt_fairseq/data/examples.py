@@ -1,0 +1,181 @@
+"""Sentences with labels: what is to be told of them, and the reader of the tables that they stand in."""
+
+import math
+import re
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from typing import NamedTuple
+
+from pixelgpt_fairseq.data.corpus import CONTROL_TO_SPACE
+from pixelgpt_fairseq.data.tables import BadRow, has_column, read_rows
+from pixelgpt_fairseq.errors import UserError
+
+NO_LABEL = -1
+
+
+@dataclass(frozen=True)
+class SentenceTask:
+    """What is to be told of one sentence, or of two.
+
+    Attributes:
+        name: ``rte``, say.
+        labels: the words of the classes, in the order of their numbers, as GLUE's submissions spell them; empty for
+            regression.
+        metrics: names in :mod:`pixelgpt_fairseq.metrics`; the first is the one that GLUE names first.
+        best_metric: by which the published recipes choose checkpoints.
+    """
+
+    name: str
+    labels: tuple[str, ...]
+    metrics: tuple[str, ...]
+    best_metric: str
+
+    @property
+    def regression(self) -> bool:
+        """Whether labels are numbers, not classes."""
+        return not self.labels
+
+    @property
+    def num_labels(self) -> int:
+        """Outputs of the classification head: the classes, or 1 for regression."""
+        return len(self.labels) or 1
+
+    def to_dict(self) -> dict:
+        """Plain JSON values: what manifests and checkpoints keep."""
+        return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}
+
+    @classmethod
+    def from_dict(cls, values: dict) -> "SentenceTask":
+        """The inverse of :meth:`to_dict`."""
+        return cls(**{key: tuple(value) if isinstance(value, list) else value for key, value in values.items()})
+
+
+def custom_task(name, labels=None):
+    """A task of the user's own: classes named by *labels*, in their order; regression without.
+
+    Raises:
+        UserError: if there are fewer than two classes, or one is named twice.
+    """
+    if not labels:
+        return SentenceTask(name, (), ("pearsonr", "spearmanr"), "spearmanr")
+    if len(set(labels)) != len(labels) or len(labels) < 2:
+        raise UserError(f"--labels {' '.join(labels)}: name at least two classes, each once")
+    return SentenceTask(name, tuple(labels), ("accuracy", "f1", "matthews_correlation"), "accuracy")
+
+
+class Example(NamedTuple):
+    """One or two sentences, and the number of their class (or their score); NO_LABEL where the file has none."""
+
+    texts: tuple[str, ...]
+    label: int | float
+
+
+def read_examples(
+    path, task, columns, label_column=None, detokenized=True, on_bad_row=None, where=None, spellings=None
+) -> Iterator[Example]:
+    """Read the examples of one file.
+
+    Args:
+        path: see :func:`~pixelgpt_fairseq.data.tables.read_rows`.
+        task: SentenceTask.
+        columns: one or two: the sentences.
+        label_column: None if there are no labels. They are the words of ``task.labels`` or the numbers of the classes.
+        detokenized: whether the sentences go through :func:`detokenize`.
+        on_bad_row: called with the error of each row to be passed over (wrong columns, unknown label, empty sentence);
+            None: the error is raised. Where there are no labels every row counts: only empty sentences are let through.
+        where: (column, value): only rows with this value. A row with wrong columns, of which nobody can tell, is then
+            passed over in silence if rows are passed over at all.
+        spellings: other words for labels: word -> word of ``task.labels``.
+
+    Raises:
+        UserError: naming the file, line and value.
+    """
+    numbers = {str(number): number for number in range(len(task.labels))}
+    classes = numbers | {word: number for number, word in enumerate(task.labels)}
+    classes |= {other: classes[word] for other, word in (spellings or {}).items()}
+    labelled = label_column is not None
+    wanted = (*columns, *([label_column] if labelled else []), *([where[0]] if where else []))
+    skip = on_bad_row if labelled else None
+    for line, values in read_rows(path, wanted, _pass_over if skip and where else skip):
+        if where and values[-1] != where[1]:
+            continue
+        texts = tuple(map(detokenize if detokenized else clean, values[: len(columns)]))
+        try:
+            for column, text in zip(columns, texts, strict=True):
+                if not text and (skip or on_bad_row is None):
+                    raise BadRow(f"{path}, line {line}: empty sentence (column {column})")
+            label = _label(path, line, values[len(columns)].strip(), task, classes) if labelled else NO_LABEL
+        except BadRow as error:
+            if skip is None:
+                raise
+            skip(error)
+            continue
+        yield Example(texts, label)
+
+
+def _pass_over(error):
+    pass
+
+
+def label_column_of(path, column, split):
+    """*column*, or None for a test split whose file lacks it.
+
+    Raises:
+        UserError: naming the file, if it lacks the column but is to be trained or validated on.
+    """
+    if column is not None and has_column(path, column):
+        return column
+    if split.startswith("test"):
+        return None
+    lacking = "no column is named with --label-column" if column is None else f"no column {column!r}"
+    raise UserError(f"{path}: {lacking}: split {split} needs labels")
+
+
+def _label(path, line, value, task, classes):
+    if task.regression:
+        try:
+            score = float(value)
+        except ValueError:
+            score = math.nan
+        if not math.isfinite(score):
+            raise BadRow(f"{path}, line {line}: label {value!r} is not a number")
+        return score
+    if value not in classes:
+        raise BadRow(f"{path}, line {line}: unknown label {value!r}: it is none of {', '.join(task.labels)}")
+    return classes[value]
+
+
+_DETOKENIZE = [
+    (re.compile(pattern), replacement)
+    for pattern, replacement in (
+        (r"(?i)-lrb-", "("),
+        (r"(?i)-rrb-", ")"),
+        (r"`` ?", '"'),
+        (r" ?''", '"'),
+        (r"(?<!\S)` ?", "'"),
+        (r" (?=(?i:n't|'(?:s|re|ve|ll|d|m))\b)", ""),
+        (r" (?='(?:\s|$))", ""),
+        (r" +(?=[,.!?#/;:%)\]}])", ""),
+        (r"(?<=[(\[{]) +", ""),
+    )
+]
+
+
+def clean(text):
+    """*text* without control characters and without white space at its ends."""
+    return text.translate(CONTROL_TO_SPACE).strip()
+
+
+def detokenize(text):
+    """Put tokenised English back together, as the text of the published models' GLUE data was.
+
+    The space before ``, . ! ? # /`` goes, and likewise before ``; : %`` and closing brackets, after opening ones,
+    around quotation marks of the Penn Treebank, and before ``n't 's 're 've 'll 'd 'm``:
+
+    >>> detokenize("it 's a `` charming '' journey , is n't it ?")
+    'it\\'s a "charming" journey, isn\\'t it?'
+    """
+    text = clean(text)
+    for pattern, replacement in _DETOKENIZE:
+        text = pattern.sub(replacement, text)
+    return text.strip()
