@@ -1,5 +1,5 @@
 # make demo        the environment, then the whole road on real English text: render, train, validate, look
-# make test        the environment, then the tests (one part: make test ARGS=tests/data)
+# make test        the environment, then the tests, a process a core (one part: make test ARGS=tests/data)
 # make lint        ruff: rules and format
 # make bench       every benchmark in scripts/
 # make clean       removes .venv, caches and the demo's output
@@ -23,7 +23,7 @@ demo: $(INSTALLED)
 	@$(RUN) examples/quickstart/run.py $(ARGS)
 
 test: $(INSTALLED)
-	@$(RUN) -m pytest $(ARGS)
+	@$(RUN) -m pytest -n auto --dist loadfile $(ARGS)
 
 lint: $(INSTALLED)
 	@$(RUN) -m ruff check .

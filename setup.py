@@ -45,7 +45,7 @@ setup(
         "tqdm>=4.66,<5",
     ],
     extras_require={
-        "test": ["pytest>=8,<10", "hypothesis>=6.100,<7", "packaging>=24"],
+        "test": ["pytest>=8,<10", "pytest-xdist>=3.6,<4", "hypothesis>=6.100,<7", "packaging>=24"],
         "lint": ["ruff>=0.15,<0.18"],
         "tensorboard": ["tensorboard>=2.16,<3"],
     },
