@@ -54,6 +54,27 @@ def load_checkpoint(path):
     Raises:
         UserError: if the file is absent, damaged, or not a checkpoint of a pixelgpt model.
     """
+    state = read_state(path)
+    try:
+        model = _build_model(SimpleNamespace(**state["cfg"]["model"]), state["model"])
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from None
+    tokenizer = state["task_state"].get("tokenizer")
+    if tokenizer is not None:
+        tokenizer = Tokenizer(bytes(tokenizer.numpy()), name=f"{path}: tokenizer")
+    raw_patch_targets = bool((state["cfg"]["criterion"] or {}).get("raw_patch_targets", False))
+    return Checkpoint(str(path), model.eval(), tokenizer, raw_patch_targets)
+
+
+def read_state(path):
+    """Read what fairseq-train saved, without running code from it; tensors are mapped, and read only where used.
+
+    Returns:
+        dict: ``model`` (name -> tensor), ``cfg`` (group -> options), ``task_state`` and what else fairseq keeps.
+
+    Raises:
+        UserError: see :func:`load_checkpoint`.
+    """
     try:
         state = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     except FileNotFoundError:
@@ -63,21 +84,12 @@ def load_checkpoint(path):
     except (RuntimeError, EOFError, ValueError, pickle.UnpicklingError):
         raise UserError(f"{path}: not a checkpoint, or damaged") from None
     try:
-        weights, cfg = state["model"], state["cfg"]
-        task_state = state.get("task_state") or {}
-        config = SimpleNamespace(**cfg["model"])
-        raw_patch_targets = bool((cfg["criterion"] or {}).get("raw_patch_targets", False))
-        weights["model.norm.weight"]
-    except (TypeError, KeyError, AttributeError):
+        state["model"]["model.norm.weight"]
+        dict(state["cfg"]["model"], **(state["cfg"]["criterion"] or {}))
+        state["task_state"] = dict(state.get("task_state") or {})
+    except (TypeError, KeyError, AttributeError, ValueError):
         raise UserError(f"{path}: not a checkpoint of fairseq-train with a pixelgpt model") from None
-    try:
-        model = _build_model(config, weights)
-    except UserError as error:
-        raise UserError(f"{path}: {error}") from None
-    tokenizer = task_state.get("tokenizer")
-    if tokenizer is not None:
-        tokenizer = Tokenizer(bytes(tokenizer.numpy()), name=f"{path}: tokenizer")
-    return Checkpoint(str(path), model.eval(), tokenizer, raw_patch_targets)
+    return state
 
 
 def _build_model(config, weights):

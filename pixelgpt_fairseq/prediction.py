@@ -1,0 +1,184 @@
+"""Predictions of a fine-tuned checkpoint for a rendered split, and the files that GLUE takes them in."""
+
+import math
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from fairseq import checkpoint_utils, utils
+from omegaconf import OmegaConf
+from tqdm import tqdm
+
+from pixelgpt_fairseq.checkpoints import read_state
+from pixelgpt_fairseq.data.data_folder import DataFolder, write_whole
+from pixelgpt_fairseq.data.examples import SentenceTask
+from pixelgpt_fairseq.data.glue import GLUE_TASKS
+from pixelgpt_fairseq.errors import UserError
+from pixelgpt_fairseq.metrics import OF_CLASSES, OF_SCORES, confusion_matrix
+
+MAX_TOKENS = 8192  # positions of a batch, where nothing else is asked for
+_RANGES = {"stsb": (0.0, 5.0)}  # GLUE takes no score beyond it
+
+
+@dataclass
+class Predictions:
+    """What :func:`predict` gives, in the order of the examples in their file."""
+
+    task: SentenceTask
+    modality: str
+    logits: torch.Tensor  # float32 [n, C]; [n, 1] for regression
+    labels: torch.Tensor | None  # int64 or float64 [n]; None where the split has none
+    seconds: float
+
+    def words(self):
+        """What GLUE takes: the word of each example's class, or its score as text, those of STS-B cut to 0..5."""
+        if self.task.regression:
+            lowest, highest = _RANGES.get(self.task.name, (-math.inf, math.inf))
+            return [f"{score:.4f}" for score in self.logits[:, 0].clamp(lowest, highest).tolist()]
+        return [self.task.labels[number] for number in self.logits.argmax(dim=-1).tolist()]
+
+    def metrics(self):
+        """The task's metrics by name, as fairseq-validate finds them; empty where the split has no labels."""
+        if self.labels is None:
+            return {}
+        if self.task.regression:
+            scores = torch.stack([self.logits[:, 0].double(), self.labels], dim=1).numpy()
+            return {name: float(OF_SCORES[name](scores)) for name in self.task.metrics}
+        classes = self.task.num_labels
+        confusion = confusion_matrix(self.logits.argmax(dim=-1), self.labels, classes).view(classes, classes).numpy()
+        return {name: float(OF_CLASSES[name](confusion)) for name in self.task.metrics}
+
+
+@torch.inference_mode()
+def predict(checkpoint, data, splits, max_tokens=None, batch_size=None, cpu=False, progress=True):
+    """Let the model of a checkpoint answer splits. Task, modality and limits are those that it was trained with.
+
+    Args:
+        checkpoint: path of a checkpoint of fairseq-train with ``--criterion rendered_classification``.
+        data: the data folder: one that ``scripts/render_glue.py`` wrote, say.
+        splits: names of the splits.
+        max_tokens: positions of a batch (default: ``MAX_TOKENS``, where *batch_size* is not given either).
+        batch_size: examples of a batch.
+        cpu: leave a GPU alone.
+        progress: show a bar.
+
+    Returns:
+        dict: split -> Predictions
+
+    Raises:
+        UserError: if the checkpoint is no classifier, or the data is of another task or other labels, or lacks a split.
+        SystemExit: with such a line, where fairseq's task finds that the data was tokenised otherwise, or not at all.
+            Data that was rendered otherwise is used with a warning.
+    """
+    for option, number in (("--max-tokens", max_tokens), ("--batch-size", batch_size)):
+        if number is not None and number < 1:
+            raise UserError(f"{option} {number}: at least 1")
+    state = read_state(checkpoint)
+    for split in splits:
+        _check_task(checkpoint, state, data, split)
+    cfg = OmegaConf.create(state["cfg"], flags={"allow_objects": True})  # as fairseq does
+    cfg.task.data = str(data)
+    (model,), _, task = checkpoint_utils.load_model_ensemble_and_task([str(checkpoint)], state={**state, "cfg": cfg})
+    device = torch.device("cuda" if torch.cuda.is_available() and not cpu else "cpu")
+    model = model.float().eval().to(device)
+    predictions = {}
+    for split in splits:
+        task.load_dataset(split)
+        predictions[split] = _predict_split(model, task, split, max_tokens, batch_size, device, progress)
+        if not predictions[split].logits.isfinite().all():
+            raise UserError(f"{checkpoint}: the model's answers are no numbers: its training went wrong")
+    return predictions
+
+
+def _predict_split(model, task, split, max_tokens, batch_size, device, progress):
+    dataset = task.dataset(split)
+    if max_tokens is None and batch_size is None:
+        max_tokens = max(MAX_TOKENS, int(dataset.sizes.max()))
+    batches = task.get_batch_iterator(dataset, max_tokens=max_tokens, max_sentences=batch_size)
+    logits = torch.empty(len(dataset), task.num_labels)
+    began = time.perf_counter()
+    with tqdm(total=len(dataset), unit=" examples", desc=split, disable=not progress) as bar:
+        for sample in batches.next_epoch_itr(shuffle=False):
+            net_input = utils.apply_to_sample(lambda tensor: tensor.to(device), sample["net_input"])
+            logits[sample["id"]] = model(**net_input).class_logits.float().cpu()
+            bar.update(len(sample["id"]))
+    labels = None if dataset.labels is None else torch.as_tensor(dataset.labels)
+    modality = str(task.cfg.modality)
+    return Predictions(task.sentence_task, modality, logits, labels, time.perf_counter() - began)
+
+
+def file_name(task, split, probabilities=False):
+    """GLUE's name for the predictions of a split; where GLUE has none, one made of task and split."""
+    _, sources = GLUE_TASKS.get(task.name, (None, ()))
+    names = [source.submission for source in sources if source.split == split and source.submission]
+    name = names[0] if names else f"{task.name}-{split}.tsv"
+    return name.replace(".tsv", "-probabilities.tsv") if probabilities else name
+
+
+def write_predictions(predictions, path, probabilities=False):
+    """Write ``index`` and ``prediction``, as GLUE takes them, whole or not at all.
+
+    Args:
+        predictions: Predictions.
+        path: the file.
+        probabilities: add a column with the probability of each class, of which regression has none. GLUE takes no
+            such file.
+
+    Raises:
+        UserError: if the file cannot be written.
+    """
+    columns = [["index", *range(len(predictions.logits))], ["prediction", *predictions.words()]]
+    if probabilities:
+        shares = predictions.logits.softmax(dim=-1).T.tolist()
+        for word, column in zip(predictions.task.labels, shares, strict=True):
+            columns.append([word, *(f"{share:.6f}" for share in column)])
+    text = "".join("\t".join(map(str, row)) + "\n" for row in zip(*columns, strict=True))
+    try:
+        write_whole(path, text)
+    except OSError as error:
+        raise UserError(f"{path}: {error.strerror}") from None
+
+
+def output_path(output, task, split, probabilities=False, overwrite=False):
+    """Where predictions go: *output*, or in the folder *output* a file of GLUE's name.
+
+    Raises:
+        UserError: if the file is there already (unless *overwrite*), or its folder is not.
+    """
+    path = Path(output)
+    if path.is_dir():
+        path = path / file_name(task, split, probabilities)
+    if not path.parent.is_dir():
+        raise UserError(f"{path.parent}: no such folder")
+    if path.exists() and not overwrite:
+        raise UserError(f"{path}: already there: choose another --output, or pass --overwrite")
+    return path
+
+
+def task_of(data, split):
+    """The SentenceTask of a split of a data folder.
+
+    Raises:
+        UserError: if the split is absent, or holds no examples.
+    """
+    held = DataFolder(data).manifest(split).get("task")
+    if held is None:
+        raise UserError(f"{data}: holds a corpus, no examples: make some with scripts/render_glue.py")
+    return SentenceTask.from_dict(held)
+
+
+def _check_task(checkpoint, state, data, split):
+    """Refuse, before the model is built, what it cannot answer."""
+    if "score.weight" not in state["model"]:
+        raise UserError(
+            f"{checkpoint}: not a classifier: it was pretrained and predicts patches and tokens; fine-tune it first"
+        )
+    trained, given = state["task_state"].get("classification"), task_of(data, split)
+    if not trained:
+        raise UserError(f"{checkpoint}: does not say which task it was trained on")
+    if trained["name"] != given.name:
+        raise UserError(f"{checkpoint}: trained on task {trained['name']}, {data} holds {given.name}")
+    if trained["labels"] != list(given.labels):
+        words = [", ".join(labels) or "scores" for labels in (trained["labels"], given.labels)]
+        raise UserError(f"{checkpoint}: trained on labels {words[0]}; those in {data} are {words[1]}")
