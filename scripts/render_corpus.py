@@ -11,6 +11,7 @@ from pixelgpt_fairseq.data.data_folder import DataFolder
 from pixelgpt_fairseq.data.tokens import Tokenizer, train_tokenizer
 from pixelgpt_fairseq.errors import UserError, command
 from pixelgpt_fairseq.rendering import RendererConfig
+from pixelgpt_fairseq.rendering.options import add_renderer_options, chosen_settings
 
 
 def get_parser():
@@ -35,10 +36,7 @@ def get_parser():
         help="SentencePiece model, such as LLaMA's tokenizer.model (default: the data folder's, if it has one)",
     )
     tokens.add_argument("--train-tokenizer", type=int, metavar="N", help="train a tokenizer of N tokens on --input")
-    look = parser.add_argument_group("look (default: the data folder's, if it has one)")
-    look.add_argument("--font", nargs="+", metavar="FILE", help="TTF or OTF; those after the first draw what it lacks")
-    look.add_argument("--font-size", type=int, metavar="POINTS", help="default: 8")
-    look.add_argument("--max-patches", type=int, metavar="N", help="longest strip (default: 1024)")
+    add_renderer_options(parser, "look (default: the data folder's, if it has one)")
     parser.add_argument(
         "--max-missing",
         type=float,
@@ -53,11 +51,10 @@ def get_parser():
 
 def choose_config(args, folder):
     """The renderer's settings: the command line's, else the data folder's, else the defaults."""
-    chosen = {"fonts": args.font, "font_size": args.font_size, "max_patches": args.max_patches}
-    chosen = {name: value for name, value in chosen.items() if value is not None}
+    chosen = chosen_settings(args)
     if not folder.splits():
         return RendererConfig(**chosen)
-    return dataclasses.replace(folder.renderer_config(locate_fonts=args.font is None), **chosen)
+    return dataclasses.replace(folder.renderer_config(locate_fonts="fonts" not in chosen), **chosen)
 
 
 def choose_tokenizer(args, folder):

@@ -16,6 +16,7 @@ from pixelgpt_fairseq.data.glue import GLUE_TASKS, find_source
 from pixelgpt_fairseq.data.tokens import Tokenizer
 from pixelgpt_fairseq.errors import UserError, command
 from pixelgpt_fairseq.rendering import RendererConfig
+from pixelgpt_fairseq.rendering.options import add_renderer_options, chosen_settings
 
 MAX_PATCHES = 768
 
@@ -46,32 +47,23 @@ def get_parser():
     own.add_argument("--label-column", metavar="NAME", help="column of the labels; a number if there is no header")
     own.add_argument("--labels", nargs="+", metavar="WORD", help="the classes in order (default: labels are scores)")
     own.add_argument("--detokenize", action="store_true", help="mend tokenised English, as is done with GLUE's")
-    look = parser.add_argument_group("look and tokens (default: as the data folder's other splits)")
-    look.add_argument("--like", metavar="PATH", help="as this data folder or checkpoint has them")
-    look.add_argument("--tokenizer", metavar="FILE", help="SentencePiece model: the checkpoint's")
-    look.add_argument("--font", nargs="+", metavar="FILE", help="TTF or OTF; those after the first draw what it lacks")
-    look.add_argument("--font-size", type=int, metavar="POINTS", help="default: 8")
-    look.add_argument("--max-patches", type=int, metavar="N", help=f"longest strip (default: {MAX_PATCHES})")
-    look.add_argument("--render-mode", metavar="MODE", help="rgb, gray or binary (default: gray)")
+    base = parser.add_argument_group("look and tokens (default: as the data folder's other splits)")
+    base.add_argument("--like", metavar="PATH", help="as this data folder or checkpoint has them")
+    base.add_argument("--tokenizer", metavar="FILE", help="SentencePiece model: the checkpoint's")
+    add_renderer_options(parser, "look, where it is to be another", MAX_PATCHES)
     return parser
 
 
 def choose_look(args, folder):
     """(RendererConfig, Tokenizer or None): the command line's, else those of --like, else the data folder's."""
-    chosen = {
-        "fonts": args.font,
-        "font_size": args.font_size,
-        "max_patches": args.max_patches,
-        "render_mode": args.render_mode,
-    }
-    chosen = {name: value for name, value in chosen.items() if value is not None}
+    chosen = chosen_settings(args)
     base, tokenizer = None, None
     if args.like and not Path(args.like).is_dir():
         checkpoint = load_checkpoint(args.like)
-        base, tokenizer = checkpoint.renderer(args.font).config, checkpoint.tokenizer
+        base, tokenizer = checkpoint.renderer(chosen.get("fonts")).config, checkpoint.tokenizer
     elif args.like or folder.splits():
         like = DataFolder(args.like) if args.like else folder
-        base, tokenizer = like.renderer_config(locate_fonts=args.font is None), like.tokenizer()
+        base, tokenizer = like.renderer_config(locate_fonts="fonts" not in chosen), like.tokenizer()
     if args.like or base is None:
         chosen.setdefault("max_patches", MAX_PATCHES)
     if args.tokenizer:

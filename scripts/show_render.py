@@ -3,8 +3,9 @@
 
 import argparse
 
-from pixelgpt_fairseq.errors import UserError, exit_on_user_error
+from pixelgpt_fairseq.errors import UserError, command
 from pixelgpt_fairseq.rendering import RendererConfig, TextRenderer, missing_summary
+from pixelgpt_fairseq.rendering.options import add_renderer_options, chosen_settings
 from pixelgpt_fairseq.rendering.preview import save_preview
 
 
@@ -19,25 +20,20 @@ def get_parser():
     parser.add_argument("--overwrite", action="store_true", help="replace the file if it is there")
     parser.add_argument("--grid", action="store_true", help="draw the borders of the patches")
     parser.add_argument("--scale", type=int, default=4, metavar="N", help="enlarge N times (default: 4)")
-    look = parser.add_argument_group("look")
-    look.add_argument("--config", metavar="FILE", help="a text_renderer_config.json; the options below override it")
-    look.add_argument("--font", nargs="+", metavar="FILE", help="TTF or OTF; those after the first draw what it lacks")
-    look.add_argument("--font-size", type=float, metavar="POINTS", help="default: 8")
-    look.add_argument("--dpi", type=int, help="default: 120")
-    look.add_argument("--max-patches", type=int, metavar="N", help="longest strip (default: 1024)")
+    parser.add_argument("--config", metavar="FILE", help="a text_renderer_config.json; the options below override it")
+    add_renderer_options(parser)
     return parser
 
 
 def choose_config(args):
     """The renderer's settings: the command line's over those of ``--config`` or the defaults."""
-    chosen = {"fonts": args.font, "font_size": args.font_size, "dpi": args.dpi, "max_patches": args.max_patches}
-    chosen = {name: value for name, value in chosen.items() if value is not None}
+    chosen = chosen_settings(args)
     if args.config:
         return RendererConfig.from_json(args.config, **chosen)
     return RendererConfig(**chosen)
 
 
-@exit_on_user_error
+@command
 def main(argv=None):
     """Run the command."""
     args = get_parser().parse_args(argv)

@@ -108,7 +108,7 @@ def binarize(
                 "split": split,
                 **vars(counts),
                 "files": {path.name: path.stat().st_size for path in writer.files()},
-                "patch_values": config.patch_size**2,
+                "patch_values": config.patch_values,
                 "documents_are": documents,
                 "missing_characters": missing_characters(characters, config),
                 **_settings(config, tokenizer),

@@ -112,7 +112,7 @@ def binarize_examples(
                 "labelled": labelled,
                 "task": task.to_dict(),
                 "files": {path.name: path.stat().st_size for path in files},
-                "patch_values": config.patch_size**2,
+                "patch_values": config.patch_values,
                 "missing_characters": missing_characters(characters, config),
                 "renderer": renderer.config.to_dict(),
                 "tokenizer_sha256": tokenizer.sha256 if tokenizer else None,

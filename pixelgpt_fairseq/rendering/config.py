@@ -11,9 +11,8 @@ from PIL import ImageColor
 from pixelgpt_fairseq.errors import UserError
 from pixelgpt_fairseq.rendering.fonts import FontFile, default_fonts
 
-# What can be chosen now. "pillow" (shaped text) and "rgb", "binary" have their place here when they come.
 BACKENDS = ("pygame",)
-RENDER_MODES = ("gray",)
+RENDER_MODES = ("gray", "rgb", "binary")
 
 # text_renderer_config.json, as checkpoints of the PIXEL family carry it, calls some settings by other names.
 _JSON_NAMES = {"max_patches": "max_seq_length", "patch_size": "pixels_per_patch"}
@@ -34,7 +33,7 @@ class RendererConfig:
         max_patches: the longest strip, its last separator included.
         pad_size: pixels above the words in the words layout.
         background_color, font_color: names or ``#rrggbb``, as Pillow understands them.
-        render_mode: ``gray``.
+        render_mode: ``gray``; ``rgb``; or ``binary``: gray, but white (255) where it is above 127, else black (0).
         backend: what draws the lines: ``pygame``.
 
     Raises:
@@ -89,6 +88,16 @@ class RendererConfig:
     def font_rgb(self) -> tuple[int, int, int]:
         """Red, green and blue of the text, 0 to 255."""
         return self._rgb("font_color")
+
+    @property
+    def channels(self) -> int:
+        """Values of a pixel: 3 in the render mode ``rgb``, else 1."""
+        return 3 if self.render_mode == "rgb" else 1
+
+    @property
+    def patch_values(self) -> int:
+        """Values of a patch."""
+        return self.patch_size**2 * self.channels
 
     def located(self, near=None) -> "RendererConfig":
         """The same settings with every font's file found on this machine and its contents checked.

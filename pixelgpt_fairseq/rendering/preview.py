@@ -3,7 +3,6 @@
 import os
 from pathlib import Path
 
-import numpy as np
 from PIL import Image, ImageDraw
 
 from pixelgpt_fairseq.errors import UserError
@@ -21,7 +20,7 @@ def preview(rendered: RenderedText, scale: int = 1, grid: bool = False) -> Image
         grid: draw a line to the left of every patch but the first, over its first column.
     """
     side = len(rendered.pixels) * scale
-    picture = Image.fromarray(np.kron(rendered.pixels, np.ones((scale, scale), dtype=np.uint8))).convert("RGB")
+    picture = Image.fromarray(rendered.pixels.repeat(scale, axis=0).repeat(scale, axis=1)).convert("RGB")
     if grid:
         draw = ImageDraw.Draw(picture)
         for column in range(side, picture.width, side):

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from pixelgpt_fairseq.errors import UserError
+from pixelgpt_fairseq.rendering.colours import Palette
 from pixelgpt_fairseq.rendering.config import RendererConfig
 from pixelgpt_fairseq.rendering.cutting import cut_text, pen_columns
 from pixelgpt_fairseq.rendering.pygame_raster import PygameRaster
@@ -22,7 +23,8 @@ class RenderedText(NamedTuple):
     """A strip, without the empty rest that would fill it up to ``max_patches``.
 
     Attributes:
-        pixels: uint8 ``[patch_size, (num_text_patches + 1) * patch_size]``, gray: 0 black, 255 white.
+        pixels: uint8 ``[patch_size, (num_text_patches + 1) * patch_size]``, 0 black, 255 white (in the render mode
+            ``binary``, nothing between); in the mode ``rgb`` with a third axis of red, green and blue.
         num_text_patches: patches before the last separator, which is the patch of this index.
         separators: patch indices of the separators; two for a pair (equal where the first text fills the strip).
         word_starts: in the words layout, the patch index of every word's start and of the separator; else empty.
@@ -34,9 +36,13 @@ class RenderedText(NamedTuple):
     word_starts: list[int]
 
     def patches(self) -> np.ndarray:
-        """The strip as patches: uint8 ``[num_text_patches + 1, patch_size * patch_size]``, each row by row."""
-        side = len(self.pixels)
-        return self.pixels.reshape(side, -1, side).swapaxes(0, 1).reshape(-1, side * side)
+        """The strip as patches: uint8 ``[num_text_patches + 1, values]``.
+
+        The values of a patch stand row by row, column by column, channels last: ``patch_size ** 2`` in all, in the mode
+        ``rgb`` three times as many.
+        """
+        side, patches = len(self.pixels), self.num_text_patches + 1
+        return self.pixels.reshape(side, patches, -1).swapaxes(0, 1).reshape(patches, -1)
 
 
 class TextRenderer:
@@ -54,8 +60,7 @@ class TextRenderer:
     def __init__(self, config: RendererConfig | None = None):
         self.config = (config or RendererConfig()).located()
         self._raster = PygameRaster(self.config)
-        self._colours = _colour_table(self.config)
-        self._black_on_white = np.array_equal(self._colours, np.arange(255, -1, -1))
+        self._palette = Palette(self.config)
         self._patch = self.config.patch_size
         self._last = (self.config.max_patches - 1) * self._patch  # column of the last patch
 
@@ -140,23 +145,18 @@ class TextRenderer:
 
     def _paper(self, end):
         """An empty strip that ends with the patch at column *end*."""
-        pixels = np.empty((self._patch, end + self._patch), dtype=np.uint8)
-        pixels.fill(self._colours[0])
-        return pixels
+        return self._palette.paper(self._patch, end + self._patch)
 
     def _paste_centred(self, pixels, line, column):
         self._paste(pixels, line, self._patch // 2 - len(line.coverage) // 2, column)
 
     def _paste(self, pixels, line, row, column):
-        """Colour *line* and put it on the strip with its upper left corner at *row*, *column*, clipped."""
-        coverage = line.coverage[max(0, -row) :]
+        """Put *line* on the strip with its upper left corner at *row*, *column*, clipped."""
+        above = max(0, -row)
         row = max(0, row)
-        there = pixels[row : row + coverage.shape[0], column : column + coverage.shape[1]]
-        coverage = coverage[: there.shape[0], : there.shape[1]]
-        if self._black_on_white:
-            np.invert(coverage, out=there)  # the same, several times faster
-        else:
-            there[:] = self._colours[coverage]
+        there = pixels[row : row + max(0, len(line.coverage) - above), column : column + line.coverage.shape[1]]
+        shown = slice(above, above + there.shape[0]), slice(there.shape[1])
+        self._palette.paint(there, line.coverage[shown])
 
     def _finish(self, pixels, ends, word_starts=()):
         """Paint the separators at columns *ends*, the last of which ends the strip."""
@@ -164,13 +164,3 @@ class TextRenderer:
             pixels[:, end : end + self._patch] = _SEPARATOR
         separators = [end // self._patch for end in ends]
         return RenderedText(pixels, separators[-1], separators, list(word_starts))
-
-
-def _colour_table(config):
-    """Coverage -> gray, uint8 [256]: the text's colour blended with the background's as SDL does, then luminance."""
-    coverage = np.arange(256)[:, None]
-    background, font = np.array(config.background_rgb), np.array(config.font_rgb)
-    blended = background + (((font - background) * coverage + font) >> 8)
-    blended[0], blended[255] = background, font
-    # Pillow's luminance: ITU-R 601-2 in 16-bit fixed point.
-    return ((blended @ [19595, 38470, 7471] + 0x8000) >> 16).astype(np.uint8)

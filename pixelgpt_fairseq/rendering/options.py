@@ -1,0 +1,57 @@
+"""The command-line options that say how text looks, the same for every script that renders."""
+
+import argparse
+
+from pixelgpt_fairseq.rendering.config import BACKENDS, RENDER_MODES, RendererConfig
+
+# Options, and the settings of RendererConfig that they choose.
+_SETTINGS = {
+    "font": "fonts",
+    "font_size": "font_size",
+    "dpi": "dpi",
+    "max_patches": "max_patches",
+    "render_mode": "render_mode",
+    "background_color": "background_color",
+    "font_color": "font_color",
+    "renderer_backend": "backend",
+}
+
+
+def add_renderer_options(
+    parser: argparse.ArgumentParser, title: str = "look", max_patches: int = RendererConfig.max_patches
+):
+    """Add the options to *parser*, as a group.
+
+    Those that the user does not give are absent from the parsed arguments: read them with :func:`chosen_settings`.
+
+    Args:
+        parser: is changed.
+        title: of the group; may say where what is not given comes from.
+        max_patches: the default of ``--max-patches``, for its help text alone.
+    """
+    # Absent, not None, lest help texts speak of "default: None".
+    look = parser.add_argument_group(title, argument_default=argparse.SUPPRESS)
+    default = RendererConfig
+    look.add_argument("--font", nargs="+", metavar="FILE", help="TTF or OTF; those after the first draw what it lacks")
+    look.add_argument("--font-size", type=_number, metavar="POINTS", help=f"default: {default.font_size}")
+    look.add_argument("--dpi", type=int, help=f"pixels per inch (default: {default.dpi})")
+    look.add_argument("--max-patches", type=int, metavar="N", help=f"longest strip (default: {max_patches})")
+    look.add_argument("--render-mode", choices=RENDER_MODES, help=f"values of a pixel (default: {default.render_mode})")
+    look.add_argument("--background-color", metavar="COLOR", help=f"default: {default.background_color}")
+    look.add_argument("--font-color", metavar="COLOR", help=f"a name or #rrggbb (default: {default.font_color})")
+    look.add_argument(
+        "--renderer-backend",
+        choices=BACKENDS,
+        help=f"pygame: the look of the published models; pillow: shaped text (default: {default.backend})",
+    )
+
+
+def chosen_settings(args: argparse.Namespace) -> dict:
+    """The settings that the user gave, as keyword arguments of RendererConfig."""
+    given = vars(args)
+    return {setting: given[option] for option, setting in _SETTINGS.items() if option in given}
+
+
+def _number(text):
+    """An int where the text is one, so that a size of 8 is recorded as 8 by every script."""
+    return int(text) if text.isdecimal() else float(text)
