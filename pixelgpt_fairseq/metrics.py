@@ -13,8 +13,10 @@ import torch
 from fairseq.logging import metrics
 
 _CONFUSION = "_confusion"  # meter: [C * C]
+_CONFUSION_BY_LANGUAGE = "_confusion_by_language"  # meter: [L * C * C]
 _SCORES = "_scores"  # meter: [n, 2]
 _DIGITS = 5
+_AVERAGE_FIRST = 20  # fairseq's priority of derived metrics: the average, then the languages in their order
 
 
 def accuracy(confusion):
@@ -63,17 +65,20 @@ OF_CLASSES = {function.__name__: function for function in (accuracy, f1, matthew
 OF_SCORES = {function.__name__: function for function in (pearsonr, spearmanr)}
 
 
-def confusion_matrix(predicted, truth, num_labels):
+def confusion_matrix(predicted, truth, num_labels, languages=None, num_languages=1):
     """The confusion matrix of a batch, laid out flat as it is pooled.
 
     Args:
         predicted, truth: int64 ``[B]``.
         num_labels: the number of classes C.
+        languages: int64 ``[B]``: the number of each example's language; there are L = *num_languages*.
 
     Returns:
-        float64 ``[C * C]``
+        float64 ``[C * C]``; with languages ``[L * C * C]``, a matrix for each.
     """
-    return torch.bincount(truth * num_labels + predicted, minlength=num_labels**2).double()
+    if languages is not None:
+        truth = truth + languages * num_labels
+    return torch.bincount(truth * num_labels + predicted, minlength=num_languages * num_labels**2).double()
 
 
 def log_classes(confusion, names):
@@ -81,6 +86,19 @@ def log_classes(confusion, names):
     metrics.log_scalar_sum(_CONFUSION, confusion)
     for name in names:
         metrics.log_derived(name, functools.partial(_of_classes, OF_CLASSES[name]))
+
+
+def log_languages(confusion, num_labels, languages):
+    """Pool the confusion matrices of several languages, flat, and derive ``accuracy_en`` ... and ``average_accuracy``.
+
+    Each language with examples counts as one in the average, whatever their number.
+    """
+    matrices = confusion.view(len(languages), num_labels, num_labels)
+    metrics.log_scalar_sum(_CONFUSION_BY_LANGUAGE, matrices)
+    metrics.log_derived("average_accuracy", _average_accuracy, _AVERAGE_FIRST)
+    for number in torch.nonzero(matrices.sum(dim=(1, 2))).flatten().tolist():
+        one = functools.partial(_accuracy_of, number)
+        metrics.log_derived(f"accuracy_{languages[number]}", one, _AVERAGE_FIRST + 1 + number)
 
 
 def log_scores(scores, names):
@@ -97,6 +115,24 @@ def _of_classes(metric, meters):
     confusion = pooled.double().cpu().numpy()
     side = round(len(confusion) ** 0.5)
     return round(float(metric(confusion.reshape(side, side))), _DIGITS)
+
+
+def _language_accuracies(meters):
+    """The accuracy of each language, a number in the order of the matrices; None without examples."""
+    pooled = meters[_CONFUSION_BY_LANGUAGE].sum if _CONFUSION_BY_LANGUAGE in meters else ()
+    if not torch.is_tensor(pooled):  # nothing since the meters were last reset
+        return []
+    return [float(accuracy(matrix)) if matrix.any() else None for matrix in pooled.double().cpu().numpy()]
+
+
+def _accuracy_of(number, meters):
+    accuracies = _language_accuracies(meters)
+    return round(accuracies[number], _DIGITS) if accuracies and accuracies[number] is not None else None
+
+
+def _average_accuracy(meters):
+    accuracies = [value for value in _language_accuracies(meters) if value is not None]
+    return round(sum(accuracies) / len(accuracies), _DIGITS) if accuracies else None
 
 
 def _of_scores(metric, meters):

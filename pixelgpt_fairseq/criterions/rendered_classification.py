@@ -9,7 +9,7 @@ from fairseq.dataclass import FairseqDataclass
 from fairseq.logging import metrics
 
 from pixelgpt_fairseq.errors import UserError
-from pixelgpt_fairseq.metrics import confusion_matrix, log_classes, log_scores
+from pixelgpt_fairseq.metrics import confusion_matrix, log_classes, log_languages, log_scores
 
 
 @dataclass
@@ -21,14 +21,16 @@ class RenderedClassificationLossConfig(FairseqDataclass):
 class RenderedClassificationLoss(FairseqCriterion):
     """Cross-entropy (in nats), or the squared error of a score, summed over examples; an example counts as one.
 
-    In training the loss is logged, and of classes the accuracy; in validation all metrics of the task. All that workers
-    exchange are sums: where there are several, the scores of a regression go into a table with a row for every example
-    of the data set, and the tables are added up. (fairseq's way for lists works on GPUs alone, within a size limit.)
+    In training the loss is logged, and of classes the accuracy; in validation all metrics of the task, and where
+    examples are of several languages the accuracy of each and their average. All that workers exchange are sums: where
+    there are several, the scores of a regression go into a table with a row for every example of the data set, and the
+    tables are added up. (fairseq's way for lists works on GPUs alone, within a size limit.)
     """
 
     def __init__(self, cfg, task):
         super().__init__(task)
         self.num_labels, self.regression, self.metrics = task.num_labels, task.regression, task.metrics
+        self.languages = task.languages  # names; () where there is nothing to tell apart
 
     def forward(self, model, sample, reduce=True):
         """Loss of a batch (see :func:`~pixelgpt_fairseq.data.batches.collate`).
@@ -62,7 +64,9 @@ class RenderedClassificationLoss(FairseqCriterion):
             "sample_size": sample["nsentences"],
         }
         if not self.regression:
-            logged["confusion"] = confusion_matrix(predicted.detach(), labels, self.num_labels)
+            logged["confusion"] = confusion_matrix(
+                predicted.detach(), labels, self.num_labels, sample.get("languages"), max(1, len(self.languages))
+            )
         elif not self.training:
             logged["scores"] = self._score_table(predicted.detach(), sample)
         return loss, sample["nsentences"], logged
@@ -72,7 +76,8 @@ class RenderedClassificationLoss(FairseqCriterion):
         counts = dict.fromkeys(("loss", "ntokens", "nsentences", "sample_size"), 0)
         if self.regression:
             return {**counts, "scores": torch.zeros(0, 3, dtype=torch.float64)}
-        return {**counts, "confusion": torch.zeros(self.num_labels**2, dtype=torch.float64)}
+        matrices = max(1, len(self.languages))
+        return {**counts, "confusion": torch.zeros(matrices * self.num_labels**2, dtype=torch.float64)}
 
     def log_metrics(self, logging_outputs):
         """Log what was logged by *logging_outputs* (of batches, or of workers) as metrics of all their examples."""
@@ -80,7 +85,10 @@ class RenderedClassificationLoss(FairseqCriterion):
         metrics.log_scalar("loss", sum(output["loss"] for output in logging_outputs) / examples, examples, round=4)
         if not self.regression:
             names = ("accuracy",) if self.training else self.metrics
-            log_classes(sum(output["confusion"] for output in logging_outputs), names)
+            confusion = sum(output["confusion"] for output in logging_outputs)
+            log_classes(confusion.view(-1, self.num_labels**2).sum(dim=0), names)
+            if self.languages and not self.training:
+                log_languages(confusion, self.num_labels, self.languages)
         elif not self.training:
             rows = torch.cat([output["scores"] for output in logging_outputs])
             log_scores(rows[rows[:, 2] > 0, :2], self.metrics)

@@ -119,9 +119,13 @@ class ClassificationDataset(FairseqDataset):
         """All examples in the order in which they are cut into batches: int64 ``[n]``."""
         if not self.shuffle:
             return np.argsort(self.sizes, kind="stable")
-        indices = np.random.default_rng([self.seed, self.epoch]).permutation(len(self))
-        pools = np.arange(len(self)) * POOLS // len(self)
-        return indices[np.lexsort((self.sizes[indices], pools))]
+        return by_length_in_pools(np.random.default_rng([self.seed, self.epoch]).permutation(len(self)), self.sizes)
+
+
+def by_length_in_pools(indices, sizes):
+    """Cut *indices*, which are in random order, into pools, and sort each by *sizes*: int64 ``[n]``."""
+    pools = np.arange(len(indices)) * POOLS // len(indices)
+    return indices[np.lexsort((sizes[indices], pools))]
 
 
 def truncate_strip(patches, max_patches):

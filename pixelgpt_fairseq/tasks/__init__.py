@@ -1,3 +1,3 @@
 """Registered tasks."""
 
-from pixelgpt_fairseq.tasks import rendered_glue, rendered_pretraining  # noqa: F401
+from pixelgpt_fairseq.tasks import rendered_glue, rendered_pretraining, rendered_xnli  # noqa: F401

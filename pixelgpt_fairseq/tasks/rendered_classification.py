@@ -57,12 +57,14 @@ class RenderedClassificationTask(FairseqTask):
     """
 
     render_script = "the script that renders its examples"
+    default_positions = MAX_POSITIONS
+    languages = ()  # names of those whose accuracies are told apart
 
     def __init__(self, cfg, sentence_task, dictionary, data_settings, tokenizer=None):
         super().__init__(cfg)
         self.sentence_task, self.dictionary = sentence_task, dictionary
         self.data_settings = {**data_settings, "classification": sentence_task.to_dict()}
-        self.max_patches, self.max_tokens = position_limits(cfg)
+        self.max_patches, self.max_tokens = position_limits(cfg, self.default_positions)
         state = {"classification": sentence_task.to_dict()}
         if tokenizer is not None:  # with it, no data folder is needed to use the model
             state["tokenizer"] = torch.tensor(list(tokenizer.serialized), dtype=torch.uint8)
@@ -179,9 +181,18 @@ class RenderedClassificationTask(FairseqTask):
     def load_dataset(self, split, combine=False, **kwargs):
         """Load *split*; the one to train on is shuffled."""
         folder = DataFolder(self.cfg.data)
+        self.datasets[split] = dataset = self.open_dataset(folder, split, shuffle=split == self.cfg.train_subset)
+        logger.info(f"{folder.path}, {split}: {len(dataset):,} examples of {dataset.sizes.mean():.1f} positions")
+
+    def open_dataset(self, folder, split, shuffle):
+        """The examples of a split.
+
+        Raises:
+            UserError: if they are not whole, or of another task.
+        """
         if self.read_task(folder, split) != self.sentence_task:
             raise UserError(f"{folder.path}: split {split} is of another task than the others: render it again")
-        self.datasets[split] = dataset = ClassificationDataset.from_folder(
+        return ClassificationDataset.from_folder(
             folder,
             split,
             str(self.cfg.modality),
@@ -189,10 +200,9 @@ class RenderedClassificationTask(FairseqTask):
             max_tokens=self.max_tokens,
             dictionary=self.dictionary,
             strip_patches=self.max_patches if self.cfg.modality == PAIR else None,
-            shuffle=split == self.cfg.train_subset,
+            shuffle=shuffle,
             seed=self.cfg.seed,
         )
-        logger.info(f"{folder.path}, {split}: {len(dataset):,} examples of {dataset.sizes.mean():.1f} positions")
 
     @exit_on_user_error
     def get_batch_iterator(
@@ -256,13 +266,17 @@ class RenderedClassificationTask(FairseqTask):
         criterion.log_metrics(logging_outputs)
 
 
-def position_limits(cfg):
+def position_limits(cfg, defaults=MAX_POSITIONS):
     """The most patches (separator included) and tokens (bos included) of an example.
+
+    Args:
+        cfg: the task's options.
+        defaults: modality -> ``--max-positions`` where it is not given.
 
     Raises:
         UserError: if nothing would fit.
     """
-    limit = MAX_POSITIONS[str(cfg.modality)] if cfg.max_positions is None else cfg.max_positions
+    limit = defaults[str(cfg.modality)] if cfg.max_positions is None else cfg.max_positions
     patches = limit if cfg.pair_patches is None or cfg.modality != PAIR else cfg.pair_patches
     tokens = limit if cfg.pair_tokens is None or cfg.modality != PAIR else cfg.pair_tokens
     if min(patches, tokens) < 2:

@@ -10,9 +10,9 @@ from pixelgpt_fairseq.errors import UserError
 from pixelgpt_fairseq.models.pixelgpt import PixelGPTOutput
 
 
-def criterion(num_labels=3, training=False):
+def criterion(num_labels=3, training=False, languages=()):
     names = ("accuracy", "matthews_correlation") if num_labels > 1 else ("pearsonr", "spearmanr")
-    task = SimpleNamespace(num_labels=num_labels, regression=num_labels == 1, metrics=names)
+    task = SimpleNamespace(num_labels=num_labels, regression=num_labels == 1, metrics=names, languages=languages)
     return RenderedClassificationLoss(None, task).train(training)
 
 

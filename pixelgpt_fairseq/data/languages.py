@@ -1,0 +1,97 @@
+"""The examples of several languages as one data set."""
+
+import functools
+
+import numpy as np
+import torch
+from fairseq.data import ConcatDataset
+
+from pixelgpt_fairseq.data.classification import by_length_in_pools
+
+
+class LanguagesDataset(ConcatDataset):
+    """The examples of one language after the other; batches mix languages, and tell which example is of which.
+
+    Args:
+        parts: language -> :class:`~pixelgpt_fairseq.data.classification.ClassificationDataset`.
+        languages: names of all languages there may be: an example's language is a number in them.
+        shuffle: whether batches are to be drawn anew in every epoch.
+        seed: the order is a function of it and the epoch.
+        sampling_temperature: T: an epoch, which has as many examples as there are, takes of each language a share in
+            proportion to its number of examples to the power of 1 / T. 1: every example once.
+    """
+
+    def __init__(self, parts, languages, shuffle=False, seed=1, sampling_temperature=1.0):
+        super().__init__(parts.values())
+        self.names = tuple(parts)
+        self.numbers = [languages.index(name) for name in parts]
+        self.shuffle, self.seed, self.epoch = shuffle, seed, 1
+        self.sampling_temperature = sampling_temperature
+
+    def __getitem__(self, i):
+        part, _ = self._get_dataset_and_sample_index(i)
+        return {**super().__getitem__(i), "id": int(i), "language": self.numbers[part]}
+
+    @functools.cached_property
+    def sizes(self):
+        """Positions of every example: int ``[n]``."""
+        return np.concatenate([part.sizes for part in self.datasets])
+
+    @functools.cached_property
+    def labels(self):
+        """The number of every example's class: int64 ``[n]``; None if any language has no labels."""
+        labels = [part.labels for part in self.datasets]
+        return None if any(part is None for part in labels) else np.concatenate(labels)
+
+    @functools.cached_property
+    def example_languages(self):
+        """The name of every example's language: ``[n]``."""
+        return np.repeat(self.names, self.real_sizes)
+
+    def num_tokens(self, i):
+        """Positions of example *i*: patches and tokens."""
+        return self.sizes[i]
+
+    def num_tokens_vec(self, indices):
+        """Positions of the examples *indices*."""
+        return self.sizes[indices]
+
+    def size(self, i):
+        """Positions of example *i*."""
+        return self.sizes[i]
+
+    def collater(self, samples):
+        """A batch as of one language, and ``languages``: int64 ``[B]``."""
+        batch = super().collater(samples)
+        if not batch:
+            return {}
+        languages = torch.tensor([sample["language"] for sample in samples])
+        return {**batch, "examples": len(self), "languages": languages}
+
+    def set_epoch(self, epoch):
+        """Say which epoch :meth:`ordered_indices` is for."""
+        self.epoch = epoch
+
+    def ordered_indices(self):
+        """The examples of an epoch in the order in which they are cut into batches: int64 ``[n]``."""
+        if not self.shuffle:
+            return np.argsort(self.sizes, kind="stable")
+        random = np.random.default_rng([self.seed, self.epoch])
+        drawn = np.arange(len(self)) if self.sampling_temperature == 1 else self._draw(random)
+        return by_length_in_pools(random.permutation(drawn), self.sizes)
+
+    def _draw(self, random):
+        """The examples of an epoch: of each language all, as often as its share has room for them, and some more."""
+        drawn, start = [], 0
+        for size, share in zip(self.real_sizes, epoch_shares(self.real_sizes, self.sampling_temperature), strict=True):
+            rest = random.choice(size, share % size, replace=False)
+            drawn.append(start + np.concatenate([np.tile(np.arange(size), share // size), rest]))
+            start += size
+        return np.concatenate(drawn)
+
+
+def epoch_shares(sizes, temperature):
+    """How many examples of each language an epoch takes: int64, with the sum of *sizes*."""
+    weights = np.asarray(sizes, dtype=np.float64) ** (1 / temperature)
+    ends = np.cumsum(weights) / weights.sum() * np.sum(sizes)
+    return np.diff(np.rint(ends).astype(np.int64), prepend=0)
