@@ -2,39 +2,21 @@
 """Render and tokenise GLUE, or a table of sentences with labels, for fine-tuning in every modality."""
 
 import argparse
-import dataclasses
-import sys
 from pathlib import Path
 from typing import NamedTuple
 
-from pixelgpt_fairseq.checkpoints import load_checkpoint
 from pixelgpt_fairseq.data.binarize import check_destination
-from pixelgpt_fairseq.data.binarize_examples import binarize_examples
 from pixelgpt_fairseq.data.data_folder import DataFolder
 from pixelgpt_fairseq.data.examples import SentenceTask, custom_task, label_column_of, read_examples
 from pixelgpt_fairseq.data.glue import GLUE_TASKS, find_source
-from pixelgpt_fairseq.data.tokens import Tokenizer
 from pixelgpt_fairseq.errors import UserError, command
-from pixelgpt_fairseq.rendering import RendererConfig
-from pixelgpt_fairseq.rendering.options import add_renderer_options, chosen_settings
-
-MAX_PATCHES = 768
+from pixelgpt_fairseq.render_examples import add_look_options, add_split_options, render_split
 
 
 def get_parser():
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
-    parser.add_argument("--destdir", required=True, metavar="DIR", help="data folder, made if absent")
-    parser.add_argument("--splits", nargs="+", metavar="SPLIT", help="only these (default: all whose files are there)")
-    parser.add_argument("--overwrite", action="store_true", help="replace splits that are there")
-    parser.add_argument(
-        "--skip-bad-rows",
-        action="store_true",
-        help="pass over rows with wrong columns, unknown labels or empty sentences, and count them",
-    )
-    parser.add_argument(
-        "--max-missing", type=float, default=0.01, metavar="SHARE", help="greatest share of characters without a glyph"
-    )
+    add_split_options(parser)
     glue = parser.add_argument_group("GLUE")
     glue.add_argument("--glue-dir", metavar="DIR", help="GLUE as distributed: folders CoLA, SST-2, ...")
     glue.add_argument("--task", choices=[*GLUE_TASKS, "all"], help="all: each in a folder of its name in --destdir")
@@ -47,28 +29,8 @@ def get_parser():
     own.add_argument("--label-column", metavar="NAME", help="column of the labels; a number if there is no header")
     own.add_argument("--labels", nargs="+", metavar="WORD", help="the classes in order (default: labels are scores)")
     own.add_argument("--detokenize", action="store_true", help="mend tokenised English, as is done with GLUE's")
-    base = parser.add_argument_group("look and tokens (default: as the data folder's other splits)")
-    base.add_argument("--like", metavar="PATH", help="as this data folder or checkpoint has them")
-    base.add_argument("--tokenizer", metavar="FILE", help="SentencePiece model: the checkpoint's")
-    add_renderer_options(parser, "look, where it is to be another", MAX_PATCHES)
+    add_look_options(parser)
     return parser
-
-
-def choose_look(args, folder):
-    """(RendererConfig, Tokenizer or None): the command line's, else those of --like, else the data folder's."""
-    chosen = chosen_settings(args)
-    base, tokenizer = None, None
-    if args.like and not Path(args.like).is_dir():
-        checkpoint = load_checkpoint(args.like)
-        base, tokenizer = checkpoint.renderer(chosen.get("fonts")).config, checkpoint.tokenizer
-    elif args.like or folder.splits():
-        like = DataFolder(args.like) if args.like else folder
-        base, tokenizer = like.renderer_config(locate_fonts="fonts" not in chosen), like.tokenizer()
-    if args.like or base is None:
-        chosen.setdefault("max_patches", MAX_PATCHES)
-    if args.tokenizer:
-        tokenizer = Tokenizer.load(args.tokenizer)
-    return (RendererConfig(**chosen) if base is None else dataclasses.replace(base, **chosen)), tokenizer
 
 
 class Job(NamedTuple):
@@ -142,39 +104,11 @@ def main(argv=None):
 
 def render(args, job):
     """Render one split, and print what came of it."""
-    config, tokenizer = choose_look(args, DataFolder(job.folder))
-    if tokenizer is None:
-        print("warning: without --tokenizer, only --modality pixel can read the data", file=sys.stderr)
-    skipped = []
-    on_bad_row = skipped.append if args.skip_bad_rows else None
-    examples = read_examples(job.path, job.task, job.columns, job.label_column, job.detokenized, on_bad_row)
-    summary = binarize_examples(
-        examples,
-        job.folder,
-        job.split,
-        job.task,
-        config,
-        tokenizer,
-        max_missing=args.max_missing,
-        overwrite=args.overwrite,
-    )
-    for line in summary.missing:
-        print(f"warning: {job.path}: no font has a glyph for {line}", file=sys.stderr)
-    for error in skipped[:3]:
-        print(f"warning: skipped: {error}", file=sys.stderr)
-    counts = summary.counts
-    print(
-        f"{job.folder}, {job.split}: {counts.examples:,} examples"
-        + (
-            f" ({', '.join(f'{word}: {number:,}' for word, number in summary.labels.items())})"
-            if summary.labels
-            else ""
-        )
-        + (f", {len(skipped):,} rows skipped" if skipped else "")
-        + f", {counts.patches:,} patches, {counts.tokens:,} tokens, {counts.full_strips:,} strips cut at "
-        f"{config.max_patches} patches, {summary.bytes:,} bytes; {summary.seconds:.1f} s, "
-        f"{counts.examples / summary.seconds:,.0f} examples/s"
-    )
+
+    def read(on_bad_row):
+        return read_examples(job.path, job.task, job.columns, job.label_column, job.detokenized, on_bad_row)
+
+    render_split(args, job.folder, job.split, job.task, job.path, read)
 
 
 if __name__ == "__main__":

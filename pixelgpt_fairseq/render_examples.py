@@ -1,0 +1,107 @@
+"""What the scripts that render examples with labels share: options, the look of the text, a split and its report."""
+
+import dataclasses
+import sys
+from pathlib import Path
+
+from pixelgpt_fairseq.checkpoints import load_checkpoint
+from pixelgpt_fairseq.data.binarize_examples import binarize_examples
+from pixelgpt_fairseq.data.data_folder import DataFolder
+from pixelgpt_fairseq.data.tokens import Tokenizer
+from pixelgpt_fairseq.rendering import RendererConfig
+from pixelgpt_fairseq.rendering.options import add_renderer_options, chosen_settings
+
+MAX_PATCHES = 768
+
+
+def add_split_options(parser):
+    """Add to *parser* where splits go and what of them is let through."""
+    parser.add_argument("--destdir", required=True, metavar="DIR", help="data folder, made if absent")
+    parser.add_argument("--splits", nargs="+", metavar="SPLIT", help="only these (default: all whose files are there)")
+    parser.add_argument("--overwrite", action="store_true", help="replace splits that are there")
+    parser.add_argument(
+        "--skip-bad-rows",
+        action="store_true",
+        help="pass over rows with wrong columns, unknown labels or empty sentences, and count them",
+    )
+    parser.add_argument(
+        "--max-missing", type=float, default=0.01, metavar="SHARE", help="greatest share of characters without a glyph"
+    )
+
+
+def add_look_options(parser):
+    """Add to *parser* how text is drawn and tokenised."""
+    base = parser.add_argument_group("look and tokens (default: as the data folder's other splits)")
+    base.add_argument("--like", metavar="PATH", help="as this data folder or checkpoint has them")
+    base.add_argument("--tokenizer", metavar="FILE", help="SentencePiece model: the checkpoint's")
+    add_renderer_options(parser, "look, where it is to be another", MAX_PATCHES)
+
+
+def choose_look(args, folder):
+    """(RendererConfig, Tokenizer or None): the command line's, else those of --like, else the data folder's."""
+    chosen = chosen_settings(args)
+    base, tokenizer = None, None
+    if args.like and not Path(args.like).is_dir():
+        checkpoint = load_checkpoint(args.like)
+        base, tokenizer = checkpoint.renderer(chosen.get("fonts")).config, checkpoint.tokenizer
+    elif args.like or folder.splits():
+        like = DataFolder(args.like) if args.like else folder
+        base, tokenizer = like.renderer_config(locate_fonts="fonts" not in chosen), like.tokenizer()
+    if args.like or base is None:
+        chosen.setdefault("max_patches", MAX_PATCHES)
+    if args.tokenizer:
+        tokenizer = Tokenizer.load(args.tokenizer)
+    return (RendererConfig(**chosen) if base is None else dataclasses.replace(base, **chosen)), tokenizer
+
+
+def render_split(args, folder, split, task, path, read):
+    """Render one split, and print what came of it.
+
+    Args:
+        args: the options of :func:`add_split_options` and :func:`add_look_options`.
+        folder: path of the data folder.
+        split: its name.
+        task: SentenceTask.
+        path: of the table, for messages.
+        read: function of *on_bad_row* (see :func:`~pixelgpt_fairseq.data.examples.read_examples`) to an iterator of
+            examples.
+
+    Returns:
+        ExampleSummary
+
+    Raises:
+        UserError: see :func:`~pixelgpt_fairseq.data.binarize_examples.binarize_examples`.
+    """
+    config, tokenizer = choose_look(args, DataFolder(folder))
+    if tokenizer is None:
+        print("warning: without --tokenizer, only --modality pixel can read the data", file=sys.stderr)
+    skipped = []
+    examples = read(skipped.append if args.skip_bad_rows else None)
+    summary = binarize_examples(
+        examples,
+        folder,
+        split,
+        task,
+        config,
+        tokenizer,
+        max_missing=args.max_missing,
+        overwrite=args.overwrite,
+    )
+    for line in summary.missing:
+        print(f"warning: {path}: no font has a glyph for {line}", file=sys.stderr)
+    for error in skipped[:3]:
+        print(f"warning: skipped: {error}", file=sys.stderr)
+    counts = summary.counts
+    print(
+        f"{folder}, {split}: {counts.examples:,} examples"
+        + (
+            f" ({', '.join(f'{word}: {number:,}' for word, number in summary.labels.items())})"
+            if summary.labels
+            else ""
+        )
+        + (f", {len(skipped):,} rows skipped" if skipped else "")
+        + f", {counts.patches:,} patches, {counts.tokens:,} tokens, {counts.full_strips:,} strips cut at "
+        f"{config.max_patches} patches, {summary.bytes:,} bytes; {summary.seconds:.1f} s, "
+        f"{counts.examples / summary.seconds:,.0f} examples/s"
+    )
+    return summary
