@@ -6,7 +6,13 @@ import torch
 from PIL import Image, ImageDraw
 
 from pixelgpt_fairseq.data.data_folder import write_whole
-from pixelgpt_fairseq.data.patches import denormalize_patches, gray_to_rgb_patches, scale_pixels, unpatchify
+from pixelgpt_fairseq.data.patches import (
+    denormalize_patches,
+    gray_to_rgb_patches,
+    patch_layout,
+    scale_pixels,
+    unpatchify,
+)
 from pixelgpt_fairseq.errors import UserError
 
 _PAPER = 255
@@ -24,11 +30,11 @@ def predict_patches(model, patches, raw_patch_targets=False):
 
     Args:
         model: PixelGPTModel in eval mode.
-        patches: uint8 ``[n, 256]``.
+        patches: uint8 ``[n, 256]``, or rgb ``[n, 768]``.
         raw_patch_targets: the model was trained on pixel values.
 
     Returns:
-        float ``[n - 1, 256]``, 0 (black) to 1 (white): the channels' mean.
+        float ``[n - 1, 256]``, 0 (black) to 1 (white): of gray patches the channels' mean; of rgb ``[n - 1, 768]``.
 
     Raises:
         UserError: if the model reads no patches.
@@ -47,28 +53,30 @@ def draw_predictions(patches, predictions, patches_per_row=40, scale=2):
     """A picture of rendered text with the predictions below each row of it.
 
     Args:
-        patches: uint8 ``[n, 256]``.
-        predictions: float ``[n - 1, 256]``, from :func:`predict_patches`.
+        patches: uint8 ``[n, 256]``, or rgb ``[n, 768]``.
+        predictions: float, of one patch less, from :func:`predict_patches`.
         patches_per_row: where rows are broken.
         scale: screen pixels per pixel.
 
     Returns:
         PIL.Image
     """
-    size = int(patches.shape[-1] ** 0.5)
+    size, channels = patch_layout(patches.shape[-1])
     nothing = torch.full_like(patches[:1], _NOTHING)
     predicted = torch.cat([nothing, (predictions * 255).round().to(torch.uint8)])
     rows = list(zip(patches.split(patches_per_row), predicted.split(patches_per_row), strict=True))
     width = min(patches_per_row, len(patches)) * size
     row_height = 2 * size + 3 * _GAP
-    picture = Image.new("L", (width, row_height * len(rows)), _PAPER)
+    picture = Image.new("L" if channels == 1 else "RGB", (width, row_height * len(rows)), (_PAPER,) * channels)
     ticks = ImageDraw.Draw(picture)
     for number, (shown, guessed) in enumerate(rows):
         top = number * row_height + _GAP
         picture.paste(_strip(shown), (0, top))
         picture.paste(_strip(guessed), (0, top + size + _GAP))
         for column in range(len(shown) + 1):  # patch boundaries, between the two
-            ticks.line([(column * size, top + size), (column * size, top + size + _GAP - 1)], fill=_CAPTION)
+            ticks.line(
+                [(column * size, top + size), (column * size, top + size + _GAP - 1)], fill=(_CAPTION,) * channels
+            )
     return picture.resize((picture.width * scale, picture.height * scale), Image.Resampling.NEAREST)
 
 
@@ -83,4 +91,6 @@ def save_png(picture, path):
 
 
 def _strip(patches):
-    return Image.fromarray(unpatchify(patches[None], channels=1)[0, 0].numpy())
+    size, channels = patch_layout(patches.shape[-1])
+    strip = unpatchify(patches[None], channels, size)[0]
+    return Image.fromarray((strip[0] if channels == 1 else strip.permute(1, 2, 0)).numpy())

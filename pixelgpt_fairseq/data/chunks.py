@@ -43,7 +43,7 @@ class Counts:
 class Piece(NamedTuple):
     """A document, or a part of one that fits a strip, binarised."""
 
-    patches: np.ndarray  # uint8 [n, 256]
+    patches: np.ndarray  # uint8 [n, 256], of three channels [n, 768]
     tokens: np.ndarray  # int64 [m]
     columns: np.ndarray  # int64 [m, 2]: the columns of the strip at which what each token shows begins and ends
 
@@ -85,13 +85,14 @@ def token_columns(text, starts, pens, pixels):
         text: what the strip shows.
         starts: int64 ``[m]``: the character at which each token's visible part begins.
         pens: int64 ``[len(text) + 1]``: the column at which each character begins.
-        pixels: uint8 ``[height, width]``: the strip with its separator.
+        pixels: uint8 ``[height, width]`` or ``[height, width, 3]``: the strip with its separator.
 
     Returns:
         int64 ``[m, 2]``: the first column and the column after the last.
     """
     width = pixels.shape[1] - len(pixels)  # without the separator
-    inked = np.flatnonzero((pixels[:, :width] != pixels[0, 0]).any(axis=0))
+    differs = (pixels[:, :width] != pixels[0, 0]).any(axis=0)  # from the background
+    inked = np.flatnonzero(differs if differs.ndim == 1 else differs.any(axis=1))
     spaces = np.array([character == " " for character in f" {text}"])
     word = np.flatnonzero(spaces[starts] & (np.diff(starts, prepend=-1) > 0))  # tokens that begin a word
     pens = np.clip(pens, 0, width)

@@ -4,7 +4,7 @@
 
     text_renderer_config.json   the renderer's settings
     tokenizer.model, dict.txt   the tokenizer and its vocabulary (absent if only pixels were rendered)
-    train.pixel.{bin,idx}       uint8, a strip an item; its rows are patches
+    train.pixel.{bin,idx}       uint8, a strip an item; its rows are patches, in the render mode rgb of three channels
     train.text.{bin,idx}        the tokens of the same pieces of text
     train.columns.{bin,idx}     where each of these tokens is in the strip: its first column, and the one after its last
     train.manifest.json         counts, sizes and settings; written last: with it, the split is whole
@@ -23,6 +23,7 @@ import types
 from pathlib import Path
 
 from pixelgpt_fairseq.data import indexed
+from pixelgpt_fairseq.data.patches import patch_layout
 from pixelgpt_fairseq.data.tokens import TokenDictionary, Tokenizer, read_symbols
 from pixelgpt_fairseq.errors import UserError
 from pixelgpt_fairseq.rendering import RendererConfig
@@ -161,8 +162,9 @@ class DataFolder:
             if name not in manifest or not isinstance(manifest[name], kind):
                 raise UserError(f"{path}: damaged: {name} is absent or not what it was: render this split again")
         try:
+            patch_layout(manifest["patch_values"])
             RendererConfig.from_dict(manifest["renderer"])
-        except UserError as error:
+        except (UserError, ValueError) as error:
             raise UserError(f"{path}: {error}") from None
         return manifest
 

@@ -4,16 +4,16 @@ import numpy as np
 import torch
 from fairseq.data import FairseqDataset
 
-from pixelgpt_fairseq.data.patches import patchify, unpatchify
+from pixelgpt_fairseq.data.patches import patch_layout, patchify, unpatchify
 from pixelgpt_fairseq.errors import UserError
 
-_WHITE, _BLACK = 255, 0
+_BLACK = 0
 _MARGIN = 2  # pixels left and right of a text, see rendering/renderer.py
 _SPECIAL_TOKENS = 2  # bos and eos
 
 
 class PairDataset(FairseqDataset):
-    """Pairs of a strip and its tokens: samples ``{"id": int, "patches": uint8 [n, 256], "tokens": int64 [m]}``.
+    """Pairs of a strip and its tokens: samples ``{"id": int, "patches": uint8 [n, 256 or 768], "tokens": int64 [m]}``.
 
     A piece of text that fits both limits is a pair; a longer one is cut between words (between tokens where a word is
     too long) and its strip is cut at the same places. Every strip ends with the separator, all tokens stand between bos
@@ -21,7 +21,7 @@ class PairDataset(FairseqDataset):
 
     Args:
         strips, texts, columns: the streams of a split (see :mod:`pixelgpt_fairseq.data.data_folder`) as IndexedRows of
-            256, 1 and 2 elements.
+            256 (rgb: 768), 1 and 2 elements.
         dictionary: TokenDictionary.
         max_patches: the longest strip, its separator included.
         max_tokens: the most tokens, bos and eos included.
@@ -37,7 +37,7 @@ class PairDataset(FairseqDataset):
             )
         self.strips, self.texts, self.columns = strips, texts, columns
         self.bos, self.eos = dictionary.bos(), dictionary.eos()
-        self.patch_size = int(np.sqrt(strips.row_width))
+        self.patch_size, self.channels = patch_layout(strips.row_width)
         self.ends_document = np.append(strips.sizes[1:] == 0, True)
         self.starts_document = np.append(True, strips.sizes[:-1] == 0)
         self.max_width = (max_patches - 1) * self.patch_size - 2 * _MARGIN
@@ -117,9 +117,10 @@ class PairDataset(FairseqDataset):
 
     def _cut_strip(self, patches, left, right):
         """The columns from *left* to *right* of a strip, as a strip of their own."""
-        strip = unpatchify(patches[None], channels=1)[0, 0]
-        shown = strip[:, left:right]
+        strip = unpatchify(patches[None], self.channels, self.patch_size)[0]  # [channels, rows, columns]
+        shown = strip[:, :, left:right]
         length = self._strip_length(left, right)
-        cut = torch.full((self.patch_size, length * self.patch_size), _WHITE, dtype=strip.dtype)
-        cut[:, _MARGIN : _MARGIN + shown.shape[1]] = shown
-        return patchify(cut[None, None])[0]
+        # Text never begins before the margin: the first pixel is background.
+        cut = strip[:, :1, :1].repeat(1, self.patch_size, length * self.patch_size)
+        cut[:, :, _MARGIN : _MARGIN + shown.shape[2]] = shown
+        return patchify(cut[None])[0]

@@ -5,6 +5,8 @@ Inside a patch the values stand row by row, column by column, channels last (ein
 A *gray* patch has P * P values; where a model reads three channels it means the same value in each of them.
 """
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -36,6 +38,19 @@ def unpatchify(patches: Tensor, channels: int = 3, patch_size: int = PATCH_SIZE)
         raise ValueError(f"a patch of {values} values is not {patch_size} x {patch_size} px in {channels} channels")
     cut = patches.reshape(batch, length, patch_size, patch_size, channels)
     return cut.permute(0, 4, 2, 1, 3).reshape(batch, channels, patch_size, patch_size * length)
+
+
+def patch_layout(values: int) -> tuple[int, int]:
+    """Side in pixels and channels (1 or 3) of a patch of so many values.
+
+    Raises:
+        ValueError: if a patch cannot have so many.
+    """
+    for channels in (1, 3):  # never both: 3 is no square
+        side = math.isqrt(values // channels)
+        if side and side * side * channels == values:
+            return side, channels
+    raise ValueError(f"{values} values are not a square patch of 1 or 3 channels")
 
 
 def gray_to_rgb_patches(patches: Tensor, channels: int = 3) -> Tensor:

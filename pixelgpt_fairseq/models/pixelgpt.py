@@ -158,9 +158,7 @@ class PixelGPTModel(BaseFairseqModel):
         data_settings: dict | None = None,
     ):
         super().__init__()
-        # A copy of its own: no link to the user's whole configuration tree, and no change to it.
-        config = PixelGPTConfig(**{f.name: getattr(config, f.name, f.default) for f in fields(PixelGPTConfig)})
-        _fill_sizes(config, config._name if config._name in ARCHITECTURES else "pixelgpt")
+        config = complete_config(config)
         _check_sizes(config)
         if not uses_patches and vocab_size is None:
             raise UserError("a model must read patches, tokens or both")
@@ -184,9 +182,16 @@ class PixelGPTModel(BaseFairseqModel):
         """Build the model for a task: its modalities, vocabulary, labels and data settings (each optional)."""
         dictionary = getattr(task, "dictionary", None)
         uses_tokens = getattr(task, "uses_tokens", dictionary is not None)
+        uses_patches = getattr(task, "uses_patches", True)
+        renderer = (getattr(task, "data_settings", None) or {}).get("renderer") or {}
+        if uses_patches and renderer.get("render_mode") == "rgb" and cfg.num_channels != 3:
+            raise UserError(
+                f"the data has colours (render mode rgb), a model with --num-channels {cfg.num_channels} reads none: "
+                "render the data with --render-mode gray"
+            )
         return cls(
             cfg,
-            uses_patches=getattr(task, "uses_patches", True),
+            uses_patches=uses_patches,
             vocab_size=len(dictionary) if uses_tokens else None,
             num_labels=getattr(task, "num_labels", None),
             data_settings=getattr(task, "data_settings", None),
@@ -288,6 +293,9 @@ class PixelGPTModel(BaseFairseqModel):
     def _embed_patches(self, patches: Tensor) -> Tensor:
         if not self.uses_patches:
             raise UserError("this model reads no patches: it was built for text alone")
+        gray, values = PATCH_SIZE * PATCH_SIZE, patches.shape[-1]
+        if values not in (gray, gray * self.config.num_channels):
+            raise UserError(f"patches of {values} values, the model reads {gray * self.config.num_channels} or {gray}")
         return self.model.embed_patches["patch_embeddings"](patches)
 
     def _embed_tokens(self, tokens: Tensor) -> Tensor:
@@ -318,6 +326,13 @@ class PixelGPTModel(BaseFairseqModel):
         return sum(p[:0].sum() for name, p in self.named_parameters() if name.startswith(tuple(idle))) if idle else 0.0
 
 
+def complete_config(config) -> PixelGPTConfig:
+    """A copy of *config*, without its link to the user's whole configuration tree, in which no size is left open."""
+    config = PixelGPTConfig(**{f.name: getattr(config, f.name, f.default) for f in fields(PixelGPTConfig)})
+    _fill_sizes(config, config._name if config._name in ARCHITECTURES else "pixelgpt")
+    return config
+
+
 def _fill_sizes(config, architecture: str):
     for name, value in ARCHITECTURES[architecture].items():
         if getattr(config, name, None) is None:
@@ -326,7 +341,8 @@ def _fill_sizes(config, architecture: str):
 
 def _register_architecture(name: str):
     def fill(config):
-        _fill_sizes(config, name)
+        if getattr(config, "finetune_from_model", None) is None:  # else open sizes are the checkpoint's
+            _fill_sizes(config, name)
         # fairseq-train (not its Hydra twin) takes --bf16 as a sign of a TPU, and ends in an error where there is none.
         # This function is the last that it calls with the parsed arguments.
         if getattr(config, "tpu", False) and importlib.util.find_spec("torch_xla") is None:
@@ -340,6 +356,37 @@ def _register_architecture(name: str):
 
 for _name in ARCHITECTURES:
     _register_architecture(_name)
+
+
+def adopt_architecture(config, trained, where: str):
+    """Fill what *config* leaves open with what a checkpoint's model, *trained*, has: fairseq itself does not look there.
+
+    Args:
+        config: what the user chose, with the fields of :class:`PixelGPTConfig`; changed in place.
+        trained: the checkpoint's configuration, complete.
+        where: what to call the checkpoint in messages.
+
+    Raises:
+        UserError: naming the options that ask for other sizes than the checkpoint's.
+    """
+    # "pixelgpt" is also the name of the model: it chooses nothing.
+    chosen = {} if config._name == "pixelgpt" else ARCHITECTURES.get(config._name, {})
+    wanted = {name: getattr(config, name) for name in ARCHITECTURES["pixelgpt"]}
+    differing = [
+        f"--{name.replace('_', '-')} {value} (it has {getattr(trained, name)})"
+        for name, value in ((name, value or chosen.get(name)) for name, value in wanted.items())
+        if value is not None and value != getattr(trained, name)
+    ]
+    if differing:
+        raise UserError(
+            f"{where}: its model has other sizes than asked for: {', '.join(differing)}: leave sizes out and say --arch "
+            "pixelgpt (Hydra: model._name), and they are the checkpoint's"
+        )
+    for name in wanted:
+        setattr(config, name, getattr(trained, name))
+    for name in ("max_position_embeddings", "rms_norm_eps", "rope_theta", "num_channels", "tie_word_embeddings"):
+        if getattr(config, name) == getattr(PixelGPTConfig, name):
+            setattr(config, name, getattr(trained, name))
 
 
 def _check_sizes(config):

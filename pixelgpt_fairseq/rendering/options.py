@@ -36,12 +36,13 @@ def add_renderer_options(
     look.add_argument("--font-size", type=_number, metavar="POINTS", help=f"default: {default.font_size}")
     look.add_argument("--dpi", type=int, help=f"pixels per inch (default: {default.dpi})")
     look.add_argument("--max-patches", type=int, metavar="N", help=f"longest strip (default: {max_patches})")
-    look.add_argument("--render-mode", choices=RENDER_MODES, help=f"values of a pixel (default: {default.render_mode})")
+    modes, backends = ("{" + ",".join(choices) + "}" for choices in (RENDER_MODES, BACKENDS))
+    look.add_argument("--render-mode", metavar=modes, help=f"values of a pixel (default: {default.render_mode})")
     look.add_argument("--background-color", metavar="COLOR", help=f"default: {default.background_color}")
     look.add_argument("--font-color", metavar="COLOR", help=f"a name or #rrggbb (default: {default.font_color})")
     look.add_argument(
         "--renderer-backend",
-        choices=BACKENDS,
+        metavar=backends,
         help=f"pygame: the look of the published models; pillow: shaped text (default: {default.backend})",
     )
 
