@@ -73,7 +73,7 @@ def render_split(args, folder, split, task, path, read):
         UserError: see :func:`~pixelgpt_fairseq.data.binarize_examples.binarize_examples`.
     """
     config, tokenizer = choose_look(args, DataFolder(folder))
-    if tokenizer is None:
+    if tokenizer is None and not DataFolder(folder).splits():
         print("warning: without --tokenizer, only --modality pixel can read the data", file=sys.stderr)
     skipped = []
     examples = read(skipped.append if args.skip_bad_rows else None)

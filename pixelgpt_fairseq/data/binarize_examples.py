@@ -100,7 +100,10 @@ def binarize_examples(
             writer.close()
             if not labels:
                 raise UserError(f"{folder.path}: split {split} would have no examples: is the table empty?")
-            check_missing(characters, config, max_missing)
+            try:
+                check_missing(characters, config, max_missing)
+            except UserError as error:
+                raise UserError(f"{folder.path}, {split}: {error}") from None
             labelled = any(label != NO_LABEL for label in labels)
             labels = np.array(labels, dtype=np.float64 if task.regression else np.int64)
             np.save(partial / labels_path(folder, split).name, labels)
