@@ -358,37 +358,6 @@ for _name in ARCHITECTURES:
     _register_architecture(_name)
 
 
-def adopt_architecture(config, trained, where: str):
-    """Fill what *config* leaves open with what a checkpoint's model, *trained*, has: fairseq itself does not look there.
-
-    Args:
-        config: what the user chose, with the fields of :class:`PixelGPTConfig`; changed in place.
-        trained: the checkpoint's configuration, complete.
-        where: what to call the checkpoint in messages.
-
-    Raises:
-        UserError: naming the options that ask for other sizes than the checkpoint's.
-    """
-    # "pixelgpt" is also the name of the model: it chooses nothing.
-    chosen = {} if config._name == "pixelgpt" else ARCHITECTURES.get(config._name, {})
-    wanted = {name: getattr(config, name) for name in ARCHITECTURES["pixelgpt"]}
-    differing = [
-        f"--{name.replace('_', '-')} {value} (it has {getattr(trained, name)})"
-        for name, value in ((name, value or chosen.get(name)) for name, value in wanted.items())
-        if value is not None and value != getattr(trained, name)
-    ]
-    if differing:
-        raise UserError(
-            f"{where}: its model has other sizes than asked for: {', '.join(differing)}: leave sizes out and say --arch "
-            "pixelgpt (Hydra: model._name), and they are the checkpoint's"
-        )
-    for name in wanted:
-        setattr(config, name, getattr(trained, name))
-    for name in ("max_position_embeddings", "rms_norm_eps", "rope_theta", "num_channels", "tie_word_embeddings"):
-        if getattr(config, name) == getattr(PixelGPTConfig, name):
-            setattr(config, name, getattr(trained, name))
-
-
 def _check_sizes(config):
     for name in (*ARCHITECTURES["pixelgpt"], "max_position_embeddings", "num_channels"):
         if getattr(config, name) < 1:

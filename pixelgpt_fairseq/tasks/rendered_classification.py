@@ -11,6 +11,7 @@ from fairseq.dataclass import ChoiceEnum, FairseqDataclass
 from fairseq.tasks import FairseqTask
 from omegaconf import II, MISSING, OmegaConf
 
+from pixelgpt_fairseq.architecture import take_architecture
 from pixelgpt_fairseq.data.classification import MODALITIES, PAIR, ClassificationDataset
 from pixelgpt_fairseq.data.data_folder import PIXEL, TEXT, DataFolder
 from pixelgpt_fairseq.data.examples import SentenceTask
@@ -47,6 +48,7 @@ class RenderedClassificationConfig(FairseqDataclass):
     )
     seed: int = II("common.seed")
     train_subset: str = II("dataset.train_subset")
+    finetune_from_model: Optional[str] = II("checkpoint.finetune_from_model")
 
 
 class RenderedClassificationTask(FairseqTask):
@@ -167,7 +169,9 @@ class RenderedClassificationTask(FairseqTask):
 
     @exit_on_user_error
     def build_model(self, cfg, from_checkpoint=False):
-        """Build the model, and check that the longest example fits its positions."""
+        """Build the model, with the sizes of ``--finetune-from-model``; check that the longest example fits it."""
+        if not from_checkpoint:
+            take_architecture(cfg, self.cfg)
         model = super().build_model(cfg, from_checkpoint)
         needed = (self.max_patches if self.uses_patches else 0) + (self.max_tokens if self.uses_tokens else 0)
         if needed > model.max_positions():

@@ -13,6 +13,7 @@ from fairseq.dataclass import ChoiceEnum, FairseqDataclass
 from fairseq.tasks import FairseqTask, register_task
 from omegaconf import II, MISSING, OmegaConf
 
+from pixelgpt_fairseq.architecture import take_architecture
 from pixelgpt_fairseq.data.blocks import BREAK_MODES, BlockDataset
 from pixelgpt_fairseq.data.data_folder import COLUMNS, PIXEL, TEXT, DataFolder, settings_differences
 from pixelgpt_fairseq.data.modality_mixture import ModalityMixture, mixed_batches
@@ -63,6 +64,7 @@ class RenderedPretrainingConfig(FairseqDataclass):
     )
     seed: int = II("common.seed")
     train_subset: str = II("dataset.train_subset")
+    finetune_from_model: Optional[str] = II("checkpoint.finetune_from_model")
     update_freq: List[int] = II("optimization.update_freq")
 
 
@@ -130,7 +132,9 @@ class RenderedPretrainingTask(FairseqTask):
 
     @exit_on_user_error
     def build_model(self, cfg, from_checkpoint=False):
-        """Build the model, and check that the longest example fits its positions."""
+        """Build the model, with the sizes of ``--finetune-from-model``; check that the longest example fits it."""
+        if not from_checkpoint:
+            take_architecture(cfg, self.cfg)
         model = super().build_model(cfg, from_checkpoint)
         longest = {
             f"--tokens-per-sample {self.cfg.tokens_per_sample}": self.cfg.tokens_per_sample
