@@ -89,6 +89,8 @@ class RenderedXnliTask(RenderedClassificationTask):
             each: super(RenderedXnliTask, self).open_dataset(folder, split_name(name, each), False)
             for each in languages
         }
+        counts = ", ".join(f"{each} {len(part):,}" for each, part in parts.items())
+        logger.info(f"{folder.path}, {split}: examples of {counts}")
         return LanguagesDataset(parts, LANGUAGES, shuffle, self.cfg.seed, self.cfg.sampling_temperature)
 
     def _languages_of(self, folder, split, training):
