@@ -1,6 +1,8 @@
 """Mistakes that the person at the keyboard can mend, told in one line."""
 
+import contextlib
 import functools
+import logging
 import sys
 
 
@@ -31,15 +33,37 @@ def exit_on_user_error(function):
 
 
 def command(main):
-    """Wrap the ``main`` of a script: :func:`exit_on_user_error`, and one line and exit status 130 for Ctrl-C."""
+    """Wrap the ``main`` of a script: :func:`exit_on_user_error`, and one line and exit status 130 for Ctrl-C.
+
+    What the package logs as a warning is printed like the script's own, ``warning: ...``; what it logs as information
+    is for training runs, and is not.
+    """
     main = exit_on_user_error(main)
 
     @functools.wraps(main)
     def wrapped(*args, **kwargs):
         try:
-            return main(*args, **kwargs)
+            with _warnings_printed():
+                return main(*args, **kwargs)
         except KeyboardInterrupt:
             print("interrupted: what was not finished is gone, nothing else has changed", file=sys.stderr)
             sys.exit(130)
 
     return wrapped
+
+
+@contextlib.contextmanager
+def _warnings_printed():
+    logger = logging.getLogger(__package__)
+    before = logger.level, logger.propagate
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("warning: %(message)s"))
+    logger.addHandler(handler)
+    logger.setLevel(logging.WARNING)
+    logger.propagate = False
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(before[0])
+        logger.propagate = before[1]

@@ -2,6 +2,7 @@
 
 import math
 import time
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -98,7 +99,8 @@ def _predict_split(model, task, split, max_tokens, batch_size, device, progress)
     batches = task.get_batch_iterator(dataset, max_tokens=max_tokens, max_sentences=batch_size)
     logits = torch.empty(len(dataset), task.num_labels)
     began = time.perf_counter()
-    with tqdm(total=len(dataset), unit=" examples", desc=split, disable=not progress) as bar:
+    with warnings.catch_warnings(), tqdm(total=len(dataset), unit=" examples", desc=split, disable=not progress) as bar:
+        warnings.filterwarnings("ignore", "'pin_memory' argument", UserWarning)  # fairseq asks for it, on CPUs too
         for sample in batches.next_epoch_itr(shuffle=False):
             net_input = utils.apply_to_sample(lambda tensor: tensor.to(device), sample["net_input"])
             logits[sample["id"]] = model(**net_input).class_logits.float().cpu()

@@ -5,8 +5,6 @@ The model, its task and its modality come from the checkpoint. MNLI's splits are
 """
 
 import argparse
-import logging
-import sys
 
 from pixelgpt_fairseq.errors import UserError, command
 from pixelgpt_fairseq.prediction import MAX_TOKENS, output_path, predict, task_of, write_predictions
@@ -39,7 +37,6 @@ def get_parser():
 def main(argv=None):
     """Run the command."""
     args = get_parser().parse_args(argv)
-    logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(levelname)s: %(message)s")
     task = task_of(args.data, args.subset)
     if args.probabilities and task.regression:
         raise UserError(f"--probabilities: {task.name} has scores, no classes")
