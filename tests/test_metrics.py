@@ -74,3 +74,31 @@ def test_nothing_logged_since_the_meters_were_reset_is_no_number():
         assert aggregate.get_smoothed_values() == {"accuracy": 1.0, "pearsonr": 1.0}
         aggregate.reset()
         assert aggregate.get_smoothed_values() == {"accuracy": None, "pearsonr": None}
+
+
+def test_languages_count_alike_in_the_average_whatever_their_number_of_examples():
+    random = torch.Generator().manual_seed(0)
+    truth, predicted = (torch.randint(3, (200,), generator=random) for _ in range(2))
+    languages = torch.multinomial(torch.tensor([0.7, 0.0, 0.2, 0.1]), 200, replacement=True, generator=random)
+    names = ("en", "de", "sw", "th")
+    batches = [
+        metrics.confusion_matrix(p, t, 3, number, len(names))
+        for p, t, number in zip(*map(batches_of, (predicted, truth, languages)), strict=True)
+    ]
+    found = pooled(lambda batch, _: metrics.log_languages(batch, 3, names), batches, ())
+    expected = {
+        f"accuracy_{name}": sklearn.metrics.accuracy_score(truth[languages == i], predicted[languages == i])
+        for i, name in enumerate(names)
+        if name != "de"  # has no examples, and so no accuracy
+    }
+    assert found == pytest.approx({"average_accuracy": np.mean([*expected.values()]), **expected}, abs=1e-5)
+    assert list(found) == ["average_accuracy", "accuracy_en", "accuracy_sw", "accuracy_th"]
+    assert not np.isclose(found["average_accuracy"], sklearn.metrics.accuracy_score(truth, predicted), atol=1e-3)
+
+
+def test_languages_without_examples_since_the_meters_were_reset_have_no_numbers():
+    with fairseq_metrics.aggregate(new_root=True) as aggregate:
+        metrics.log_languages(torch.eye(2).repeat(2, 1).flatten(), 2, ("en", "sw"))
+        assert aggregate.get_smoothed_values() == dict.fromkeys(("average_accuracy", "accuracy_en", "accuracy_sw"), 1)
+        aggregate.reset()
+        assert set(aggregate.get_smoothed_values().values()) == {None}

@@ -95,3 +95,34 @@ def test_examples_without_labels_are_told_in_one_line():
     del sample["labels"]
     with pytest.raises(UserError, match="these examples have no labels"):
         criterion()(model, sample)
+
+
+LANGUAGES = ("en", "de", "sw")
+OF_EXAMPLES = torch.tensor([0, 2, 0, 0, 2, 2, 0])
+
+
+def test_accuracies_of_languages_are_those_of_all_examples_however_they_are_spread():
+    one = criterion(languages=LANGUAGES)
+    parts = [
+        {**batch(LOGITS[a:b], CLASSES[a:b]), "languages": OF_EXAMPLES[a:b]} for a, b in ((0, 1), (1, 2), (2, 5), (5, 7))
+    ]
+    outputs = [one(model, part)[2] for part in parts]
+    found = logged(one, [*outputs, one.empty_output()])
+    right = LOGITS.argmax(dim=-1) == torch.tensor(CLASSES)
+    expected = {LANGUAGES[i]: right[OF_EXAMPLES == i].double().mean().item() for i in (0, 2)}
+    assert found["accuracy_en"] == pytest.approx(expected["en"], abs=1e-4)
+    assert found["accuracy_sw"] == pytest.approx(expected["sw"], abs=1e-4)
+    assert found["average_accuracy"] == pytest.approx(sum(expected.values()) / 2, abs=1e-4)
+    assert found["accuracy"] == pytest.approx(right.double().mean().item(), abs=1e-4)
+    assert "accuracy_de" not in found
+    workers = [
+        {key: sum(output[key] for output in share) for key in outputs[0]}
+        for share in (outputs[:3], [outputs[3], one.empty_output()])
+    ]
+    assert logged(one, workers) == pytest.approx(found, abs=1e-5)
+
+
+def test_training_on_several_languages_logs_what_costs_nothing():
+    one = criterion(training=True, languages=LANGUAGES)
+    output = one(model, {**batch(LOGITS, CLASSES), "languages": OF_EXAMPLES})[2]
+    assert set(logged(one, [output])) == {"loss", "accuracy"}
