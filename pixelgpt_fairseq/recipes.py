@@ -7,17 +7,27 @@ values, joined by commas, the published result is the best of a sweep over them.
 import argparse
 import csv
 import itertools
+import logging
+import warnings
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import SimpleNamespace
 
+from fairseq import options, tasks
+from fairseq.dataclass.utils import convert_namespace_to_omegaconf
 from hydra.experimental.callback import Callback
 
+from pixelgpt_fairseq.data.classification import PAIR
 from pixelgpt_fairseq.data.glue import GLUE_TASKS
 from pixelgpt_fairseq.errors import UserError
-from pixelgpt_fairseq.models.pixelgpt import ARCHITECTURES, PixelGPTConfig
+from pixelgpt_fairseq.tasks.rendered_classification import position_limits
+from pixelgpt_fairseq.tasks.rendered_pretraining import pair_limits
+from pixelgpt_fairseq.tasks.rendered_xnli import CROSS_LINGUAL_TRANSFER, TRANSLATE_TRAIN_ALL
 
 USER_DIR = Path(__file__).parent
 TABLE = USER_DIR.parent / "examples" / "finetuning" / "recipes.tsv"
+# The table's names of XNLI's two settings.
+XNLI_SETTINGS = {"xnli_train_all": TRANSLATE_TRAIN_ALL, "xnli_train_en": CROSS_LINGUAL_TRANSFER}
 PRECISIONS = ("fp32", "fp16", "bf16")
 # What the table leaves open.
 _OPTIMIZER = ("--optimizer", "adam", "--adam-betas", "(0.9, 0.999)", "--weight-decay", "0.0", "--clip-norm", "1.0")
@@ -57,6 +67,11 @@ class Recipe:
     def effective_batches(self) -> tuple[int, ...]:
         """Examples an update on all GPUs together, for every value of ``grad_accum``."""
         return tuple(self.batch_per_gpu * self.gpus * steps for steps in self.grad_accum)
+
+    def fitting(self, longest) -> int:
+        """Examples of at most *longest* positions that need no more room than the recipe's own, padded to its limit."""
+        limit = self.max_positions * (2 if self.modality == PAIR else 1)
+        return self.batch_per_gpu * max(1, limit // longest)
 
 
 def _numbers(kind):
@@ -135,21 +150,25 @@ def share_of_batch(effective_batch, processes, fitting) -> tuple[int, int]:
     return batch_size, share // batch_size
 
 
-def model_options(config) -> list[str]:
-    """The options of fairseq-train for a model with the sizes of *config*, a PixelGPTConfig without gaps.
+def strip_options(pretrained, recipe) -> list[str]:
+    """``--pair-patches``, for a recipe for pairs, where the strips of a checkpoint's were narrower than its limit.
 
-    fairseq fine-tunes a model that it builds from options: what the checkpoint says of its architecture is ignored.
+    The positions of a pair's text begin at the strip's width: beyond those of its pretraining, a model has seen none.
+
+    Args:
+        pretrained: the options of the task that the checkpoint was trained on, a dictionary or None.
+        recipe: the recipe.
     """
-    sizes = {name: getattr(config, name) for name in ARCHITECTURES["pixelgpt"]}
-    named = next((name for name, values in ARCHITECTURES.items() if values == sizes), None)
-    options = ["--arch", named or "pixelgpt"]
-    wanted = {} if named else dict(sizes)
-    for name in ("max_position_embeddings", "rms_norm_eps", "rope_theta", "num_channels"):
-        if getattr(config, name) != getattr(PixelGPTConfig, name):
-            wanted[name] = getattr(config, name)
-    for name, value in wanted.items():
-        options += ["--" + name.replace("_", "-"), str(value)]
-    return [*options, "--tie-word-embeddings"] if config.tie_word_embeddings else options
+    cfg = SimpleNamespace(**(pretrained or {}))
+    if recipe.modality != PAIR:
+        return []
+    if PAIR in getattr(cfg, "modalities", "").split(","):
+        width, _ = pair_limits(cfg)
+    elif getattr(cfg, "modality", None) == PAIR:
+        width, _ = position_limits(cfg)
+    else:
+        return []
+    return ["--pair-patches", str(width)] if width < recipe.max_positions else []
 
 
 def training_options(recipe, data, save_dir, model, gpus, batch_size=None, seed=1, extra=()) -> list[str]:
@@ -166,13 +185,8 @@ def training_options(recipe, data, save_dir, model, gpus, batch_size=None, seed=
         extra: options that win over the recipe's.
 
     Raises:
-        UserError: if the task cannot be trained yet, or the batch cannot be shared out.
+        UserError: if the batch cannot be shared out.
     """
-    if recipe.task not in GLUE_TASKS:
-        raise UserError(
-            f"--task {recipe.task}: its recipe is known, but this version has no task that reads XNLI's data: choose "
-            f"from {', '.join(GLUE_TASKS)}"
-        )
     processes = max(gpus, 1)
     batch_size, update_freq = share_of_batch(
         recipe.effective_batches[0], processes, recipe.batch_per_gpu if batch_size is None else batch_size
@@ -180,11 +194,9 @@ def training_options(recipe, data, save_dir, model, gpus, batch_size=None, seed=
     machine = ["--cpu"] if gpus == 0 else [] if recipe.precision == "fp32" else [f"--{recipe.precision}"]
     settings = {
         "user-dir": USER_DIR,
-        "task": "rendered_glue",
-        "glue-task": recipe.task,
+        **task_options(recipe.task),
         "modality": recipe.modality,
         "max-positions": recipe.max_positions,
-        "valid-subset": ",".join(validation_splits(recipe.task)),
         "criterion": "rendered_classification",
         "lr": recipe.lr[0],
         "lr-scheduler": "polynomial_decay",
@@ -199,7 +211,9 @@ def training_options(recipe, data, save_dir, model, gpus, batch_size=None, seed=
         "validate-interval": _NEVER,
         "save-interval": _NEVER,
         "keep-interval-updates": 1,
-        "best-checkpoint-metric": recipe.best_metric,
+        "best-checkpoint-metric": f"average_{recipe.best_metric}"
+        if recipe.task in XNLI_SETTINGS
+        else recipe.best_metric,
         "patience": recipe.patience,
         "seed": seed,
         "save-dir": save_dir,
@@ -211,11 +225,42 @@ def training_options(recipe, data, save_dir, model, gpus, batch_size=None, seed=
     return [str(data), *model, *pairs, *_OPTIMIZER, *flags, *machine, *extra]
 
 
-def _last_value(option, options, default):
+def longest_example(arguments) -> int:
+    """Patches and tokens of the longest example that fairseq-train would train on, given *arguments*."""
+    logging.disable(logging.INFO)  # fairseq-train says it once more
+    try:
+        with warnings.catch_warnings(action="ignore"):  # Hydra's, of what fairseq asks of it
+            cfg = convert_namespace_to_omegaconf(options.parse_args_and_arch(options.get_training_parser(), arguments))
+        task = tasks.setup_task(cfg.task)
+        task.load_dataset(cfg.dataset.train_subset)
+    finally:
+        logging.disable(logging.NOTSET)
+    return int(task.dataset(cfg.dataset.train_subset).sizes.max())
+
+
+def _last_value(option, arguments, default):
     """The value that fairseq-train takes for *option*."""
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     parser.add_argument(option, dest="value", default=default)
-    return parser.parse_known_args(options)[0].value
+    return parser.parse_known_args(arguments)[0].value
+
+
+def best_metric(recipe) -> str:
+    """What fairseq logs and chooses checkpoints by; of XNLI, the average over languages."""
+    return f"average_{recipe.best_metric}" if recipe.task in XNLI_SETTINGS else recipe.best_metric
+
+
+def task_options(task) -> dict[str, str]:
+    """The options of fairseq-train that say which task it is: what the table calls *task*.
+
+    Raises:
+        UserError: if it is neither of GLUE nor a setting of XNLI.
+    """
+    if task in XNLI_SETTINGS:
+        return {"task": "rendered_xnli", "setting": XNLI_SETTINGS[task], "valid-subset": "valid"}
+    if task in GLUE_TASKS:
+        return {"task": "rendered_glue", "glue-task": task, "valid-subset": ",".join(validation_splits(task))}
+    raise UserError(f"task {task} of the recipe: none of {', '.join((*GLUE_TASKS, *XNLI_SETTINGS))}")
 
 
 def validation_splits(task) -> list[str]:

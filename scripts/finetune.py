@@ -3,6 +3,7 @@
 
 import argparse
 import itertools
+import json
 import shlex
 import shutil
 import subprocess
@@ -11,24 +12,31 @@ from pathlib import Path
 
 import torch
 
-from pixelgpt_fairseq.checkpoints import load_checkpoint
+from pixelgpt_fairseq.checkpoints import read_state
+from pixelgpt_fairseq.data.data_folder import read_json, write_whole
 from pixelgpt_fairseq.errors import UserError, command
 from pixelgpt_fairseq.models.pixelgpt import ARCHITECTURES
-from pixelgpt_fairseq.recipes import find_recipe, model_options, training_options
+from pixelgpt_fairseq.recipes import best_metric, find_recipe, longest_example, strip_options, training_options
+
+RECORD = "run.json"  # in the folder of a run's checkpoints: which run it is, and whether it is finished
 
 
 def get_parser():
     """The command line."""
     parser = argparse.ArgumentParser(
         description=__doc__,
-        epilog="What follows -- goes to fairseq-train as it is, and wins over the recipe: ... -- --max-update 500",
+        epilog="What follows -- goes to fairseq-train as it is, and wins over the recipe: ... -- --max-update 500. "
+        "A command that was interrupted can be given again: finished runs are left as they are, and the one that was "
+        "not goes on where it stopped.",
     )
     parser.add_argument("--model", required=True, help="whose recipe: textgpt, pixelgpt, monogpt, dualgpt")
-    parser.add_argument("--task", required=True, help="which task of GLUE: cola, sst2, mrpc, ...")
+    parser.add_argument("--task", required=True, help="cola, sst2, mrpc, ...; xnli_train_all, xnli_train_en")
     parser.add_argument("--modality", required=True, help="what the model reads: text, pixel, pair")
-    parser.add_argument("--data", required=True, metavar="DIR", help="what scripts/render_glue.py wrote for the task")
+    parser.add_argument(
+        "--data", required=True, metavar="DIR", help="what scripts/render_glue.py or render_xnli.py wrote"
+    )
     start = parser.add_mutually_exclusive_group(required=True)
-    start.add_argument("--checkpoint", metavar="FILE", help="of pretraining; the architecture is read from it")
+    start.add_argument("--checkpoint", metavar="CKPT", help="of pretraining; the architecture is read from it")
     start.add_argument("--from-scratch", action="store_true", help="no pretraining: random weights, see --arch")
     parser.add_argument("--arch", choices=ARCHITECTURES, help="with --from-scratch: the size (default: pixelgpt)")
     parser.add_argument(
@@ -38,24 +46,31 @@ def get_parser():
     parser.add_argument("--sweep", action="store_true", help="a run for every value of the recipe (default: the first)")
     parser.add_argument("--gpus", type=int, metavar="N", help="GPUs to share the batch (default: all; 0: the CPU)")
     parser.add_argument(
-        "--batch-size", type=int, metavar="N", help="the most examples that fit a GPU (default: the recipe's)"
+        "--batch-size",
+        type=int,
+        metavar="N",
+        help="most examples at a time on a GPU; those of an update stay the recipe's (default: as many as need no more "
+        "room than the recipe's own, padded to its limit)",
     )
     parser.add_argument("--dry-run", action="store_true", help="print the commands, run nothing")
     parser.add_argument("fairseq_options", nargs="*", metavar="-- OPTION", help="options of fairseq-train")
     return parser
 
 
-def starting_point(args):
-    """The options of fairseq-train that say what the model is and where its weights come from."""
+def starting_point(args, recipe):
+    """The options of fairseq-train that say what the model is, where its weights come from, and a pair's layout."""
     if args.from_scratch:
         return ["--arch", args.arch or "pixelgpt"]
     if args.arch:
         raise UserError("--arch: the checkpoint says what its architecture is; with --from-scratch you choose")
-    return [*model_options(load_checkpoint(args.checkpoint).model.config), "--finetune-from-model", args.checkpoint]
+    strip = strip_options(read_state(args.checkpoint)["cfg"].get("task"), recipe)
+    if strip:
+        print(f"{args.checkpoint}: the strips of its pairs were narrower than the recipe's: {shlex.join(strip)}")
+    return ["--arch", "pixelgpt", *strip, "--finetune-from-model", args.checkpoint]
 
 
 def plan(args):
-    """Yield the folder of checkpoints and the arguments of fairseq-train of every run."""
+    """Yield, for every run, its folder, what makes it this run, and the arguments of fairseq-train."""
     recipe = find_recipe(args.model, args.task, args.modality)
     variants = recipe.variants()
     if len(variants) > 1 and not args.sweep:
@@ -68,17 +83,78 @@ def plan(args):
         variants = variants[:1]
     gpus = torch.cuda.device_count() if args.gpus is None else args.gpus
     save_dir = Path(args.save_dir or f"checkpoints/{args.model}-{args.task}-{args.modality}")
-    model = starting_point(args)
+    model, batch_size = starting_point(args, recipe), args.batch_size
+    if batch_size is None:
+        batch_size = recipe.fitting(
+            longest_example(training_options(variants[0], args.data, save_dir, model, gpus, extra=args.fairseq_options))
+        )
     several = len(variants) * len(args.seed) > 1
     for variant, seed in itertools.product(variants, args.seed):
-        name = f"lr{variant.lr[0]}-batch{variant.effective_batches[0]}-seed{seed}"
-        folder = save_dir / name if several else save_dir
-        yield (
-            folder,
-            training_options(
-                variant, args.data, folder, model, gpus, args.batch_size, seed, extra=args.fairseq_options
-            ),
-        )
+        batch = variant.effective_batches[0]
+        folder = save_dir / f"lr{variant.lr[0]}-batch{batch}-seed{seed}" if several else save_dir
+        identity = {
+            "recipe": recipe.name,
+            "checkpoint": args.checkpoint or f"none, {model[1]}",
+            "data": args.data,
+            "lr": variant.lr[0],
+            "batch": batch,
+            "seed": seed,
+            "options": shlex.join(args.fairseq_options),
+        }
+        extra = args.fairseq_options
+        yield folder, identity, training_options(variant, args.data, folder, model, gpus, batch_size, seed, extra)
+
+
+def is_finished(folder, identity):
+    """Whether a run is: what the folder of its checkpoints tells.
+
+    Raises:
+        UserError: if the folder holds another run.
+    """
+    record = folder / RECORD
+    if not record.exists():
+        if (folder / "checkpoint_last.pt").exists():
+            raise UserError(f"{folder}: holds checkpoints of a run that is not known: choose another --save-dir")
+        return False
+    found = read_json(record)
+    if not isinstance(found, dict):
+        raise UserError(f"{record}: does not say which run it is: choose another --save-dir")
+    for name, value in identity.items():
+        if found.get(name) != value:
+            raise UserError(
+                f"{folder}: holds another run ({name} {found.get(name)}, not {value}): choose another --save-dir"
+            )
+    return found.get("finished") is True
+
+
+def write_record(folder, identity, finished):
+    """Note in a run's folder which run it is, and whether it is finished."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        write_whole(folder / RECORD, json.dumps({**identity, "finished": finished}, indent=2) + "\n")
+    except OSError as error:
+        raise UserError(f"{folder}: {error.strerror}") from None
+
+
+def best_score(folder):
+    """The best value of the recipe's metric in a run's validations; None if there was none."""
+    checkpoint = folder / "checkpoint_best.pt"
+    return (read_state(checkpoint).get("extra_state") or {}).get("best") if checkpoint.exists() else None
+
+
+def report(scores, metric):
+    """Print the best score of each run, and of several the best run.
+
+    Args:
+        scores: folder -> score, or None.
+        metric: what was measured.
+    """
+    for folder, score in scores.items():
+        print(f"{folder / 'checkpoint_best.pt'}: {metric} {score}" if score is not None else f"{folder}: no validation")
+    known = {folder: score for folder, score in scores.items() if score is not None}
+    if len(known) > 1:
+        best = max(known, key=known.get)
+        print(f"best of {len(known)} runs: {best}, {metric} {known[best]}")
 
 
 @command
@@ -87,16 +163,26 @@ def main(argv=None):
     args = get_parser().parse_args(argv)
     runs = list(plan(args))
     program = shutil.which("fairseq-train", path=Path(sys.executable).parent) or "fairseq-train"
-    for number, (folder, options) in enumerate(runs, start=1):
+    done = {folder: is_finished(folder, identity) for folder, identity, _ in runs}
+    failed = []
+    for number, (folder, identity, arguments) in enumerate(runs, start=1):
         if len(runs) > 1:
-            print(f"run {number} of {len(runs)}: {folder}")
-        print(shlex.join(["fairseq-train", *options]), flush=True)
-        if args.dry_run:
+            print(f"run {number} of {len(runs)}: {folder}{': finished before' if done[folder] else ''}")
+        elif done[folder]:
+            print(f"{folder}: finished before")
+        print(shlex.join(["fairseq-train", *arguments]), flush=True)
+        if args.dry_run or done[folder]:
             continue
-        status = subprocess.run([program, *options]).returncode
-        if status:
-            sys.exit(status)
-        print(f"best checkpoint: {folder / 'checkpoint_best.pt'}", flush=True)
+        write_record(folder, identity, finished=False)
+        if subprocess.run([program, *arguments]).returncode:
+            failed.append(str(folder))
+        else:
+            write_record(folder, identity, finished=True)
+    if failed:
+        raise UserError(f"{len(failed)} of {len(runs)} runs failed, see above: {', '.join(failed)}")
+    if not args.dry_run:
+        metric = best_metric(find_recipe(args.model, args.task, args.modality))
+        report({folder: best_score(folder) for folder, _, _ in runs}, metric)
 
 
 if __name__ == "__main__":

@@ -1,8 +1,9 @@
 import torch
 from refusals import fairseq
-from toy_corpus import toy_data
+from toy_corpus import checkpoint, toy_data
+from toy_finetuning import finetuned, toy_glue
 
-__all__ = ["fairseq", "toy_data"]
+__all__ = ["checkpoint", "fairseq", "finetuned", "toy_data", "toy_glue"]
 
 # Tests run in a process a core, each of which would otherwise start a thread a core.
 torch.set_num_threads(1)

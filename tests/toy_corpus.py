@@ -48,6 +48,16 @@ def toy_data(tmp_path_factory):
     return folder / "data"
 
 
+@pytest.fixture(scope="session")
+def checkpoint(toy_data, tmp_path_factory):
+    """A DualGPT, hardly trained."""
+    folder = tmp_path_factory.mktemp("pretrained")
+    options = "--modalities text,pixel,pair --max-update 3 --disable-validation --save-dir".split()
+    process = command("fairseq-train", toy_data, *TOY_TRAINING, *options, folder)
+    assert process.returncode == 0, process.stderr
+    return folder / "checkpoint_last.pt"
+
+
 def command(*parts, **options):
     """Run one of fairseq's commands or a script of the package in the checkout; returns the finished process."""
     program, *arguments = map(str, parts)

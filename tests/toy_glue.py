@@ -4,6 +4,11 @@ import random
 
 from toy_corpus import documents
 
+from pixelgpt_fairseq.data.binarize_examples import binarize_examples
+from pixelgpt_fairseq.data.examples import Example
+from pixelgpt_fairseq.data.glue import GLUE_TASKS
+from pixelgpt_fairseq.rendering import RendererConfig
+
 WORDS = sorted({word.strip('.,:;()"') for text in documents() for word in text.split() if word.isascii()} - {""})
 
 
@@ -49,3 +54,17 @@ def write_glue(folder, train=40, dev=13, seed=0):
         write_tsv(folder / f"MNLI/{name}.tsv", *(row[:4] if "test" in name else row for row in (header, *rows)))
     write_tsv(folder / "diagnostic/diagnostic.tsv", header[:1] + header[2:4], *((i, *pair()) for i in range(4)))
     return folder
+
+
+def write_examples(folder, split, task, tokenizer, number):
+    """Render toy examples of a task of GLUE (a SentenceTask) to a split of the data folder *folder*."""
+    numbers = random.Random(f"{task.name} {split}")
+    _, (source, *_) = GLUE_TASKS[task.name]
+    examples = [
+        Example(
+            tuple(sentence(numbers, 15) for _ in source.columns),
+            numbers.uniform(0, 5) if task.regression else i % task.num_labels,
+        )
+        for i in range(number)
+    ]
+    binarize_examples(examples, folder, split, task, RendererConfig(max_patches=768), tokenizer, progress=False)

@@ -12,7 +12,7 @@ from shlex import split
 import pytest
 import torch
 from omegaconf import OmegaConf
-from toy_corpus import BIN, ENVIRONMENT, ROOT, TOY_TRAINING, command, json_lines, user_error
+from toy_corpus import BIN, ENVIRONMENT, ROOT, command, json_lines, user_error
 from toy_glue import write_glue
 
 from pixelgpt_fairseq.data import glue as glue_module
@@ -32,16 +32,6 @@ VALIDATION = split("--user-dir pixelgpt_fairseq --task rendered_glue --cpu --bat
 def render(*options):
     """Run scripts/render_glue.py in this process."""
     return runpy.run_path(str(ROOT / "scripts" / "render_glue.py"))["main"]([str(option) for option in options])
-
-
-@pytest.fixture(scope="module")
-def checkpoint(toy_data, tmp_path_factory):
-    """A DualGPT, hardly trained."""
-    folder = tmp_path_factory.mktemp("pretrained")
-    options = split("--modalities text,pixel,pair --max-update 3 --disable-validation --save-dir")
-    process = command("fairseq-train", toy_data, *TOY_TRAINING, *options, folder)
-    assert process.returncode == 0, process.stderr
-    return folder / "checkpoint_last.pt"
 
 
 @pytest.fixture(scope="module")
