@@ -6,20 +6,19 @@ this package does not do is refused by name rather than ignored, and no pickled 
 
 import json
 import os
-import pickle
-import shutil
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from torch import Tensor
+from tqdm import tqdm
 
 from pixelgpt_fairseq.data.patches import PATCH_SIZE
 from pixelgpt_fairseq.errors import UserError
 from pixelgpt_fairseq.models import provenance
 from pixelgpt_fairseq.models.pixelgpt import PixelGPTConfig, PixelGPTModel
+from pixelgpt_fairseq.models.weight_files import WeightFiles, read_json, write_safetensors
 
 # Settings of config.json that the model takes over under the same name, without which there is no model.
 REQUIRED = (
@@ -40,6 +39,8 @@ DEFAULTS = {
     "initializer_range": 0.02,
     "attention_dropout": 0.0,
 }
+_REAL = ("rms_norm_eps", "rope_theta", "initializer_range", "attention_dropout")
+_LARGEST = 1 << 31
 # Settings that change what a model computes, and the only values of them that this package computes.
 SUPPORTED = {
     "hidden_act": ("silu",),
@@ -66,40 +67,63 @@ RELEASED_SETTINGS = {
 }
 
 
-def load_released(folder: str | os.PathLike) -> PixelGPTModel:
-    """Read a released-layout folder, a language model or a classifier: the model in eval mode, float32, on the CPU.
+@dataclass
+class ReleasedFolder:
+    """A folder whose settings and tensors' names and shapes are those of a model; no tensor has been read yet."""
 
-    Weights are taken from ``model.safetensors``, its sharded form (``model.safetensors.index.json``) or
-    ``pytorch_model.bin`` (also sharded), in that order. The settings as read stay with the model
-    (``model.released_settings``), among them ``norm_pix_loss``, which is the criterion's business.
+    path: Path
+    settings: dict  # config.json
+    weights: WeightFiles
+    model: PixelGPTModel  # shapes only
+    redundant: list[str]  # tensors that say nothing new: stored rotary frequencies, the copy of a tied embedding
+
+
+def open_released(folder: str | os.PathLike) -> ReleasedFolder:
+    """Check a folder in the released layout.
+
+    Weights are those of ``model.safetensors``, its sharded form (``model.safetensors.index.json``) or
+    ``pytorch_model.bin`` (also sharded), in that order.
 
     Raises:
         UserError: if the folder is incomplete or damaged, a setting is not supported, or tensors are missing, unknown
             or of another shape; all are named.
     """
     folder = Path(folder)
-    settings = _read_json(folder / "config.json")
+    settings = read_json(folder / "config.json")
     config = _read_config(settings, folder)
-    tensors = _read_tensors(folder)
-    with torch.device("meta"):  # shapes only: initialising what is overwritten at once would take longer than reading
+    weights = WeightFiles(folder)
+    if config.num_hidden_layers > len(weights.names):  # a model of a billion layers need not be built to be refused
+        raise UserError(f"{folder}: {config.num_hidden_layers} layers (config.json) in {len(weights.names)} tensors")
+    with torch.device("meta"):  # shapes only
         model = PixelGPTModel(
             config,
             uses_patches=settings.get("reads_patches", True),
             vocab_size=settings["vocab_size"] if settings.get("reads_tokens", True) else None,
-            num_labels=_num_labels(settings, tensors),
+            num_labels=_num_labels(settings, weights.shapes),
         )
-    tensors = _without_redundant(tensors, config, folder)
-    provenance.check_tensors(dict(model.named_parameters()), tensors, str(folder))
-    for tensor in tensors.values():
-        if not tensor.is_floating_point():
-            raise UserError(f"{folder}: its tensors are {tensor.dtype}, not floating-point numbers")
-    record = provenance.read(model)
+    redundant = _redundant(weights, config, folder)
+    found = {name: torch.empty(weights.shapes[name], device="meta") for name in weights.names if name not in redundant}
+    provenance.check_tensors(dict(model.named_parameters()), found, str(folder))
+    return ReleasedFolder(folder, settings, weights, model, redundant)
+
+
+def load_released(folder: str | os.PathLike) -> PixelGPTModel:
+    """Read a released-layout folder, a language model or a classifier: the model in eval mode, float32, on the CPU.
+
+    The settings as read stay with the model (``model.released_settings``), among them ``norm_pix_loss``, which is the
+    criterion's business.
+
+    Raises:
+        UserError: see :func:`open_released`.
+    """
+    opened = open_released(folder)
+    model, record = opened.model, provenance.read(opened.model)
     model.to_empty(device="cpu")
     with torch.no_grad():
         for name, parameter in model.named_parameters():
-            parameter.copy_(tensors[name])
+            parameter.copy_(opened.weights.read(name))
     setattr(model, provenance.RECORD, provenance.encode(record))
-    model.released_settings = settings
+    model.released_settings = opened.settings
     return model.eval()
 
 
@@ -111,31 +135,63 @@ def save_released(model: PixelGPTModel, folder: str | os.PathLike):
     Raises:
         UserError: if *folder* exists and is not empty, or cannot be written.
     """
+    tensors = {name: parameter.detach() for name, parameter in model.named_parameters()}
+    settings = released_settings(model, next(iter(tensors.values())).dtype)
+    write_released(folder, tensors, {"config.json": settings_text(settings)})
+
+
+def write_released(folder, tensors: dict[str, Tensor], files: dict[str, bytes], progress: bool = False):
+    """Write a released-layout folder, whole or not at all.
+
+    Args:
+        folder: what is to be made; an empty folder may stand there.
+        tensors: what ``model.safetensors`` shall hold.
+        files: name -> content of the others.
+        progress: show a bar.
+
+    Raises:
+        UserError: if *folder* exists and is not empty, or cannot be written.
+    """
     folder = Path(folder)
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise UserError(f"{folder} already exists: choose another folder, or remove it first")
-    tensors = {name: p.detach().cpu().contiguous() for name, p in model.named_parameters()}
+    check_absent(folder)
+    size = sum(tensor.numel() * tensor.element_size() for tensor in tensors.values())
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as scratch:
             unfinished = Path(scratch, "released")
             unfinished.mkdir()
-            save_file(tensors, unfinished / "model.safetensors", metadata={"format": "pt"})
-            text = json.dumps(_settings_of(model), indent=2, sort_keys=True)
-            (unfinished / "config.json").write_text(text + "\n", encoding="utf-8")
-            # safetensors writes for its owner's eyes only; the folder's own rules shall hold.
-            shutil.copymode(unfinished / "config.json", unfinished / "model.safetensors")
-            os.replace(unfinished, folder)  # an empty folder may stand there
+            with tqdm(total=size, unit="B", unit_scale=True, desc=folder.name, disable=not progress) as bar:
+                for written in write_safetensors(tensors, unfinished / "model.safetensors"):
+                    bar.update(written)
+            for name, content in files.items():
+                (unfinished / name).write_bytes(content)
+            os.replace(unfinished, folder)
     except OSError as error:
         raise UserError(f"cannot write {folder}: {error.strerror or error}") from error
 
 
-def _settings_of(model: PixelGPTModel) -> dict:
+def check_absent(folder: Path):
+    """Refuse to write where something is.
+
+    Raises:
+        UserError: if *folder* is there and not empty.
+    """
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise UserError(f"{folder} already exists: choose another folder, or remove it first")
+
+
+def settings_text(settings: dict) -> bytes:
+    """The content of a ``config.json``."""
+    return json.dumps(settings, indent=2, sort_keys=True).encode() + b"\n"
+
+
+def released_settings(model: PixelGPTModel, dtype: torch.dtype) -> dict:
+    """What ``config.json`` shall say of *model*, whose weights are of type *dtype*."""
     settings = RELEASED_SETTINGS | getattr(model, "released_settings", {})
     for name in (*REQUIRED, *DEFAULTS):
         if name != "vocab_size":
             settings[name] = getattr(model.config, name)
-    settings["torch_dtype"] = str(next(model.parameters()).dtype).removeprefix("torch.")
+    settings["torch_dtype"] = str(dtype).removeprefix("torch.")
     settings["vocab_size"] = model.vocab_size or settings.get("vocab_size", 0)
     kind = "CausalLM" if model.num_labels is None else "SequenceClassification"
     settings["architectures"] = [f"ErniePixelFor{kind}"]
@@ -150,100 +206,51 @@ def _settings_of(model: PixelGPTModel) -> dict:
     return settings
 
 
-def _read_json(path: Path) -> dict:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UserError(f"{path.parent} is not a released checkpoint: it has no {path.name}") from None
-    except OSError as error:
-        raise UserError(f"cannot read {path}: {error.strerror}") from error
-    except ValueError as error:
-        raise UserError(f"{path} is not valid JSON: {error}") from error
-    if not isinstance(content, dict):
-        raise UserError(f"{path} does not hold a JSON object")
-    return content
-
-
 def _read_config(settings: dict, folder: Path) -> PixelGPTConfig:
     missing = [name for name in REQUIRED if settings.get(name) is None]
     if missing:
         raise UserError(f"{folder}/config.json lacks {', '.join(missing)}")
+    sizes = {name: settings[name] for name in REQUIRED if name != "vocab_size"}
+    options = {name: settings.get(name, default) for name, default in DEFAULTS.items()}
+    for name, value in {**sizes, **options, "vocab_size": settings["vocab_size"]}.items():
+        kind = (int, float) if name in _REAL else bool if name == "tie_word_embeddings" else int
+        is_number = isinstance(value, kind) and isinstance(value, bool) == (kind is bool) and 0 <= value < _LARGEST
+        if not is_number and not (value is None and DEFAULTS.get(name, 0) is None):
+            raise UserError(f"{folder}/config.json: {name} {json.dumps(value)} cannot be")
     unsupported = [
         f"{name} {json.dumps(settings[name])}"
         for name, supported in SUPPORTED.items()
         if name in settings and not any(settings[name] == value for value in supported)
     ]
-    if settings.get("image_size", [PATCH_SIZE])[0] != PATCH_SIZE:
-        unsupported.append(f"image_size {settings['image_size']}")
+    image_size = settings.get("image_size", [PATCH_SIZE])
+    if not isinstance(image_size, list) or image_size[:1] != [PATCH_SIZE]:
+        unsupported.append(f"image_size {json.dumps(image_size)}")
     head_dim = settings.get("head_dim")
-    if head_dim is not None and head_dim * settings["num_attention_heads"] != settings["hidden_size"]:
-        unsupported.append(f"head_dim {head_dim}")
+    if head_dim is not None and head_dim != settings["hidden_size"] / (settings["num_attention_heads"] or 1):
+        unsupported.append(f"head_dim {json.dumps(head_dim)}")
     if unsupported:
         raise UserError(f"{folder}/config.json asks for what this package does not support: {', '.join(unsupported)}")
-    sizes = {name: settings[name] for name in REQUIRED if name != "vocab_size"}
-    options = {name: settings.get(name, default) for name, default in DEFAULTS.items()}
     if options["num_key_value_heads"] is None:
         options["num_key_value_heads"] = settings["num_attention_heads"]
     return PixelGPTConfig(**sizes, **options)
 
 
-def _num_labels(settings: dict, tensors: dict[str, Tensor]) -> int | None:
+def _num_labels(settings: dict, shapes: dict[str, torch.Size]) -> int | None:
     """Labels of a classifier, None for a language model. Without ``id2label``, the score's own shape tells."""
-    is_classifier = any("SequenceClassification" in name for name in settings.get("architectures") or ())
-    if not is_classifier and "score.weight" not in tensors:
+    is_classifier = any("SequenceClassification" in str(name) for name in settings.get("architectures") or ())
+    if not is_classifier and "score.weight" not in shapes:
         return None
-    if "id2label" in settings:
+    if isinstance(settings.get("id2label"), dict):
         return len(settings["id2label"])
-    return tensors["score.weight"].shape[0] if "score.weight" in tensors else 2
+    return shapes["score.weight"][0] if "score.weight" in shapes else 2
 
 
-def _read_tensors(folder: Path) -> dict[str, Tensor]:
-    for whole, read in (("model.safetensors", _read_safetensors), ("pytorch_model.bin", _read_torch)):
-        if (folder / whole).exists():
-            return read(folder / whole)
-        index = folder / f"{whole}.index.json"
-        if index.exists():
-            return _read_shards(index, read)
-    raise UserError(f"{folder} has no weights: neither model.safetensors nor pytorch_model.bin, whole or in shards")
-
-
-def _read_shards(index: Path, read) -> dict[str, Tensor]:
-    weight_map = _read_json(index).get("weight_map")
-    if not isinstance(weight_map, dict):
-        raise UserError(f"{index} has no weight_map")
-    tensors = {}
-    for shard in sorted(set(weight_map.values())):
-        path = index.parent / shard
-        if path.parent != index.parent or not path.exists():
-            raise UserError(f"{index} names a shard that is not there: {shard}")
-        tensors |= read(path)
-    return tensors
-
-
-def _read_safetensors(path: Path) -> dict[str, Tensor]:
-    try:
-        return load_file(path)
-    except (SafetensorError, OSError) as error:
-        raise UserError(f"{path} is damaged or no safetensors file: {error}") from error
-
-
-def _read_torch(path: Path) -> dict[str, Tensor]:
-    try:
-        tensors = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError) as error:
-        raise UserError(f"{path} is damaged or holds more than plain tensors; it is not read") from error
-    if not isinstance(tensors, dict) or not all(isinstance(tensor, Tensor) for tensor in tensors.values()):
-        raise UserError(f"{path} holds more than plain tensors")
-    return tensors
-
-
-def _without_redundant(tensors: dict[str, Tensor], config: PixelGPTConfig, folder: Path) -> dict[str, Tensor]:
-    """Leave out what says nothing new: rotary frequencies that older files store, and the copy of a tied embedding."""
-    kept = {name: tensor for name, tensor in tensors.items() if not name.endswith("rotary_emb.inv_freq")}
-    if config.tie_word_embeddings and "lm_token_head.weight" in kept:
-        head, embedding = kept.pop("lm_token_head.weight"), kept.get("model.embed_tokens.weight")
-        if embedding is not None and not torch.equal(head, embedding):
-            raise UserError(
-                f"{folder}: tie_word_embeddings is true, yet lm_token_head.weight is no copy of the embedding"
-            )
-    return kept
+def _redundant(weights: WeightFiles, config: PixelGPTConfig, folder: Path) -> list[str]:
+    """Names of tensors that say nothing new: stored rotary frequencies, and the copy of a tied embedding."""
+    names = [name for name in weights.names if name.endswith("rotary_emb.inv_freq")]
+    head, embedding = "lm_token_head.weight", "model.embed_tokens.weight"
+    if config.tie_word_embeddings and head in weights.shapes:
+        if embedding in weights.shapes and not torch.equal(weights.read(head), weights.read(embedding)):
+            raise UserError(f"{folder}: tie_word_embeddings is true, yet {head} is no copy of the embedding")
+        names.append(head)
+    return names

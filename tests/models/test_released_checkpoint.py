@@ -194,7 +194,7 @@ def test_saving_overwrites_nothing_and_leaves_nothing_unfinished(folder, tmp_pat
 
     (tmp_path / "empty").mkdir()
     save_released(small_model(), tmp_path / "empty")
-    monkeypatch.setattr("pixelgpt_fairseq.models.released_checkpoint.save_file", fail)
+    monkeypatch.setattr("pixelgpt_fairseq.models.released_checkpoint.write_safetensors", fail)
     with pytest.raises(UserError, match="No space left"):
         save_released(small_model(), tmp_path / "full")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["empty", "released"]

@@ -1,0 +1,110 @@
+"""What a released folder holds beside weights and sizes: the tokenizer, the renderer's settings, what was trained."""
+
+import logging
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pixelgpt_fairseq.data.data_folder import RENDERER_FILE, TOKENIZER_FILE
+from pixelgpt_fairseq.data.examples import SentenceTask
+from pixelgpt_fairseq.data.tokens import Tokenizer
+from pixelgpt_fairseq.errors import UserError
+from pixelgpt_fairseq.models.weight_files import is_weight_file
+from pixelgpt_fairseq.rendering import RendererConfig
+
+logger = logging.getLogger(__name__)
+
+CONFIG_FILE = "config.json"
+# Key of config.json under which our own folders keep what other programs have no names for: "classification" (a
+# SentenceTask) and "task" (options of the fairseq task).
+OWN_SETTINGS = "pixelgpt_fairseq"
+MAX_CARRIED_BYTES = 64 << 20
+
+
+@dataclass
+class Companions:
+    """What :func:`read_companions` finds."""
+
+    tokenizer: Tokenizer | None = None
+    data_settings: dict = field(default_factory=dict)  # see PixelGPTModel
+    task_options: dict = field(default_factory=dict)
+    files: dict[str, bytes] = field(default_factory=dict)  # all files but the weights, within MAX_CARRIED_BYTES
+    left_behind: list[str] = field(default_factory=list)  # names of files that are too large
+
+
+def read_companions(folder, settings: dict, model) -> Companions:
+    """Read the files beside the weights of a released folder.
+
+    Args:
+        folder: its path.
+        settings: its ``config.json``.
+        model: PixelGPTModel of its sizes.
+
+    Raises:
+        UserError: if a file is damaged, or does not belong to the model.
+    """
+    folder, found = Path(folder), Companions()
+    if (folder / TOKENIZER_FILE).exists():
+        found.tokenizer = Tokenizer.load(folder / TOKENIZER_FILE)
+        size, vocabulary = len(found.tokenizer), model.vocab_size
+        if vocabulary is not None and size != vocabulary:
+            raise UserError(f"{folder / TOKENIZER_FILE} has {size:,} tokens, the model's embedding {vocabulary:,}")
+    renderer = _read_renderer(folder)
+    own = settings.get(OWN_SETTINGS) or {}
+    classification = _read_classification(own, folder, model.num_labels) if isinstance(own, dict) else None
+    if renderer or found.tokenizer:
+        sha256 = found.tokenizer.sha256 if found.tokenizer else None
+        found.data_settings = {"renderer": renderer, "tokenizer_sha256": sha256}
+    if classification:
+        found.data_settings["classification"] = classification
+    if isinstance(own, dict) and isinstance(own.get("task"), dict):
+        found.task_options = own["task"]
+    _read_files(folder, found)
+    return found
+
+
+def _read_renderer(folder: Path) -> dict | None:
+    path = folder / RENDERER_FILE
+    if not path.exists():
+        return None
+    config = RendererConfig.from_json(path, locate_fonts=False)
+    if any(font.sha256 is None for font in config.fonts):  # as others write the file
+        try:
+            config = config.located(near=folder)
+        except UserError as error:
+            logger.warning(f"{path}: {error}")
+    return config.to_dict()
+
+
+def _read_classification(own: dict, folder: Path, num_labels: int | None) -> dict | None:
+    values = own.get("classification")
+    if values is None or num_labels is None:
+        return None
+    try:
+        task = SentenceTask.from_dict(values)
+        fits = task.num_labels == num_labels and all(isinstance(word, str) for word in (task.name, *task.labels))
+    except (TypeError, AttributeError):
+        fits = False
+    if not fits:
+        raise UserError(f"{folder / CONFIG_FILE}: {OWN_SETTINGS}.classification is no task of {num_labels} outputs")
+    return task.to_dict()
+
+
+def _read_files(folder: Path, found: Companions):
+    left = MAX_CARRIED_BYTES
+    for path in sorted(folder.iterdir()):
+        if not is_carried(path.name) or not path.is_file():
+            continue
+        size = path.stat().st_size
+        if size > left:
+            found.left_behind.append(f"{path.name} ({size:,} bytes)")
+            continue
+        left -= size
+        try:
+            found.files[path.name] = path.read_bytes()
+        except OSError as error:
+            raise UserError(f"{path}: {error.strerror}") from None
+
+
+def is_carried(name: str) -> bool:
+    """Whether a file of this name goes with a model from a folder to a checkpoint and back."""
+    return name == Path(name).name and not name.startswith(".") and not is_weight_file(name)

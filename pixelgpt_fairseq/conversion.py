@@ -1,0 +1,261 @@
+"""Released folders to checkpoints of fairseq-train and back, bit for bit, in little more memory than the weights take.
+
+What a checkpoint of fairseq-train has no place for, the folder's other files, is kept under the key ``released``, which
+fairseq passes over; a checkpoint that was trained further has it no more.
+"""
+
+import contextlib
+import dataclasses
+import logging
+import os
+from collections import OrderedDict
+from pathlib import Path
+from types import SimpleNamespace
+
+import torch
+from fairseq.dataclass.configs import FairseqConfig
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from torch import Tensor
+from tqdm import tqdm
+
+from pixelgpt_fairseq.checkpoints import read_state
+from pixelgpt_fairseq.companions import CONFIG_FILE, OWN_SETTINGS, is_carried, read_companions
+from pixelgpt_fairseq.criterions.patch_token_loss import PatchTokenLossConfig
+from pixelgpt_fairseq.criterions.rendered_classification import RenderedClassificationLossConfig
+from pixelgpt_fairseq.data.classification import PAIR
+from pixelgpt_fairseq.data.data_folder import PIXEL, RENDERER_FILE, TEXT, TOKENIZER_FILE
+from pixelgpt_fairseq.errors import UserError
+from pixelgpt_fairseq.models import provenance
+from pixelgpt_fairseq.models.pixelgpt import PixelGPTModel, complete_config
+from pixelgpt_fairseq.models.released_checkpoint import (
+    check_absent,
+    open_released,
+    released_settings,
+    settings_text,
+    write_released,
+)
+from pixelgpt_fairseq.models.weight_files import check_plain
+from pixelgpt_fairseq.rendering import RendererConfig
+from pixelgpt_fairseq.tasks.rendered_glue import RenderedGlueConfig
+from pixelgpt_fairseq.tasks.rendered_pretraining import RenderedPretrainingConfig
+
+logger = logging.getLogger(__name__)
+
+RELEASED = "released"  # key of the checkpoint
+# Options of tasks that tell of a machine or of a run, not of the model.
+_OF_A_RUN = ("_name", "data", "seed", "train_subset", "finetune_from_model", "update_freq")
+
+
+def import_released(folder, checkpoint, sentence_task=None, modality=None, progress=True):
+    """Write a checkpoint of fairseq-train from a folder in the released layout, whole or not at all.
+
+    Args:
+        folder: see :func:`~pixelgpt_fairseq.models.released_checkpoint.open_released`.
+        checkpoint: path of the file to be made.
+        sentence_task: SentenceTask that a classifier was fine-tuned on, where the folder does not tell.
+        modality: what a classifier reads, where the folder does not tell (default: pixel, if it can).
+        progress: show bars.
+
+    Returns:
+        (PixelGPTModel without weights, Companions)
+
+    Raises:
+        UserError: if the folder is not what it should be, or *checkpoint* is there or cannot be written.
+    """
+    checkpoint = Path(checkpoint)
+    if checkpoint.exists():
+        raise UserError(f"{checkpoint} already exists: choose another name, or remove it first")
+    opened = open_released(folder)
+    model, companions = opened.model, read_companions(folder, opened.settings, opened.model)
+    if model.num_labels is None and (sentence_task or modality):
+        raise UserError(f"{folder} is no classifier: it was not fine-tuned on a task")
+    if sentence_task:
+        if sentence_task.num_labels != model.num_labels:
+            raise UserError(
+                f"{folder} has {model.num_labels} outputs, task {sentence_task.name} needs {sentence_task.num_labels}"
+            )
+        companions.data_settings["classification"] = sentence_task.to_dict()
+    cfg = _training_config(opened, companions.task_options, modality)
+    record = provenance.read(model) | {"data": companions.data_settings}
+    weights = OrderedDict({provenance.RECORD: provenance.encode(record)})
+    redundant = {}
+    names = tqdm(opened.weights.names, desc=f"reading {opened.path.name}", unit=" tensors", disable=not progress)
+    for name in names:
+        (redundant if name in opened.redundant else weights)[name] = opened.weights.read(name)
+    task_state = {}
+    if companions.tokenizer and model.vocab_size is not None:
+        task_state["tokenizer"] = _as_tensor(companions.tokenizer.serialized)
+    if companions.data_settings.get("classification"):
+        task_state["classification"] = companions.data_settings["classification"]
+    history = {"criterion_name": "", "optimizer_name": "", "lr_scheduler_state": {}, "num_updates": 0}
+    iterator = {"version": 2, "epoch": 1, "iterations_in_epoch": 0, "shuffle": True}
+    state = {
+        "args": None,
+        "cfg": cfg,
+        "model": weights,
+        "criterion": None,
+        "optimizer_history": [history],
+        "task_state": task_state,
+        "extra_state": {"train_iterator": iterator, "val_loss": None},
+        "last_optimizer_state": None,
+        RELEASED: {
+            "files": {name: _as_tensor(content) for name, content in companions.files.items()},
+            "redundant": redundant,
+        },
+    }
+    _save(state, checkpoint, progress)
+    return model, companions
+
+
+def export_released(checkpoint, folder, progress=True):
+    """Write a folder in the released layout from a checkpoint of fairseq-train, whole or not at all.
+
+    The weights are as the checkpoint has them, bit for bit. A checkpoint that :func:`import_released` made gives back
+    the files that it was made of; another one gives ``config.json``, ``text_renderer_config.json`` and
+    ``tokenizer.model``.
+
+    Raises:
+        UserError: if *checkpoint* is none of a pixelgpt model, or *folder* is there and not empty or cannot be written.
+    """
+    check_absent(Path(folder))
+    state = read_state(checkpoint)
+    tensors = {name: tensor for name, tensor in state["model"].items() if name != provenance.RECORD}
+    model = _model_of(state, tensors, checkpoint)
+    record = _record_of(state)
+    original = state.get(RELEASED)
+    if original is not None:
+        try:
+            files = {name: bytes(content.numpy()) for name, content in original["files"].items() if is_carried(name)}
+            tensors |= original["redundant"]
+            check_plain(original["redundant"], checkpoint)
+        except (TypeError, KeyError, AttributeError):
+            raise UserError(f"{checkpoint}: damaged: its files of the released folder are unreadable") from None
+    else:
+        files = _companion_files(state, record, model, next(iter(tensors.values())).dtype)
+    write_released(folder, tensors, files, progress)
+    return sorted([*files, "model.safetensors"])
+
+
+def _model_of(state, tensors, where) -> PixelGPTModel:
+    """The model of a checkpoint, without weights, which are checked against it."""
+    check_plain(tensors, where)
+    config = complete_config(SimpleNamespace(**state["cfg"]["model"]))
+    if config.num_hidden_layers > len(tensors):
+        raise UserError(f"{where}: {config.num_hidden_layers} layers in {len(tensors)} tensors")
+    embedding, score = tensors.get("model.embed_tokens.weight"), tensors.get("score.weight")
+    with torch.device("meta"):
+        model = PixelGPTModel(
+            config,
+            uses_patches=any(name.startswith("model.embed_patches.") for name in tensors),
+            vocab_size=None if embedding is None else len(embedding),
+            num_labels=None if score is None else len(score),
+        )
+    provenance.check_tensors(dict(model.named_parameters()), tensors, str(where))
+    return model
+
+
+def _record_of(state) -> dict:
+    """What the checkpoint knows of its data; empty if it does not say."""
+    try:
+        return provenance.decode(state["model"][provenance.RECORD]).get("data") or {}
+    except (KeyError, ValueError, AttributeError):
+        return {}
+
+
+def _companion_files(state, data_settings, model, dtype) -> dict[str, bytes]:
+    """The files of a released folder beside its weights, for a checkpoint that was trained here."""
+    cfg, files = state["cfg"], {}
+    settings = released_settings(model, dtype)
+    settings["norm_pix_loss"] = not (cfg["criterion"] or {}).get("raw_patch_targets", False)
+    own = {"task": {key: value for key, value in (cfg.get("task") or {}).items() if key not in _OF_A_RUN}}
+    classification = data_settings.get("classification")
+    if classification:
+        own["classification"] = classification
+        words = classification["labels"]
+        if words:
+            settings["id2label"] = {str(number): word for number, word in enumerate(words)}
+            settings["label2id"] = {word: number for number, word in enumerate(words)}
+        settings["finetuning_task"] = classification["name"]
+        settings["problem_type"] = "single_label_classification" if words else "regression"
+    files[CONFIG_FILE] = settings_text(settings | {OWN_SETTINGS: own})
+    if data_settings.get("renderer"):
+        files[RENDERER_FILE] = RendererConfig.from_dict(data_settings["renderer"]).to_json_text().encode()
+    tokenizer = state["task_state"].get("tokenizer")
+    if tokenizer is not None:
+        files[TOKENIZER_FILE] = bytes(tokenizer.numpy())
+    return files
+
+
+def _training_config(opened, task_options, modality) -> dict:
+    """What fairseq-train would have kept of its options, had it trained the model."""
+    model = opened.model
+    if model.num_labels is None:
+        task, criterion = RenderedPretrainingConfig(), PatchTokenLossConfig()
+        criterion._name, task._name = "patch_token_loss", "rendered_pretraining"
+        criterion.raw_patch_targets = not opened.settings.get("norm_pix_loss", True)
+        streams = [TEXT] * (model.vocab_size is not None) + [PIXEL] * model.uses_patches
+        task.modalities = ",".join([*streams, PAIR] if len(streams) > 1 else streams)
+    else:
+        task, criterion = RenderedGlueConfig(), RenderedClassificationLossConfig()
+        criterion._name, task._name = "rendered_classification", "rendered_glue"
+        task.modality = PIXEL if model.uses_patches else TEXT
+        if modality:
+            _check_modality(modality, opened)
+            task_options = task_options | {"modality": modality}
+    task.data = ""
+    cfg = OmegaConf.structured(FairseqConfig)
+    cfg.task, cfg.criterion, cfg.model = (OmegaConf.structured(part) for part in (task, criterion, model.config))
+    known = {field.name for field in dataclasses.fields(task)} - set(_OF_A_RUN)
+    try:
+        cfg.task = OmegaConf.merge(cfg.task, {key: value for key, value in task_options.items() if key in known})
+    except OmegaConfBaseException as error:
+        reason = str(error).splitlines()[0]
+        raise UserError(f"{opened.path / CONFIG_FILE}: {OWN_SETTINGS}.task: {reason}") from None
+    return OmegaConf.to_container(cfg, resolve=True, enum_to_str=True)
+
+
+def _check_modality(modality, opened):
+    lacking = (
+        modality != TEXT and not opened.model.uses_patches,
+        modality != PIXEL and opened.model.vocab_size is None,
+    )
+    for lacks, what in zip(lacking, ("patches", "tokens"), strict=True):
+        if lacks:
+            raise UserError(f"--modality {modality}: {opened.path} reads no {what}")
+
+
+def _as_tensor(content: bytes) -> Tensor:
+    return torch.frombuffer(bytearray(content), dtype=torch.uint8) if content else torch.empty(0, dtype=torch.uint8)
+
+
+def _save(state, path: Path, progress: bool):
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    size = sum(tensor.numel() * tensor.element_size() for tensor in state["model"].values())
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with (
+            open(partial, "wb") as file,
+            tqdm(total=size, unit="B", unit_scale=True, desc=f"writing {path.name}", disable=not progress) as bar,
+        ):
+            torch.save(state, _Counted(file, bar))
+        os.replace(partial, path)
+    except (OSError, RuntimeError) as error:  # torch hides the reason of what it cannot write
+        raise UserError(f"cannot write {path}: {getattr(error, 'strerror', None) or 'is the disk full?'}") from error
+    finally:
+        with contextlib.suppress(OSError):
+            partial.unlink()
+
+
+class _Counted:
+    """A file that moves a bar as it is written."""
+
+    def __init__(self, file, bar):
+        self.file, self.bar = file, bar
+
+    def write(self, content):
+        self.bar.update(len(content))
+        return self.file.write(content)
+
+    def flush(self):
+        self.file.flush()
