@@ -1,0 +1,89 @@
+"""Fine-tuning runs of seconds on the toy GLUE, in this process, and what they leave behind."""
+
+import logging
+import logging.handlers
+import sys
+import warnings
+from types import SimpleNamespace
+
+import fairseq_cli.train
+import fairseq_cli.validate
+import pytest
+from fairseq import checkpoint_utils
+from fairseq.logging import metrics
+from refusals import script
+from toy_corpus import ROOT, documents
+from toy_glue import write_glue
+
+from pixelgpt_fairseq.data.tokens import train_tokenizer
+
+TRAINING = (
+    "--user-dir pixelgpt_fairseq --task rendered_glue --max-positions 48 --arch pixelgpt_tiny --hidden-size 48 "
+    "--num-hidden-layers 2 --intermediate-size 96 --criterion rendered_classification --batch-size 4 --cpu "
+    "--optimizer adam --lr 3e-3 --clip-norm 1.0 --num-workers 0 --no-epoch-checkpoints --max-update 12 "
+    "--validate-interval-updates 4 --save-interval-updates 4 --keep-interval-updates 1 --log-format simple "
+    "--maximize-best-checkpoint-metric"
+).split()
+# task: (modality, splits to validate on, metric that chooses)
+RUNS = {
+    "rte": ("pair", "valid", "accuracy"),
+    "stsb": ("pixel", "valid", "spearmanr"),
+    "mnli": ("text", "valid,valid_mismatched", "accuracy"),
+}
+
+
+def fairseq_train(data, save_dir, *options):
+    """fairseq-train in this process, which forgets the best score of the one before; its log is ``train.log``."""
+    for function in (checkpoint_utils.save_checkpoint, fairseq_cli.train.should_stop_early):
+        vars(function).clear()
+    save_dir.mkdir(parents=True, exist_ok=True)
+    places = ["--save-dir", save_dir, "--log-file", save_dir / "train.log"]
+    _call(fairseq_cli.train.cli_main, data, *TRAINING, *places, *options)
+
+
+def fairseq_validate(data, checkpoint, subset, *options):
+    """fairseq-validate in this process: the metrics that it logs, by name."""
+    fixed = "--user-dir pixelgpt_fairseq --task rendered_glue --cpu --log-format simple".split()
+    logger, handler = logging.getLogger("fairseq.logging.progress_bar"), logging.handlers.BufferingHandler(1000)
+    logger.addHandler(handler)
+    try:
+        _call(fairseq_cli.validate.cli_main, data, *fixed, "--path", checkpoint, "--valid-subset", subset, *options)
+    finally:
+        logger.removeHandler(handler)
+    prefix = f"valid on '{subset}' subset | "
+    (found,) = {record.getMessage() for record in handler.buffer if record.getMessage().startswith(prefix)}
+    return {name: float(value) for name, value in (part.split() for part in found.removeprefix(prefix).split(" | "))}
+
+
+def _call(main, *arguments):
+    with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Hydra's and torch's, of fairseq's ways
+        patch.chdir(ROOT)
+        metrics.reset()
+        patch.setattr(sys, "argv", ["fairseq", *map(str, arguments)])
+        main()
+
+
+@pytest.fixture(scope="session")
+def toy_glue(tmp_path_factory):
+    """The toy GLUE's rte, stsb and mnli, rendered, in folders of their names; ``folder/GLUE`` is the source."""
+    folder = tmp_path_factory.mktemp("toy_glue")
+    write_glue(folder / "GLUE")
+    tokenizer = train_tokenizer(iter(documents()), 400)
+    (folder / "tokenizer.model").write_bytes(tokenizer.serialized)
+    for task in RUNS:
+        options = ["--glue-dir", folder / "GLUE", "--task", task, "--tokenizer", folder / "tokenizer.model"]
+        script("render_glue")([str(option) for option in [*options, "--destdir", folder / task]])
+    return folder
+
+
+@pytest.fixture(scope="session")
+def finetuned(toy_glue, tmp_path_factory):
+    """A run of each task: ``data``, ``folder`` (named as scripts/finetune.py names it) and its best ``checkpoint``."""
+    top, runs = tmp_path_factory.mktemp("finetuned"), {}
+    for task, (modality, subsets, metric) in RUNS.items():
+        folder = top / f"dualgpt-{task}-{modality}"
+        choice = ["--modality", modality, "--valid-subset", subsets, "--best-checkpoint-metric", metric]
+        fairseq_train(toy_glue / task, folder, *choice)
+        runs[task] = SimpleNamespace(data=toy_glue / task, folder=folder, checkpoint=folder / "checkpoint_best.pt")
+    return runs
