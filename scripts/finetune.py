@@ -13,6 +13,7 @@ from pathlib import Path
 import torch
 
 from pixelgpt_fairseq.checkpoints import read_state
+from pixelgpt_fairseq.conversion import import_released
 from pixelgpt_fairseq.data.data_folder import read_json, write_whole
 from pixelgpt_fairseq.errors import UserError, command
 from pixelgpt_fairseq.models.pixelgpt import ARCHITECTURES
@@ -36,7 +37,9 @@ def get_parser():
         "--data", required=True, metavar="DIR", help="what scripts/render_glue.py or render_xnli.py wrote"
     )
     start = parser.add_mutually_exclusive_group(required=True)
-    start.add_argument("--checkpoint", metavar="CKPT", help="of pretraining; the architecture is read from it")
+    start.add_argument(
+        "--checkpoint", metavar="CKPT", help="of pretraining, or a released folder; the architecture is read from it"
+    )
     start.add_argument("--from-scratch", action="store_true", help="no pretraining: random weights, see --arch")
     parser.add_argument("--arch", choices=ARCHITECTURES, help="with --from-scratch: the size (default: pixelgpt)")
     parser.add_argument(
@@ -57,16 +60,26 @@ def get_parser():
     return parser
 
 
-def starting_point(args, recipe):
+def starting_point(args, recipe, save_dir):
     """The options of fairseq-train that say what the model is, where its weights come from, and a pair's layout."""
     if args.from_scratch:
         return ["--arch", args.arch or "pixelgpt"]
     if args.arch:
         raise UserError("--arch: the checkpoint says what its architecture is; with --from-scratch you choose")
-    strip = strip_options(read_state(args.checkpoint)["cfg"].get("task"), recipe)
+    checkpoint = Path(args.checkpoint)
+    start = ["--arch", "pixelgpt", "--finetune-from-model"]  # sizes that are left open are the checkpoint's
+    if checkpoint.is_dir():
+        folder, checkpoint = checkpoint, save_dir / f"{checkpoint.resolve().name}.pt"
+        if args.dry_run and not checkpoint.exists():
+            print(f"{folder}: would first be converted to {checkpoint}")
+            return [*start, str(checkpoint)]
+        if not checkpoint.exists():
+            print(f"{folder}: converting to {checkpoint}", flush=True)
+            import_released(folder, checkpoint)
+    strip = strip_options(read_state(checkpoint)["cfg"].get("task"), recipe)
     if strip:
-        print(f"{args.checkpoint}: the strips of its pairs were narrower than the recipe's: {shlex.join(strip)}")
-    return ["--arch", "pixelgpt", *strip, "--finetune-from-model", args.checkpoint]
+        print(f"{checkpoint}: the strips of its pairs were narrower than the recipe's: {shlex.join(strip)}")
+    return [*start, str(checkpoint), *strip]
 
 
 def plan(args):
@@ -83,7 +96,7 @@ def plan(args):
         variants = variants[:1]
     gpus = torch.cuda.device_count() if args.gpus is None else args.gpus
     save_dir = Path(args.save_dir or f"checkpoints/{args.model}-{args.task}-{args.modality}")
-    model, batch_size = starting_point(args, recipe), args.batch_size
+    model, batch_size = starting_point(args, recipe, save_dir), args.batch_size
     if batch_size is None:
         batch_size = recipe.fitting(
             longest_example(training_options(variants[0], args.data, save_dir, model, gpus, extra=args.fairseq_options))

@@ -1,8 +1,10 @@
 """The published fine-tuning recipes: a table, configurations for Hydra, and the script that runs them."""
 
+import itertools
 import json
 import shlex
 from collections import Counter
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -23,9 +25,13 @@ from toy_corpus import ROOT, command
 from toy_glue import write_examples
 
 from pixelgpt_fairseq import recipes
+from pixelgpt_fairseq.checkpoints import load_checkpoint
+from pixelgpt_fairseq.conversion import export_released
 from pixelgpt_fairseq.data.data_folder import DataFolder
 from pixelgpt_fairseq.data.glue import GLUE_TASKS
+from pixelgpt_fairseq.data.xnli import XNLI
 from pixelgpt_fairseq.errors import UserError
+from pixelgpt_fairseq.models.provenance import RECORD
 from pixelgpt_fairseq.recipes import FreshRun, find_recipe, load_recipes, share_of_batch
 
 FOLDER = ROOT / "examples" / "finetuning"
@@ -43,7 +49,9 @@ def data(toy_data, tmp_path_factory):
     for name, (task, _) in GLUE_TASKS.items():
         for split in ("train", *recipes.validation_splits(name)):
             write_examples(folder / name, split, task, tokenizer, EXAMPLES)
-    return {name: folder / name for name in GLUE_TASKS}
+    for split, language in itertools.product(("train", "valid"), ("en", "sw")):
+        write_examples(folder / "xnli", f"{split}.{language}", XNLI, tokenizer, EXAMPLES)
+    return {recipe.task: folder / recipe.task.split("_")[0] for recipe in RECIPES}
 
 
 # The table
@@ -106,7 +114,9 @@ def test_a_row_that_is_no_recipe_is_named(tmp_path, row, message):
 def test_every_recipe_takes_a_training_step(recipe, data, tmp_path, monkeypatch):
     monkeypatch.chdir(ROOT)
     first = recipe.variants()[0]
-    one_process = shlex.split("--cpu --distributed-world-size 1 --num-workers 0 --fp16-no-flatten-grads")
+    one_process = shlex.split(
+        "--cpu --distributed-world-size 1 --num-workers 0 --fp16-no-flatten-grads --fp16-init-scale 4"
+    )
     arguments = recipes.training_options(
         first, data[recipe.task], tmp_path, TINY_MODEL, recipe.gpus, seed=3, extra=one_process
     )
@@ -124,7 +134,8 @@ def test_every_recipe_takes_a_training_step(recipe, data, tmp_path, monkeypatch)
     trainer = Trainer(cfg, task, task.build_model(cfg.model), task.build_criterion(cfg.criterion))
     batches = trainer.get_train_iterator(epoch=1, load_dataset=False).next_epoch_itr()
     update = next(iterators.GroupedIterator(batches, cfg.optimization.update_freq[0]))
-    assert sum(sample["nsentences"] for sample in update) == min(EXAMPLES, first.effective_batches[0] // recipe.gpus)
+    there = EXAMPLES * 2 if recipe.task == "xnli_train_all" else EXAMPLES
+    assert sum(sample["nsentences"] for sample in update) == min(there, first.effective_batches[0] // recipe.gpus)
     assert max(sample["ntokens"] for sample in update) <= cfg.dataset.batch_size * recipe.max_positions * 2
     before = {name: weight.clone() for name, weight in trainer.model.named_parameters()}
     logged = [trainer.train_step(update) for _ in range(2)]  # the rate of the first is zero, where warm-up begins
@@ -141,11 +152,11 @@ def test_every_recipe_takes_a_training_step(recipe, data, tmp_path, monkeypatch)
 # Hydra
 
 
-def composed(name, *overrides):
-    """The configuration that fairseq-hydra-train would train with."""
+def composed(folder, name, *overrides):
+    """The configuration that fairseq-hydra-train would train with, in the checkout."""
     GlobalHydra.instance().clear()
     hydra_init(name)
-    with initialize_config_dir(str(FOLDER / "glue"), version_base="1.1"):
+    with initialize_config_dir(str(FOLDER / folder), version_base="1.1"):
         cfg = compose(name, overrides=["task.data=/data", "task.modality=pair", "common.user_dir=.", *overrides])
     GlobalHydra.instance().clear()
     with open_dict(cfg):
@@ -155,37 +166,38 @@ def composed(name, *overrides):
 
 def test_there_is_a_configuration_for_each_task():
     assert {path.stem for path in (FOLDER / "glue").glob("*.yaml")} == {*GLUE_TASKS, "settings"}
+    assert {path.stem for path in (FOLDER / "xnli").glob("*.yaml")} == {*recipes.XNLI_SETTINGS.values()}
 
 
-@pytest.mark.parametrize("name", GLUE_TASKS)
-def test_a_configuration_names_only_settings_that_exist_and_what_the_table_says(name):
-    cfg, rows = composed(name), [recipe for recipe in RECIPES if recipe.task == name]
-    assert set(cfg.task) <= {*TASK_DATACLASS_REGISTRY["rendered_glue"].__dataclass_fields__, "_name"}
+@pytest.mark.parametrize("size", ["released", "tiny"])
+@pytest.mark.parametrize("name", [*GLUE_TASKS, *recipes.XNLI_SETTINGS])
+def test_a_configuration_names_only_settings_that_exist_and_what_the_table_says(name, size, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    where = ("xnli", recipes.XNLI_SETTINGS[name]) if name in recipes.XNLI_SETTINGS else ("glue", name)
+    cfg, rows = composed(*where, f"size={size}"), [recipe for recipe in RECIPES if recipe.task == name]
+    assert set(cfg.task) <= {*TASK_DATACLASS_REGISTRY[cfg.task._name].__dataclass_fields__, "_name"}
     assert set(cfg.model) <= {*MODEL_DATACLASS_REGISTRY["pixelgpt"].__dataclass_fields__, "_name"}
-    assert (cfg.task._name, cfg.task.glue_task) == ("rendered_glue", name)
+    for option, value in recipes.task_options(name).items():
+        group = cfg.dataset if option == "valid-subset" else cfg.task
+        assert group["_name" if option == "task" else option.replace("-", "_")] == value
     assert (cfg.optimizer._name, cfg.lr_scheduler._name) == ("adam", "polynomial_decay")
-    assert (cfg.criterion._name, cfg.model._name) == ("rendered_classification", "pixelgpt")
-    assert cfg.dataset.valid_subset.split(",") == recipes.validation_splits(name)
+    assert (cfg.criterion._name, cfg.common.cpu) == ("rendered_classification", size == "tiny")
+    assert cfg.model._name == {"released": "pixelgpt", "tiny": "pixelgpt_tiny"}[size]
+    assert cfg.distributed_training.distributed_world_size == {"released": 8, "tiny": 1}[size]
     assert cfg.optimization.max_update == cfg.lr_scheduler.total_num_update == max(row.max_steps for row in rows)
     assert {cfg.lr_scheduler.warmup_updates} == {row.warmup for row in rows}
     assert {cfg.dataset.validate_interval_updates} == {row.eval_every for row in rows}
     assert cfg.checkpoint.save_interval_updates == cfg.dataset.validate_interval_updates
-    assert {cfg.checkpoint.best_checkpoint_metric} == {row.best_metric for row in rows}
+    assert {cfg.checkpoint.best_checkpoint_metric} == {recipes.best_metric(row) for row in rows}
     assert {cfg.checkpoint.patience} == {row.patience for row in rows}
 
 
 def test_what_the_table_leaves_to_a_sweep_is_its_most_common_value():
-    cfg = composed("rte")
+    cfg = composed("glue", "rte")
     single = [recipe for recipe in RECIPES if recipe.task in GLUE_TASKS and len(recipe.variants()) == 1]
     assert list(cfg.optimization.lr) == list(Counter(recipe.lr for recipe in single).most_common(1)[0][0])
     batch = cfg.dataset.batch_size * cfg.distributed_training.distributed_world_size * cfg.optimization.update_freq[0]
     assert batch == Counter(recipe.effective_batches[0] for recipe in single).most_common(1)[0][0]
-
-
-def test_the_tiny_size_is_for_one_cpu():
-    cfg = composed("rte", "size=tiny")
-    assert cfg.common.cpu
-    assert (cfg.model._name, cfg.distributed_training.distributed_world_size) == ("pixelgpt_tiny", 1)
 
 
 def test_a_run_of_a_sweep_forgets_the_best_score_of_the_one_before():
@@ -224,9 +236,7 @@ def test_a_sweep_enumerates_every_value_of_the_recipe_and_every_seed(data, capsy
     save_dir = ["--save-dir", tmp_path / "runs"]
     runs = planned(capsys, *choose("dualgpt", "wnli", "pixel", data["wnli"], "--sweep", "--seed", 1, 2, *save_dir))
     found = Counter((run.lr[0], run.batch_size * run.update_freq[0], run.seed) for run in runs.values())
-    assert found == {
-        (lr, 16 * steps, seed): 1 for lr in (1e-5, 3e-5, 5e-5) for steps in (1, 2, 4, 8) for seed in (1, 2)
-    }
+    assert found == dict.fromkeys(itertools.product((1e-5, 3e-5, 5e-5), (16, 32, 64, 128), (1, 2)), 1)
     assert f"{tmp_path}/runs/lr1e-05-batch16-seed2" in runs
     (only,) = planned(capsys, *choose("dualgpt", "wnli", "pixel", data["wnli"], *save_dir)).values()
     assert (only.lr, only.save_dir) == ([1e-5], str(tmp_path / "runs"))
@@ -239,6 +249,23 @@ def test_the_architecture_and_the_strips_of_pairs_come_from_the_checkpoint(data,
     (run,) = planned(capsys, *arguments).values()
     assert (run.arch, run.finetune_from_model) == ("pixelgpt", str(checkpoint))
     assert (run.pair_patches, run.max_positions) == (32, 512)
+
+
+def test_a_released_folder_is_converted_beside_its_runs(data, checkpoint, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    export_released(checkpoint, tmp_path / "dualgpt", progress=False)
+    start = ["--checkpoint", tmp_path / "dualgpt", "--save-dir", tmp_path / "runs"]
+    (run,) = planned(capsys, *choose("dualgpt", "xnli_train_en", "text", data["xnli_train_en"], *start)).values()
+    assert (run.task, run.setting) == ("rendered_xnli", "cross-lingual-transfer")
+    converted = tmp_path / "runs" / "dualgpt.pt"
+    assert run.finetune_from_model == str(converted)
+    assert not converted.exists()
+    monkeypatch.setattr("subprocess.run", lambda command: SimpleNamespace(returncode=1))
+    message = refusal(finetune, *choose("dualgpt", "xnli_train_en", "text", data["xnli_train_en"], *start))
+    assert message == f"1 of 1 runs failed, see above: {tmp_path / 'runs'}"
+    weights = load_checkpoint(converted).model.state_dict()
+    for name, weight in load_checkpoint(checkpoint).model.state_dict().items():
+        assert name == RECORD or torch.equal(weight, weights[name]), name
 
 
 def test_options_after_two_hyphens_win(data, capsys, monkeypatch):

@@ -6,7 +6,6 @@ from toy_corpus import documents
 
 from pixelgpt_fairseq.data.binarize_examples import binarize_examples
 from pixelgpt_fairseq.data.examples import Example
-from pixelgpt_fairseq.data.glue import GLUE_TASKS
 from pixelgpt_fairseq.rendering import RendererConfig
 
 WORDS = sorted({word.strip('.,:;()"') for text in documents() for word in text.split() if word.isascii()} - {""})
@@ -57,12 +56,12 @@ def write_glue(folder, train=40, dev=13, seed=0):
 
 
 def write_examples(folder, split, task, tokenizer, number):
-    """Render toy examples of a task of GLUE (a SentenceTask) to a split of the data folder *folder*."""
+    """Render toy examples of a task (a SentenceTask) to a split of the data folder *folder*."""
     numbers = random.Random(f"{task.name} {split}")
-    _, (source, *_) = GLUE_TASKS[task.name]
+    sentences = 1 if task.name in ("cola", "sst2") else 2
     examples = [
         Example(
-            tuple(sentence(numbers, 15) for _ in source.columns),
+            tuple(sentence(numbers, 15) for _ in range(sentences)),
             numbers.uniform(0, 5) if task.regression else i % task.num_labels,
         )
         for i in range(number)
