@@ -1,18 +1,27 @@
 #!/usr/bin/env python3
-"""Show what the model sees of a text: write its strip as a picture, print its patches and separators."""
+"""Show what the model sees of a text, or of several: write strips as a picture, print their patches and separators."""
 
 import argparse
+import itertools
 
+from pixelgpt_fairseq.data.tables import read_rows
 from pixelgpt_fairseq.errors import UserError, command
 from pixelgpt_fairseq.rendering import RendererConfig, TextRenderer, missing_summary
 from pixelgpt_fairseq.rendering.options import add_renderer_options, chosen_settings
-from pixelgpt_fairseq.rendering.preview import save_preview
+from pixelgpt_fairseq.rendering.preview import preview, preview_rows, save_preview
+
+MAX_ROWS = 100
 
 
 def get_parser():
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("text")
+    parser.add_argument("text", nargs="?")
+    parser.add_argument(
+        "--input",
+        metavar="FILE",
+        help="instead of a text: a table without a header (TSV, CSV), a caption and a text a row",
+    )
     layout = parser.add_mutually_exclusive_group()
     layout.add_argument("--pair", metavar="TEXT", help="a second text: draw both as a pair")
     layout.add_argument("--words", action="store_true", help="start every word at a patch of its own")
@@ -39,10 +48,21 @@ def main(argv=None):
     args = get_parser().parse_args(argv)
     if args.scale < 1:
         raise UserError("--scale: must be at least 1")
+    if (args.text is None) == (args.input is None):
+        raise UserError("name a text, or a table of texts with --input")
     config = choose_config(args)
+    if args.input:
+        show_table(args, config)
+    else:
+        show_text(args, config)
+    print(f"picture: {args.output}")
+
+
+def show_text(args, config):
+    """Draw one text, or a pair."""
     text = (args.text, args.pair) if args.pair is not None else args.text.split() if args.words else args.text
     rendered = TextRenderer(config)(text)
-    save_preview(rendered, args.output, args.scale, args.grid, args.overwrite)
+    save_preview(preview(rendered, args.scale, args.grid), args.output, args.overwrite)
     print(f"fonts: {', '.join(str(font) for font in config.fonts)}")
     print(f"text patches: {rendered.num_text_patches} of at most {config.max_patches - 1}")
     print(f"separators at patches: {', '.join(map(str, rendered.separators))}")
@@ -50,7 +70,23 @@ def main(argv=None):
         print(f"words start at patches: {', '.join(map(str, rendered.word_starts[:-1]))}")
     for line in missing_summary(args.text + (args.pair or ""), config):
         print(f"no font has {line}")
-    print(f"picture: {args.output}")
+
+
+def show_table(args, config):
+    """Draw every text of a table, below each other."""
+    if args.pair is not None:
+        raise UserError("--pair goes with a text, not with --input")
+    rows = [row.values for row in itertools.islice(read_rows(args.input, (1, 2)), MAX_ROWS + 1)]
+    if not 0 < len(rows) <= MAX_ROWS:
+        raise UserError(f"--input {args.input}: a picture takes 1 to {MAX_ROWS} texts, this has {len(rows) or 'none'}")
+    renderer = TextRenderer(config)
+    captions = [renderer(caption) for caption, _ in rows]
+    strips = [renderer(text.split() if args.words else text) for _, text in rows]
+    save_preview(preview_rows(captions, strips, args.scale, args.grid), args.output, args.overwrite)
+    print(f"fonts: {', '.join(str(font) for font in config.fonts)}")
+    for (caption, text), strip in zip(rows, strips, strict=True):
+        lacking = "; ".join(missing_summary(text, config))
+        print(f"{caption}: {strip.num_text_patches} text patches" + (f"; no font has {lacking}" if lacking else ""))
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from pixelgpt_fairseq.errors import UserError
 from pixelgpt_fairseq.rendering.renderer import RenderedText
 
 _GRID = (230, 80, 60)
+_PAPER = (255, 255, 255)
 
 
 def preview(rendered: RenderedText, scale: int = 1, grid: bool = False) -> Image.Image:
@@ -28,8 +29,24 @@ def preview(rendered: RenderedText, scale: int = 1, grid: bool = False) -> Image
     return picture
 
 
-def save_preview(rendered: RenderedText, path, scale: int = 1, grid: bool = False, overwrite: bool = False):
-    """Write :func:`preview` as a PNG file, whole or not at all.
+def preview_rows(captions: list[RenderedText], strips: list[RenderedText], scale: int = 1, grid: bool = False):
+    """Strips below each other, each with a caption on its left, without the caption's separator: an RGB picture."""
+    lefts = [preview(caption, scale) for caption in captions]
+    rights = [preview(strip, scale, grid) for strip in strips]
+    sides = [strip.height for strip in rights]
+    margin = max(left.width - side for left, side in zip(lefts, sides, strict=True))
+    gap = scale
+    size = (margin + max(right.width for right in rights), sum(sides) + gap * (len(rights) - 1))
+    picture, top = Image.new("RGB", size, _PAPER), 0
+    for left, right, side in zip(lefts, rights, sides, strict=True):
+        picture.paste(left.crop((0, 0, left.width - side, side)), (0, top))
+        picture.paste(right, (margin, top))
+        top += side + gap
+    return picture
+
+
+def save_preview(picture: Image.Image, path, overwrite: bool = False):
+    """Write a picture as a PNG file, whole or not at all.
 
     Raises:
         UserError: if the file is there already and not to be overwritten, or cannot be written.
@@ -39,7 +56,7 @@ def save_preview(rendered: RenderedText, path, scale: int = 1, grid: bool = Fals
         raise UserError(f"{path}: already there: choose another --output, or pass --overwrite")
     partial = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        preview(rendered, scale, grid).save(partial, format="PNG")
+        picture.save(partial, format="PNG")
         os.replace(partial, path)
     except OSError as error:
         partial.unlink(missing_ok=True)

@@ -50,6 +50,41 @@ def test_show_render_enlarges_and_draws_a_grid(run, tmp_path):
     assert "words start at patches: 0, 2" in out
 
 
+def test_show_render_draws_the_texts_of_a_table_below_each_other(run, tmp_path):
+    table = tmp_path / "texts.tsv"
+    table.write_text("en\tA longer text\nzh\t两本书 \U0001f600\n", encoding="utf-8")
+    status, out, err = run("show_render.py", "--input", table, "--output", tmp_path / "rows.png", "--scale", 1)
+    assert status == 0, err
+    picture = np.asarray(Image.open(tmp_path / "rows.png"))[:, :, 1]
+    assert picture.shape[0] == 2 * 16 + 1
+    for top, text in ((0, "A longer text"), (17, "两本书 \U0001f600")):
+        pixels = TextRenderer()(text).pixels
+        strip = picture[top : top + 16, 32:]  # on the right of captions of two patches
+        np.testing.assert_array_equal(strip[:, : pixels.shape[1]], pixels)
+        assert (strip[:, pixels.shape[1] :] == 255).all()
+    assert f"en: {TextRenderer()('A longer text').num_text_patches} text patches\n" in out
+    assert "text patches; no font has Emoji" in out
+
+
+def test_show_render_takes_one_text_or_one_table(run, tmp_path):
+    table = tmp_path / "texts.tsv"
+    table.write_text("one column\n")
+    for args, message in (
+        ([], "name a text, or a table"),
+        (["text", "--input", table], "name a text, or a table"),
+        (["--input", table], "texts.tsv, line 1: 1 columns, column 2 is needed"),
+        (["--input", table, "--pair", "b"], "--pair goes with a text"),
+    ):
+        status, _, err = run("show_render.py", *args, "--output", tmp_path / "a.png")
+        assert status == 1
+        assert message in err
+    table.write_text("a\tb\n" * 101)
+    assert (
+        "a picture takes 1 to 100 texts" in run("show_render.py", "--input", table, "--output", tmp_path / "a.png")[2]
+    )
+    assert not (tmp_path / "a.png").exists()
+
+
 @pytest.mark.parametrize(
     ("args", "message"),
     [
