@@ -2,16 +2,20 @@
 
 import dataclasses
 import logging
+import os
 import pickle
 from dataclasses import dataclass
 from types import SimpleNamespace
 
 import torch
 
+from pixelgpt_fairseq.companions import read_companions
 from pixelgpt_fairseq.data.tokens import Tokenizer
 from pixelgpt_fairseq.errors import UserError
 from pixelgpt_fairseq.models import provenance
-from pixelgpt_fairseq.models.pixelgpt import PixelGPTModel
+from pixelgpt_fairseq.models.pixelgpt import PixelGPTModel, complete_config
+from pixelgpt_fairseq.models.released_checkpoint import load_released
+from pixelgpt_fairseq.models.weight_files import check_plain
 from pixelgpt_fairseq.rendering import RendererConfig, TextRenderer
 
 logger = logging.getLogger(__name__)
@@ -33,11 +37,12 @@ class Checkpoint:
             fonts: paths of other fonts; what that changes is logged.
 
         Raises:
-            UserError: if the checkpoint does not tell its settings, or a font cannot be found.
+            UserError: if a font cannot be found.
         """
         settings = self.model.data_settings.get("renderer")
         if not settings:
-            raise UserError(f"{self.path}: does not say how its text was rendered")
+            logger.warning(f"{self.path}: does not say how its text was rendered: drawing it with the default settings")
+            return TextRenderer(RendererConfig(fonts=fonts))
         trained = RendererConfig.from_dict(settings)
         config = trained if fonts is None else dataclasses.replace(trained, fonts=fonts)
         for difference in config.differences(trained):
@@ -48,12 +53,17 @@ class Checkpoint:
 def load_checkpoint(path):
     """Read a checkpoint, without its data folder and without running code from it.
 
+    Args:
+        path: a file of fairseq-train, or a folder in the released layout.
+
     Returns:
         Checkpoint
 
     Raises:
         UserError: if the file is absent, damaged, or not a checkpoint of a pixelgpt model.
     """
+    if os.path.isdir(path):
+        return _load_folder(path)
     state = read_state(path)
     try:
         model = _build_model(SimpleNamespace(**state["cfg"]["model"]), state["model"])
@@ -92,14 +102,47 @@ def read_state(path):
     return state
 
 
+def _load_folder(folder):
+    model = load_released(folder)
+    companions = read_companions(folder, model.released_settings, model)
+    record = provenance.read(model) | {"data": companions.data_settings}
+    setattr(model, provenance.RECORD, provenance.encode(record))
+    raw_patch_targets = not model.released_settings.get("norm_pix_loss", True)
+    return Checkpoint(str(folder), model, companions.tokenizer, raw_patch_targets)
+
+
+def shapes_of(config, weights) -> PixelGPTModel:
+    """The model of a checkpoint, without numbers: a size that the weights do not have costs no memory.
+
+    Args:
+        config: the checkpoint's, complete or not.
+        weights: name -> tensor.
+
+    Raises:
+        UserError: if a tensor is of another shape than the configuration tells, or none of plain numbers.
+    """
+    tensors = {name: tensor for name, tensor in weights.items() if name != provenance.RECORD}
+    check_plain(tensors, "it")
+    config = complete_config(config)
+    if config.num_hidden_layers > len(tensors):
+        raise UserError(f"{config.num_hidden_layers} layers in {len(tensors)} tensors")
+    embedding, score = tensors.get("model.embed_tokens.weight"), tensors.get("score.weight")
+    with torch.device("meta"):
+        model = PixelGPTModel(
+            config,
+            uses_patches=any(name.startswith("model.embed_patches.") for name in tensors),
+            vocab_size=None if embedding is None else len(embedding),
+            num_labels=None if score is None else len(score),
+        )
+    expected = dict(model.named_parameters())
+    common = expected.keys() & tensors.keys()
+    provenance.check_tensors(*({name: held[name] for name in common} for held in (expected, tensors)), "the checkpoint")
+    return model
+
+
 def _build_model(config, weights):
-    embedding, score = weights.get("model.embed_tokens.weight"), weights.get("score.weight")
-    model = PixelGPTModel(
-        config,
-        uses_patches=any(name.startswith("model.embed_patches.") for name in weights),
-        vocab_size=None if embedding is None else len(embedding),
-        num_labels=None if score is None else len(score),
-    )
+    shapes = shapes_of(config, weights)
+    model = PixelGPTModel(config, shapes.uses_patches, shapes.vocab_size, shapes.num_labels)
     state = {name: weight.float() if weight.is_floating_point() else weight for name, weight in weights.items()}
     provenance.reconcile(model, state)  # what does not fit is a UserError here, and the end of the process below
     model.load_state_dict(state)

@@ -27,8 +27,6 @@ class Companions:
     tokenizer: Tokenizer | None = None
     data_settings: dict = field(default_factory=dict)  # see PixelGPTModel
     task_options: dict = field(default_factory=dict)
-    files: dict[str, bytes] = field(default_factory=dict)  # all files but the weights, within MAX_CARRIED_BYTES
-    left_behind: list[str] = field(default_factory=list)  # names of files that are too large
 
 
 def read_companions(folder, settings: dict, model) -> Companions:
@@ -58,7 +56,6 @@ def read_companions(folder, settings: dict, model) -> Companions:
         found.data_settings["classification"] = classification
     if isinstance(own, dict) and isinstance(own.get("task"), dict):
         found.task_options = own["task"]
-    _read_files(folder, found)
     return found
 
 
@@ -89,20 +86,30 @@ def _read_classification(own: dict, folder: Path, num_labels: int | None) -> dic
     return task.to_dict()
 
 
-def _read_files(folder: Path, found: Companions):
-    left = MAX_CARRIED_BYTES
-    for path in sorted(folder.iterdir()):
+def read_files(folder):
+    """Read all files of a released folder that are no weights, up to ``MAX_CARRIED_BYTES`` together.
+
+    Returns:
+        (files, left): name -> content; the names of those that are too large.
+
+    Raises:
+        UserError: naming the file that cannot be read.
+    """
+    files, too_large, room = {}, [], MAX_CARRIED_BYTES
+    for path in sorted(Path(folder).iterdir()):
         if not is_carried(path.name) or not path.is_file():
             continue
-        size = path.stat().st_size
-        if size > left:
-            found.left_behind.append(f"{path.name} ({size:,} bytes)")
-            continue
-        left -= size
         try:
-            found.files[path.name] = path.read_bytes()
+            with open(path, "rb") as file:
+                content = file.read(room + 1)
         except OSError as error:
             raise UserError(f"{path}: {error.strerror}") from None
+        if len(content) > room:
+            too_large.append(path.name)
+        else:
+            files[path.name] = content
+            room -= len(content)
+    return files, too_large
 
 
 def is_carried(name: str) -> bool:

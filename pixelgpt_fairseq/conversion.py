@@ -11,6 +11,7 @@ import os
 from collections import OrderedDict
 from pathlib import Path
 from types import SimpleNamespace
+from typing import NamedTuple
 
 import torch
 from fairseq.dataclass.configs import FairseqConfig
@@ -19,15 +20,15 @@ from omegaconf.errors import OmegaConfBaseException
 from torch import Tensor
 from tqdm import tqdm
 
-from pixelgpt_fairseq.checkpoints import read_state
-from pixelgpt_fairseq.companions import CONFIG_FILE, OWN_SETTINGS, is_carried, read_companions
+from pixelgpt_fairseq.checkpoints import read_state, shapes_of
+from pixelgpt_fairseq.companions import CONFIG_FILE, OWN_SETTINGS, Companions, is_carried, read_companions, read_files
 from pixelgpt_fairseq.criterions.patch_token_loss import PatchTokenLossConfig
 from pixelgpt_fairseq.criterions.rendered_classification import RenderedClassificationLossConfig
 from pixelgpt_fairseq.data.classification import PAIR
 from pixelgpt_fairseq.data.data_folder import PIXEL, RENDERER_FILE, TEXT, TOKENIZER_FILE
 from pixelgpt_fairseq.errors import UserError
 from pixelgpt_fairseq.models import provenance
-from pixelgpt_fairseq.models.pixelgpt import PixelGPTModel, complete_config
+from pixelgpt_fairseq.models.pixelgpt import PixelGPTModel
 from pixelgpt_fairseq.models.released_checkpoint import (
     check_absent,
     open_released,
@@ -47,6 +48,15 @@ RELEASED = "released"  # key of the checkpoint
 _OF_A_RUN = ("_name", "data", "seed", "train_subset", "finetune_from_model", "update_freq")
 
 
+class Imported(NamedTuple):
+    """What :func:`import_released` took over."""
+
+    model: PixelGPTModel  # without weights
+    companions: Companions
+    files: list[str]
+    left_behind: list[str]  # too large
+
+
 def import_released(folder, checkpoint, sentence_task=None, modality=None, progress=True):
     """Write a checkpoint of fairseq-train from a folder in the released layout, whole or not at all.
 
@@ -58,7 +68,7 @@ def import_released(folder, checkpoint, sentence_task=None, modality=None, progr
         progress: show bars.
 
     Returns:
-        (PixelGPTModel without weights, Companions)
+        Imported
 
     Raises:
         UserError: if the folder is not what it should be, or *checkpoint* is there or cannot be written.
@@ -68,6 +78,7 @@ def import_released(folder, checkpoint, sentence_task=None, modality=None, progr
         raise UserError(f"{checkpoint} already exists: choose another name, or remove it first")
     opened = open_released(folder)
     model, companions = opened.model, read_companions(folder, opened.settings, opened.model)
+    files, left_behind = read_files(folder)
     if model.num_labels is None and (sentence_task or modality):
         raise UserError(f"{folder} is no classifier: it was not fine-tuned on a task")
     if sentence_task:
@@ -100,12 +111,12 @@ def import_released(folder, checkpoint, sentence_task=None, modality=None, progr
         "extra_state": {"train_iterator": iterator, "val_loss": None},
         "last_optimizer_state": None,
         RELEASED: {
-            "files": {name: _as_tensor(content) for name, content in companions.files.items()},
+            "files": {name: _as_tensor(content) for name, content in files.items()},
             "redundant": redundant,
         },
     }
     _save(state, checkpoint, progress)
-    return model, companions
+    return Imported(model, companions, sorted(files), left_behind)
 
 
 def export_released(checkpoint, folder, progress=True):
@@ -115,13 +126,20 @@ def export_released(checkpoint, folder, progress=True):
     the files that it was made of; another one gives ``config.json``, ``text_renderer_config.json`` and
     ``tokenizer.model``.
 
+    Returns:
+        list: names of the files.
+
     Raises:
         UserError: if *checkpoint* is none of a pixelgpt model, or *folder* is there and not empty or cannot be written.
     """
     check_absent(Path(folder))
     state = read_state(checkpoint)
     tensors = {name: tensor for name, tensor in state["model"].items() if name != provenance.RECORD}
-    model = _model_of(state, tensors, checkpoint)
+    try:
+        model = shapes_of(SimpleNamespace(**state["cfg"]["model"]), tensors)
+        provenance.check_tensors(dict(model.named_parameters()), tensors, "the checkpoint")
+    except UserError as error:
+        raise UserError(f"{checkpoint}: {error}") from None
     record = _record_of(state)
     original = state.get(RELEASED)
     if original is not None:
@@ -135,24 +153,6 @@ def export_released(checkpoint, folder, progress=True):
         files = _companion_files(state, record, model, next(iter(tensors.values())).dtype)
     write_released(folder, tensors, files, progress)
     return sorted([*files, "model.safetensors"])
-
-
-def _model_of(state, tensors, where) -> PixelGPTModel:
-    """The model of a checkpoint, without weights, which are checked against it."""
-    check_plain(tensors, where)
-    config = complete_config(SimpleNamespace(**state["cfg"]["model"]))
-    if config.num_hidden_layers > len(tensors):
-        raise UserError(f"{where}: {config.num_hidden_layers} layers in {len(tensors)} tensors")
-    embedding, score = tensors.get("model.embed_tokens.weight"), tensors.get("score.weight")
-    with torch.device("meta"):
-        model = PixelGPTModel(
-            config,
-            uses_patches=any(name.startswith("model.embed_patches.") for name in tensors),
-            vocab_size=None if embedding is None else len(embedding),
-            num_labels=None if score is None else len(score),
-        )
-    provenance.check_tensors(dict(model.named_parameters()), tensors, str(where))
-    return model
 
 
 def _record_of(state) -> dict:

@@ -46,8 +46,8 @@ def main(argv=None):
         print(f"{args.folder}: {', '.join(files)}; {time.perf_counter() - began:.1f} s")
         return
     task = GLUE_TASKS[args.glue_task][0] if args.glue_task else None
-    model, companions = import_released(args.folder, args.checkpoint, task, args.modality)
-    for name in companions.left_behind:
+    model, companions, files, left_behind = import_released(args.folder, args.checkpoint, task, args.modality)
+    for name in left_behind:
         print(f"warning: {name} is too large to go with the model and was left behind", file=sys.stderr)
     if companions.tokenizer is None and model.vocab_size is not None:
         print(
@@ -60,7 +60,7 @@ def main(argv=None):
     size = sum(parameter.numel() for parameter in model.parameters())
     print(
         f"{args.checkpoint}: {kind} that reads {reads}, {size:,} parameters; beside the weights "
-        f"{', '.join(sorted(companions.files))}; {time.perf_counter() - began:.1f} s"
+        f"{', '.join(files)}; {time.perf_counter() - began:.1f} s"
     )
 
 

@@ -177,6 +177,26 @@ class PixelGPTModel(BaseFairseqModel):
         self.apply(self._init_weights)
 
     @classmethod
+    def from_pretrained(cls, path):
+        """Read a trained model, with what it needs to read text; no code of the files is run.
+
+        Args:
+            path: a folder in the released layout, or a checkpoint of fairseq-train.
+
+        Returns:
+            PixelGPTModel in eval mode, float32, with two more attributes: ``tokenizer`` (None if it has none) and the
+            method ``renderer(fonts=None)``, which gives a TextRenderer with the settings of the training data.
+
+        Raises:
+            UserError: if it cannot be read; the message says why.
+        """
+        from pixelgpt_fairseq.checkpoints import load_checkpoint  # which is built upon this class
+
+        checkpoint = load_checkpoint(path)
+        checkpoint.model.tokenizer, checkpoint.model.renderer = checkpoint.tokenizer, checkpoint.renderer
+        return checkpoint.model
+
+    @classmethod
     @exit_on_user_error
     def build_model(cls, cfg, task):
         """Build the model for a task: its modalities, vocabulary, labels and data settings (each optional)."""
