@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from pixelgpt_fairseq.checkpoints import read_state
+from pixelgpt_fairseq.data.data_folder import read_json
 from pixelgpt_fairseq.errors import UserError
 
 logger = logging.getLogger(__name__)
@@ -251,7 +252,9 @@ def _identify(path, options):
     if not task or not modality:
         return None
     start = str(options.get("finetune_from_model") or "")
-    model = layout.get("model") or (Path(start).parent.name or Path(start).stem if start else "from scratch")
+    model = _recipe_model(path) or layout.get("model")
+    if not model:
+        model = (Path(start).parent.name or Path(start).stem) if start else "from scratch"
     setting = str(options.get("setting") or "") if task == "xnli" else ""
     factors = [
         options.get("batch_size"),
@@ -264,3 +267,11 @@ def _identify(path, options):
     metric = options.get("best_checkpoint_metric") or "loss"
     metrics = tuple((options.get("classification") or {}).get("metrics", ()))
     return Run(path, model, task, str(modality), setting, start, options.get("seed"), settings, metric, metrics)
+
+
+def _recipe_model(path):
+    """The model whose recipe scripts/finetune.py followed, where it says so."""
+    record = (path if path.is_dir() else path.parent) / "run.json"
+    found = read_json(record) if record.exists() else None
+    recipe = found.get("recipe") if isinstance(found, dict) else None
+    return recipe.partition(",")[0] if isinstance(recipe, str) else None

@@ -4,7 +4,7 @@ import pytest
 import torch
 from refusals import refusal, script
 from toy_corpus import documents
-from toy_finetuning import fairseq_validate
+from toy_finetuning import fairseq_validate, pretrained
 
 from pixelgpt_fairseq.checkpoints import load_checkpoint
 from pixelgpt_fairseq.data.batches import collate
@@ -142,14 +142,17 @@ def test_nothing_is_overwritten_unasked(finetuned, tmp_path, capsys):
 # What cannot be
 
 
-def test_mistakes_are_told_in_one_line(finetuned, checkpoint, toy_data, tmp_path):
+def test_mistakes_are_told_in_one_line(finetuned, toy_data, tmp_path):
     rte, stsb = finetuned["rte"], finetuned["stsb"]
+    other = pretrained(rte.checkpoint, tmp_path / "pretrained" / "checkpoint_last.pt")
+    tmp_path = tmp_path / "output"
+    tmp_path.mkdir()
 
     def refused(checkpoint=rte.checkpoint, data=rte.data, output=tmp_path, *options):
         return refusal(main, "--checkpoint", checkpoint, "--data", data, "--output", output, *options)
 
     assert refused(tmp_path / "none.pt") == f"{tmp_path / 'none.pt'}: no such file"
-    assert refused(checkpoint).startswith(f"{checkpoint}: not a classifier: it was pretrained and predicts patches")
+    assert refused(other).startswith(f"{other}: not a classifier: it was pretrained and predicts patches")
     assert refused(data=stsb.data) == f"{rte.checkpoint}: trained on task rte, {stsb.data} holds stsb"
     assert f"{toy_data}: holds a corpus, no examples" in refused(rte.checkpoint, toy_data, tmp_path, "--subset=valid")
     assert "split dev was not rendered" in refused(rte.checkpoint, rte.data, tmp_path, "--subset", "dev")

@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import fairseq_cli.train
 import fairseq_cli.validate
 import pytest
+import torch
 from fairseq import checkpoint_utils
 from fairseq.logging import metrics
 from refusals import script
@@ -24,6 +25,7 @@ TRAINING = (
     "--validate-interval-updates 4 --save-interval-updates 4 --keep-interval-updates 1 --log-format simple "
     "--maximize-best-checkpoint-metric"
 ).split()
+LOGGERS = [logging.getLogger(name) for name in ("fairseq.logging.progress_bar", "fairseq_cli.train")]
 # task: (modality, splits to validate on, metric that chooses)
 RUNS = {
     "rte": ("pair", "valid", "accuracy"),
@@ -44,15 +46,22 @@ def fairseq_train(data, save_dir, *options):
 def fairseq_validate(data, checkpoint, subset, *options):
     """fairseq-validate in this process: the metrics that it logs, by name."""
     fixed = "--user-dir pixelgpt_fairseq --task rendered_glue --cpu --log-format simple".split()
-    logger, handler = logging.getLogger("fairseq.logging.progress_bar"), logging.handlers.BufferingHandler(1000)
-    logger.addHandler(handler)
-    try:
-        _call(fairseq_cli.validate.cli_main, data, *fixed, "--path", checkpoint, "--valid-subset", subset, *options)
-    finally:
-        logger.removeHandler(handler)
+    handler = logging.handlers.BufferingHandler(1000)
+    LOGGERS[0].addHandler(handler)
+    _call(fairseq_cli.validate.cli_main, data, *fixed, "--path", checkpoint, "--valid-subset", subset, *options)
     prefix = f"valid on '{subset}' subset | "
     (found,) = {record.getMessage() for record in handler.buffer if record.getMessage().startswith(prefix)}
     return {name: float(value) for name, value in (part.split() for part in found.removeprefix(prefix).split(" | "))}
+
+
+def pretrained(checkpoint, path):
+    """Write to *path* what a checkpoint would be before fine-tuning: without head and labels."""
+    state = torch.load(checkpoint, weights_only=True)
+    del state["model"]["score.weight"], state["task_state"]["classification"]
+    state["cfg"]["task"] = {"_name": "rendered_pretraining", "data": state["cfg"]["task"]["data"], "modalities": "text"}
+    path.parent.mkdir(exist_ok=True)
+    torch.save(state, path)
+    return path
 
 
 def _call(main, *arguments):
@@ -61,7 +70,12 @@ def _call(main, *arguments):
         patch.chdir(ROOT)
         metrics.reset()
         patch.setattr(sys, "argv", ["fairseq", *map(str, arguments)])
-        main()
+        try:
+            main()
+        finally:
+            for logger in LOGGERS:
+                for handler in logger.handlers[:]:  # of log files: fairseq leaves them there
+                    logger.removeHandler(handler)
 
 
 @pytest.fixture(scope="session")
