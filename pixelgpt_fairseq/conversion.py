@@ -205,7 +205,8 @@ def _training_config(opened, task_options, modality) -> dict:
             task_options = task_options | {"modality": modality}
     task.data = ""
     cfg = OmegaConf.structured(FairseqConfig)
-    cfg.task, cfg.criterion, cfg.model = (OmegaConf.structured(part) for part in (task, criterion, model.config))
+    built = dataclasses.replace(model.config, _name="pixelgpt")
+    cfg.task, cfg.criterion, cfg.model = (OmegaConf.structured(part) for part in (task, criterion, built))
     known = {field.name for field in dataclasses.fields(task)} - set(_OF_A_RUN)
     try:
         cfg.task = OmegaConf.merge(cfg.task, {key: value for key, value in task_options.items() if key in known})
