@@ -183,10 +183,12 @@ def main(argv=None):
             print(f"run {number} of {len(runs)}: {folder}{': finished before' if done[folder] else ''}")
         elif done[folder]:
             print(f"{folder}: finished before")
+        if not args.dry_run and not done[folder]:
+            write_record(folder, identity, finished=False)
+            arguments = [*arguments, "--log-file", str(folder / "train.log")]  # for which the folder must be there
         print(shlex.join(["fairseq-train", *arguments]), flush=True)
         if args.dry_run or done[folder]:
             continue
-        write_record(folder, identity, finished=False)
         if subprocess.run([program, *arguments]).returncode:
             failed.append(str(folder))
         else:
