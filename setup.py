@@ -43,9 +43,16 @@ setup(
         "weblate-fonts>=2026.1",
         "safetensors>=0.4.3,<1",
         "tqdm>=4.66,<5",
+        "regex>=2024.4",
     ],
     extras_require={
-        "test": ["pytest>=8,<10", "pytest-xdist>=3.6,<4", "hypothesis>=6.100,<7", "packaging>=24"],
+        "test": [
+            "pytest>=8,<10",
+            "pytest-xdist>=3.6,<4",
+            "hypothesis>=6.100,<7",
+            "packaging>=24",
+            "fonttools>=4.50,<5",
+        ],
         "lint": ["ruff>=0.15,<0.18"],
         "tensorboard": ["tensorboard>=2.16,<3"],
     },

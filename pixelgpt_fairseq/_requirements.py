@@ -25,6 +25,7 @@ DISTRIBUTIONS = {
     "weblate_fonts": "weblate-fonts",
     "safetensors": "safetensors",
     "tqdm": "tqdm",
+    "regex": "regex",
 }
 
 

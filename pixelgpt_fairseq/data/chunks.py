@@ -1,13 +1,7 @@
 """Passages of a corpus to indexed files, a chunk at a time, in one process or several."""
 
 import collections
-import concurrent.futures
-import itertools
-import multiprocessing
 import os
-import signal
-import threading
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -17,7 +11,7 @@ from fairseq.data.indexed_dataset import data_file_path, index_file_path
 
 from pixelgpt_fairseq.data.data_folder import COLUMNS, PIXEL, TEXT
 from pixelgpt_fairseq.data.indexed import IndexedWriter
-from pixelgpt_fairseq.errors import UserError
+from pixelgpt_fairseq.data.workers import map_in_order
 from pixelgpt_fairseq.rendering import TextRenderer
 from pixelgpt_fairseq.rendering.renderer import MARGIN
 
@@ -64,7 +58,10 @@ def binarize_passage(passage, renderer, tokenizer=None):
         tokens, columns = np.empty(0, dtype=np.int64), np.empty((0, 2), dtype=np.int64)
         if tokenizer:
             tokens, starts = tokenizer.encode(text)
-            columns = token_columns(text, starts, renderer.pen_positions(text) + MARGIN, drawn.pixels)
+            if renderer.reads_left_to_right(text):
+                columns = token_columns(text, starts, renderer.pen_positions(text) + MARGIN, drawn.pixels)
+            else:
+                columns = reordered_token_columns(text, starts, renderer.columns(text) + MARGIN)
             if first:
                 tokens = np.append(tokenizer.model.bos_id(), tokens)
                 columns = np.vstack([columns[:1, [0, 0]], columns])
@@ -106,6 +103,29 @@ def token_columns(text, starts, pens, pixels):
     right[np.append(word[1:] - 1, len(starts) - 1)[visible]] = inked[end[visible] - 1] + 1
     left = np.maximum.accumulate(left)
     return np.stack([left, np.maximum(np.maximum.accumulate(right), left)], axis=1)
+
+
+def reordered_token_columns(text, starts, columns):
+    """Where in a strip each token is, if not all of the text reads from left to right.
+
+    Args:
+        text: what the strip shows.
+        starts: int64 ``[m]``: the character at which each token's visible part begins.
+        columns: int64 ``[len(text), 2]``: the first column of each character, and the one after its last.
+
+    Returns:
+        int64 ``[m, 2]``: the first column and the column after the last, in no order; a blank has none.
+    """
+    found = []
+    for start, end in zip(starts, np.append(starts[1:], len(text)), strict=True):
+        # Several tokens may make one character: each is where that is.
+        shown = [i for i in range(start, max(start + 1, end)) if not text[i : i + 1].isspace() and i < len(text)]
+        if shown:
+            found.append((columns[shown, 0].min(), columns[shown, 1].max()))
+        else:
+            middle = columns[min(start, len(text) - 1)].sum() // 2
+            found.append((middle, middle))
+    return np.array(found, dtype=np.int64).reshape(-1, 2)
 
 
 class StreamWriter:
@@ -164,55 +184,23 @@ def binarize_chunks(jobs, config, tokenizer, dtypes, workers):
         dtypes: see :class:`StreamWriter`.
         workers: processes; one is this process itself.
 
-    Yields:
-        (prefix, Counts, Counter of characters), in the order of *jobs*. Close the generator to end its processes.
+    Returns:
+        generator of (prefix, Counts, Counter of characters), in the order of *jobs*. Close it to end its processes.
 
     Raises:
         UserError: if a worker dies.
     """
-    if workers <= 1:
-        worker = _Worker(config, tokenizer, dtypes)
-        yield from (worker.binarize(*job) for job in jobs)
-        return
-    others = set(multiprocessing.active_children())
-    pool = concurrent.futures.ProcessPoolExecutor(
-        workers, initializer=_Worker.start, initargs=(config, tokenizer, dtypes)
-    )
-    try:
-        waiting = collections.deque()
-        for job in itertools.chain(jobs, itertools.repeat(None, 2 * workers)):
-            if job is not None:
-                waiting.append(pool.submit(_Worker.run, job))
-            if waiting and (job is None or len(waiting) > 2 * workers):
-                yield waiting.popleft().result()
-    except BaseException as error:
-        for process in set(multiprocessing.active_children()) - others:
-            process.terminate()
-        if isinstance(error, BrokenProcessPool):
-            raise UserError("a worker process died: if memory ran out, choose fewer --workers") from None
-        raise
-    finally:
-        pool.shutdown(cancel_futures=True)
+    return map_in_order(_Worker, (config, tokenizer, dtypes), jobs, workers)
 
 
 class _Worker:
     """Binarises chunks; one in each process."""
 
-    current = None
-
     def __init__(self, config, tokenizer, dtypes):
         self.renderer, self.tokenizer, self.dtypes = TextRenderer(config), tokenizer, dtypes
 
-    @classmethod
-    def start(cls, *args):
-        # Ctrl-C reaches every process of a terminal: the parent alone answers it. No worker outlives its parent.
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
-        threading.Thread(target=_die_with_parent, daemon=True).start()
-        cls.current = cls(*args)
-
-    @classmethod
-    def run(cls, job):
-        return cls.current.binarize(*job)
+    def __call__(self, job):
+        return self.binarize(*job)
 
     def binarize(self, passages, prefix):
         """Write the files of *prefix*; returns it with the counts and how often each character occurs."""
@@ -235,8 +223,3 @@ class _Worker:
                     writer.add(stream, np.empty(0, dtype=dtype))
         writer.close()
         return prefix, counts, characters
-
-
-def _die_with_parent():
-    multiprocessing.parent_process().join()
-    os._exit(1)

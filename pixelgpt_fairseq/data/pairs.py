@@ -16,8 +16,8 @@ class PairDataset(FairseqDataset):
     """Pairs of a strip and its tokens: samples ``{"id": int, "patches": uint8 [n, 256 or 768], "tokens": int64 [m]}``.
 
     A piece of text that fits both limits is a pair; a longer one is cut between words (between tokens where a word is
-    too long) and its strip is cut at the same places. Every strip ends with the separator, all tokens stand between bos
-    and eos.
+    too long) and its strip is cut at the same places, from right to left where it is written so. Every strip ends with
+    the separator, all tokens stand between bos and eos.
 
     Args:
         strips, texts, columns: the streams of a split (see :mod:`pixelgpt_fairseq.data.data_folder`) as IndexedRows of
@@ -65,6 +65,8 @@ class PairDataset(FairseqDataset):
     def _cut(self, item, first, last, word_begins):
         """Cut *item* into as few pairs as fit both limits."""
         left, right = self.columns[item].numpy().astype(np.int64).T
+        if (np.diff(left[first:last]) < 0).any():
+            return self._cut_reordered(item, first, last, word_begins, left, right)
         cuts = []
         while first < last:
             furthest = np.searchsorted(right, left[first] + self.max_width, side="right")
@@ -78,6 +80,29 @@ class PairDataset(FairseqDataset):
             first = max(end, first + 1)
         return np.array(cuts, dtype=np.int64).reshape(-1, 3)
 
+    def _cut_reordered(self, item, first, last, word_begins, left, right):
+        """The same where some text is written from right to left.
+
+        The tokens of a pair must have a part of the strip to themselves. Where that cannot be, words are passed over.
+        """
+        words = np.append(np.flatnonzero(word_begins[:last]), last)
+        everything = np.arange(len(left))
+        cuts = []
+        begin = first
+        while begin < last:
+            ends = words[(words > begin) & (words <= begin + self.max_tokens)]
+            for end in ends[::-1]:
+                inside = (everything >= begin) & (everything < end)
+                low, high = left[inside].min(), right[inside].max()
+                others = ~inside & (everything >= first) & (everything < last)
+                if high - low <= self.max_width and not ((right > low) & (left < high) & others).any():
+                    cuts.append((item, begin, end))
+                    begin = end
+                    break
+            else:
+                begin = words[words > begin][0]
+        return np.array(cuts, dtype=np.int64).reshape(-1, 3)
+
     def _sizes(self):
         """Positions of each pair: patches and tokens."""
         item, first, end = self.cuts.T
@@ -89,8 +114,8 @@ class PairDataset(FairseqDataset):
 
     def _span(self, item, first, end):
         """The columns between which these tokens are."""
-        columns = self.columns[item]
-        return int(columns[first, 0]), int(columns[end - 1, 1])
+        columns = self.columns[item].numpy()[first:end]
+        return int(columns[:, 0].min()), int(columns[:, 1].max())
 
     def _strip_length(self, left, right):
         """Patches of the text between two columns, drawn alone, the separator not counted."""

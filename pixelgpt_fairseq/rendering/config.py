@@ -11,7 +11,7 @@ from PIL import ImageColor
 from pixelgpt_fairseq.errors import UserError
 from pixelgpt_fairseq.rendering.fonts import FontFile, default_fonts
 
-BACKENDS = ("pygame",)
+BACKENDS = ("pygame", "pillow")
 RENDER_MODES = ("gray", "rgb", "binary")
 
 # text_renderer_config.json, as checkpoints of the PIXEL family carry it, calls some settings by other names.
@@ -34,7 +34,7 @@ class RendererConfig:
         pad_size: pixels above the words in the words layout.
         background_color, font_color: names or ``#rrggbb``, as Pillow understands them.
         render_mode: ``gray``; ``rgb``; or ``binary``: gray, but white (255) where it is above 127, else black (0).
-        backend: what draws the lines: ``pygame``.
+        backend: what draws the lines: ``pygame``, the look of the published models; or ``pillow``: shaped text.
 
     Raises:
         UserError: for a value that cannot be, or a font that cannot be read.

@@ -61,7 +61,7 @@ def script_name(character: str) -> str:
 
 def _missing_by_script(characters, config):
     """Pairs of a script and a Counter of its missing characters, the most frequent script first."""
-    fonts = tuple((font.path, config.font_size, config.dpi) for font in config.fonts)
+    fonts = tuple(font.path for font in config.fonts)
     by_script = collections.defaultdict(collections.Counter)
     for character, count in collections.Counter(characters).items():
         if _is_visible(character) and not _has_glyph(fonts, character):
@@ -77,9 +77,9 @@ def _is_visible(character):
 # A corpus asks for the same few thousand characters again and again.
 @functools.lru_cache(maxsize=1 << 16)
 def _has_glyph(fonts, character):
-    return unicodedata.category(character) != "Cs" and any(_face(*font).has(character) for font in fonts)
+    return unicodedata.category(character) != "Cs" and any(_face(path).has(character) for path in fonts)
 
 
 @functools.lru_cache(maxsize=16)
-def _face(path, size, dpi):
-    return FontFace(path, size, dpi)
+def _face(path):
+    return FontFace(path)

@@ -11,7 +11,9 @@ import numpy as np
 
 from pixelgpt_fairseq.errors import UserError
 from pixelgpt_fairseq.rendering.fonts import is_cut_short
+from pixelgpt_fairseq.rendering.lines import code_points
 
+_ANY_SIZE = 16
 _MAX_GLYPHS = 1 << 16
 _CODE_POINTS = 0x110000
 
@@ -48,9 +50,15 @@ class Metrics(NamedTuple):
 
 
 class FontFace:
-    """A font file opened at one size, in whatever process it is used."""
+    """A font file opened at one size, in whatever process it is used.
 
-    def __init__(self, path, size, dpi):
+    Args:
+        path: of the font.
+        size, dpi: see RendererConfig. Without them, the font cannot be drawn with, only asked what it has; and it may
+            be one of bitmaps alone, which has no size but its own.
+    """
+
+    def __init__(self, path, size=None, dpi=72):
         self._path, self._size, self._dpi = path, size, dpi
         self._font = self._process = None
 
@@ -66,15 +74,20 @@ class FontFace:
         return self._font
 
     def _open(self):
-        freetype = _freetype()
+        freetype = pygame_freetype()
         try:
             if is_cut_short(self._path):
                 raise UserError(f"{self._path}: this font file is cut short: fetch it again")
+            if self._size is None:
+                font = freetype.Font(str(self._path))
+                font.size = _ANY_SIZE if font.scalable else font.size
+                return font
             font = freetype.Font(str(self._path), self._size, resolution=self._dpi)
             font.style = freetype.STYLE_NORMAL
             font.render(" ", (0, 0, 0))
         except (OSError, RuntimeError, ValueError, OverflowError) as error:
-            raise UserError(f"{self._path}: cannot draw with this font at size {self._size}: {error}") from None
+            at_size = "" if self._size is None else f" at size {self._size}"
+            raise UserError(f"{self._path}: cannot draw with this font{at_size}: {error}") from None
         return font
 
     def has(self, character: str) -> bool:
@@ -104,7 +117,7 @@ class FontFace:
         return Glyph(advance, left, left + box.width, top, top - box.height, ink)
 
 
-def _freetype():
+def pygame_freetype():
     """``pygame.freetype``, ready; imported late and quietly, without pygame's video."""
     os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")
     import pygame.freetype
@@ -158,11 +171,7 @@ class GlyphAtlas:
         Raises:
             UserError: for a surrogate, or a damaged glyph.
         """
-        try:
-            codes = np.frombuffer(text.encode("utf-32-le"), dtype=np.uint32)
-        except UnicodeEncodeError as error:
-            surrogate = ord(text[error.start])
-            raise UserError(f"U+{surrogate:04X} (half of a surrogate pair) in the text is not a character") from None
+        codes = code_points(text)
         ids = self._ids.take(codes)
         if not ids.all():
             for code in np.unique(codes[ids == 0]).tolist():

@@ -5,35 +5,19 @@ whole pixels, and where glyphs overlap their coverage combines in the order of t
 columns from an atlas of glyphs, made for all characters at once.
 """
 
-import re
-from typing import NamedTuple
-
 import numpy as np
 
+from pixelgpt_fairseq.rendering.cutting import pen_columns
 from pixelgpt_fairseq.rendering.glyphs import GlyphAtlas
+from pixelgpt_fairseq.rendering.lines import Line, without_surrogate_pairs
 
 # Characters that are handled at once: more than most lines have, and few enough to need little memory.
 _CHUNK = 1024
-_SURROGATE = re.compile("[\ud800-\udfff]")
 
 # Coverage of one glyph over that of others. Not associative to the last bit: the order of the text counts.
 _COMBINED = np.array([s + d - s * d // 255 for s in range(256) for d in range(256)], dtype=np.uint8)
 
 _FAR = 1 << 40
-
-
-class Line(NamedTuple):
-    """A drawn line.
-
-    Attributes:
-        coverage: uint8 [height, columns]: 0 is background, 255 ink. Columns beyond the asked limit are left out.
-        width: of the box of the whole line; of a line that was cut short, at least more than the limit.
-        top: rows from the baseline up to the first row.
-    """
-
-    coverage: np.ndarray
-    width: int
-    top: int
 
 
 class PygameRaster:
@@ -59,6 +43,19 @@ class PygameRaster:
         metrics = self._atlas.metrics(self._atlas.ids(text))
         return np.stack([metrics.advance, metrics.left, metrics.right])
 
+    def columns(self, text: str) -> np.ndarray:
+        """Where each character of a line begins and ends, in columns from the line's left edge: int64 ``[length, 2]``.
+
+        Raises:
+            UserError: for a surrogate, or a damaged glyph.
+        """
+        pens = pen_columns(self.boxes(text))
+        return np.stack([pens[:-1], pens[1:]], axis=1)
+
+    def reads_left_to_right(self, text: str) -> bool:
+        """Whether the line has its characters in the order of the text: pygame knows no other."""
+        return True
+
     def line(self, text: str, max_width: int) -> Line:
         """Draw *text* up to *max_width* pixels.
 
@@ -68,7 +65,7 @@ class PygameRaster:
         Raises:
             UserError: for a lone surrogate, or a damaged glyph.
         """
-        text = _without_surrogate_pairs(text)
+        text = without_surrogate_pairs(text)
         if not text:
             return Line(np.zeros((0, 0), dtype=np.uint8), 0, 0)
         atlas = self._atlas
@@ -153,13 +150,3 @@ def _turns(places):
     runs = np.flatnonzero(np.diff(ordered, prepend=-1))
     turn = np.arange(len(places)) - runs.repeat(np.diff(runs, append=len(places)))
     return np.split(order[np.argsort(turn, kind="stable")], np.bincount(turn).cumsum()[:-1])
-
-
-def _without_surrogate_pairs(text):
-    """*text* with surrogate pairs joined to the characters that they mean, as pygame does."""
-    if text.isascii() or not _SURROGATE.search(text):
-        return text
-    try:
-        return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le")
-    except UnicodeDecodeError:
-        return text  # which the atlas refuses

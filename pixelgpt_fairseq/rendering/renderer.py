@@ -13,6 +13,7 @@ from pixelgpt_fairseq.errors import UserError
 from pixelgpt_fairseq.rendering.colours import Palette
 from pixelgpt_fairseq.rendering.config import RendererConfig
 from pixelgpt_fairseq.rendering.cutting import cut_text, pen_columns
+from pixelgpt_fairseq.rendering.pillow_raster import PillowRaster
 from pixelgpt_fairseq.rendering.pygame_raster import PygameRaster
 
 MARGIN = 2  # pixels left and right of a text
@@ -59,7 +60,7 @@ class TextRenderer:
 
     def __init__(self, config: RendererConfig | None = None):
         self.config = (config or RendererConfig()).located()
-        self._raster = PygameRaster(self.config)
+        self._raster = PillowRaster(self.config) if self.config.backend == "pillow" else PygameRaster(self.config)
         self._palette = Palette(self.config)
         self._patch = self.config.patch_size
         self._last = (self.config.max_patches - 1) * self._patch  # column of the last patch
@@ -94,7 +95,7 @@ class TextRenderer:
         return cut_text(text, self._last - 2 * MARGIN, self._raster.boxes)
 
     def pen_positions(self, text: str) -> np.ndarray:
-        """Where each character of a line begins, and where the last one ends.
+        """Where each character of a line begins, and where the last one ends, if it reads from left to right.
 
         Returns:
             int64 ``[len(text) + 1]``: pixels from the left edge of the line, which stands at column ``MARGIN`` of its
@@ -105,6 +106,21 @@ class TextRenderer:
             UserError: for a surrogate.
         """
         return pen_columns(self._raster.boxes(text))
+
+    def columns(self, text: str) -> np.ndarray:
+        """Where each character of a line stands, whichever way it is written.
+
+        Returns:
+            int64 ``[len(text), 2]``: the first column and the one after the last, counted as in :meth:`pen_positions`.
+
+        Raises:
+            UserError: for a surrogate.
+        """
+        return self._raster.columns(text)
+
+    def reads_left_to_right(self, text: str) -> bool:
+        """Whether a line has its characters in the order of the text: true of every line that pygame draws."""
+        return self._raster.reads_left_to_right(text)
 
     def _text(self, text):
         line = self._raster.line(text, self._last - MARGIN)
@@ -151,12 +167,11 @@ class TextRenderer:
         self._paste(pixels, line, self._patch // 2 - len(line.coverage) // 2, column)
 
     def _paste(self, pixels, line, row, column):
-        """Put *line* on the strip with its upper left corner at *row*, *column*, clipped."""
-        above = max(0, -row)
-        row = max(0, row)
+        """Put *line* on the strip with the upper left corner of its box at *row*, *column*, clipped."""
+        above, row, column = max(0, -row), max(0, row), column + line.left
         there = pixels[row : row + max(0, len(line.coverage) - above), column : column + line.coverage.shape[1]]
         shown = slice(above, above + there.shape[0]), slice(there.shape[1])
-        self._palette.paint(there, line.coverage[shown])
+        self._palette.paint(there, line.coverage[shown], None if line.colours is None else line.colours[shown])
 
     def _finish(self, pixels, ends, word_starts=()):
         """Paint the separators at columns *ends*, the last of which ends the strip."""
