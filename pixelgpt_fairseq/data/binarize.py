@@ -214,12 +214,15 @@ def check_shared_files(folder, split, config, tokenizer, overwrite=False):
 
 def _settings(config, tokenizer):
     """What :meth:`DataFolder.settings` will give."""
-    return {"renderer": config.to_dict(), "tokenizer_sha256": tokenizer.sha256 if tokenizer else None}
+    return {
+        "renderer": config.to_dict() if config else None,
+        "tokenizer_sha256": tokenizer.sha256 if tokenizer else None,
+    }
 
 
 def shared_files(config, tokenizer):
-    """The folder's files that all splits share: name to content."""
-    files = {data_folder.RENDERER_FILE: config.to_json_text().encode()}
+    """The folder's files that all splits share: name to content; *config* is None for strips that others drew."""
+    files = {data_folder.RENDERER_FILE: config.to_json_text().encode()} if config else {}
     if tokenizer:
         files[data_folder.TOKENIZER_FILE] = tokenizer.serialized
         files[data_folder.DICTIONARY_FILE] = TokenDictionary.from_tokenizer(tokenizer).to_text().encode()

@@ -140,9 +140,14 @@ def binarize_example(example, renderer, tokenizer=None):
     drawn = renderer(example.texts if len(example.texts) > 1 else example.texts[0])
     if not tokenizer:
         return drawn.patches(), np.empty(0, dtype=np.int64)
+    return drawn.patches(), encode_texts(example.texts, tokenizer)
+
+
+def encode_texts(texts, tokenizer):
+    """Tokens of the sentences of an example, each after a bos: int64 ``[m]``."""
     bos = tokenizer.model.bos_id()
-    tokens = itertools.chain.from_iterable([bos, *tokenizer.model.encode(text)] for text in example.texts)
-    return drawn.patches(), np.fromiter(tokens, dtype=np.int64)
+    tokens = itertools.chain.from_iterable([bos, *tokenizer.model.encode(text)] for text in texts)
+    return np.fromiter(tokens, dtype=np.int64)
 
 
 def check_task(folder, split, task: SentenceTask):

@@ -39,7 +39,7 @@ MANIFEST_VERSION = 1
 _MANIFEST_FIELDS = {
     "files": dict,
     "patch_values": int,
-    "renderer": dict,
+    "renderer": dict | types.NoneType,  # None: strips that others drew
     "tokenizer_sha256": str | types.NoneType,
 }
 
@@ -79,6 +79,8 @@ class DataFolder:
         """
         path = self.path / RENDERER_FILE
         if not path.exists():
+            if any(self.read_manifest(split)["renderer"] is None for split in self.splits()):
+                raise UserError(f"{self.path}: its strips are released ones: how they were drawn is not known")
             raise UserError(f"{self.path}: no {RENDERER_FILE}: is this a folder of rendered data?")
         return RendererConfig.from_json(path, locate_fonts)
 
@@ -163,7 +165,8 @@ class DataFolder:
                 raise UserError(f"{path}: damaged: {name} is absent or not what it was: render this split again")
         try:
             patch_layout(manifest["patch_values"])
-            RendererConfig.from_dict(manifest["renderer"])
+            if manifest["renderer"] is not None:
+                RendererConfig.from_dict(manifest["renderer"])
         except (UserError, ValueError) as error:
             raise UserError(f"{path}: {error}") from None
         return manifest
@@ -199,8 +202,13 @@ def settings_differences(ours, theirs):
 
     Fonts count by their contents, wherever they lay when the data was rendered.
     """
-    renderers = [RendererConfig.from_dict(settings["renderer"]) for settings in (ours, theirs)]
-    differences = renderers[0].differences(renderers[1])
+    known = [settings["renderer"] for settings in (ours, theirs)]
+    differences = []
+    if all(known):
+        differences = RendererConfig.from_dict(known[0]).differences(RendererConfig.from_dict(known[1]))
+    elif any(known):
+        unknown, rendered = "released strips, whose look is not known", "text rendered here"
+        differences = [f"look: {rendered if known[0] else unknown} against {rendered if known[1] else unknown}"]
     tokenizers = [(settings["tokenizer_sha256"] or "none")[:12] for settings in (ours, theirs)]
     if tokenizers[0] != tokenizers[1]:
         differences.append(f"tokenizer (SHA-256): {tokenizers[0]} against {tokenizers[1]}")
