@@ -12,7 +12,7 @@ from pixelgpt_fairseq.errors import UserError
 PAIR = "pair"
 MODALITIES = (TEXT, PIXEL, PAIR)
 # Examples are sorted by length within so many pools, drawn at random: batches differ from epoch to epoch, and there is
-# next to no padding (of RTE in batches of 8, 1.4%; sorted as a whole it would be 0.5%, with 8 pools 5.5%).
+# next to no padding (of RTE in batches of 8, 1.1%; sorted as a whole it would be 0.5%, with 8 pools 3.4%).
 POOLS = 2
 _BLACK = 0
 
@@ -123,9 +123,12 @@ class ClassificationDataset(FairseqDataset):
 
 
 def by_length_in_pools(indices, sizes):
-    """Cut *indices*, which are in random order, into pools, and sort each by *sizes*: int64 ``[n]``."""
+    """Cut *indices*, which are in random order, into pools, and sort each by *sizes*: int64 ``[n]``.
+
+    Every other pool is sorted downwards, so that a batch that has part in two of them needs no padding either.
+    """
     pools = np.arange(len(indices)) * POOLS // len(indices)
-    return indices[np.lexsort((sizes[indices], pools))]
+    return indices[np.lexsort((np.where(pools % 2, -1, 1) * sizes[indices], pools))]
 
 
 def truncate_strip(patches, max_patches):
