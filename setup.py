@@ -52,8 +52,10 @@ setup(
             "hypothesis>=6.100,<7",
             "packaging>=24",
             "fonttools>=4.50,<5",
+            "backports.zstd>=1,<2",
         ],
         "lint": ["ruff>=0.15,<0.18"],
         "tensorboard": ["tensorboard>=2.16,<3"],
+        "zstd": ["backports.zstd>=1,<2"],
     },
 )

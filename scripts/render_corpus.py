@@ -5,10 +5,9 @@ import argparse
 import dataclasses
 import sys
 
-from pixelgpt_fairseq.data import corpus
-from pixelgpt_fairseq.data.binarize import binarize, check_destination
+from pixelgpt_fairseq.data.binarize import STORES, binarize, check_destination
 from pixelgpt_fairseq.data.data_folder import DataFolder
-from pixelgpt_fairseq.data.tokens import Tokenizer, train_tokenizer
+from pixelgpt_fairseq.data.tokens import Tokenizer
 from pixelgpt_fairseq.errors import UserError, command
 from pixelgpt_fairseq.rendering import RendererConfig
 from pixelgpt_fairseq.rendering.options import add_renderer_options, chosen_settings
@@ -17,7 +16,7 @@ from pixelgpt_fairseq.rendering.options import add_renderer_options, chosen_sett
 def get_parser():
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
-    parser.add_argument("--input", nargs="+", required=True, metavar="FILE", help="UTF-8 text files")
+    parser.add_argument("--input", nargs="+", required=True, metavar="FILE", help="text in UTF-8, plain, .gz or .zst")
     parser.add_argument("--destdir", required=True, metavar="DIR", help="data folder, made if absent")
     parser.add_argument("--split", default="train", choices=("train", "valid", "test"), help="name of this split")
     parser.add_argument(
@@ -44,8 +43,18 @@ def get_parser():
         metavar="SHARE",
         help="greatest share of visible characters that no font may have",
     )
+    parser.add_argument(
+        "--store",
+        default="patches",
+        choices=STORES,
+        help="patches: read fastest in training; text: a hundredth of the space, rendered again while training",
+    )
     parser.add_argument("--workers", type=int, default=1, metavar="N", help="processes")
-    parser.add_argument("--overwrite", action="store_true", help="replace the split if it is there")
+    parser.add_argument(
+        "--overwrite",
+        action="store_true",
+        help="replace the split if it is there, and what an unfinished run with other options left",
+    )
     return parser
 
 
@@ -58,21 +67,18 @@ def choose_config(args, folder):
 
 
 def choose_tokenizer(args, folder):
-    """The tokenizer: given, trained here, the data folder's, or none."""
+    """The tokenizer: given, how many tokens of one to train, the data folder's, or none."""
     if args.tokenizer:
         return Tokenizer.load(args.tokenizer)
-    if args.train_tokenizer is not None:
-        others = [split for split in folder.splits() if split != args.split]
-        if others:
-            raise UserError(
-                f"{folder.path}: split {others[0]} is there with its own tokenizer: leave out --train-tokenizer, "
-                "or choose another --destdir"
-            )
-        corpus.check_inputs(args.input)
-        print(f"training a tokenizer of {args.train_tokenizer:,} tokens ...", file=sys.stderr)
-        passages = corpus.read_passages(args.input, args.documents, args.encoding_errors)
-        return train_tokenizer((passage.text for passage in passages), args.train_tokenizer)
-    return folder.tokenizer()
+    if args.train_tokenizer is None:
+        return folder.tokenizer()
+    others = [split for split in folder.splits() if split != args.split]
+    if others:
+        raise UserError(
+            f"{folder.path}: split {others[0]} is there with its own tokenizer: leave out --train-tokenizer, "
+            "or choose another --destdir"
+        )
+    return args.train_tokenizer
 
 
 @command
@@ -96,6 +102,7 @@ def main(argv=None):
         tokenizer=tokenizer,
         documents=args.documents,
         encoding_errors=args.encoding_errors,
+        store=args.store,
         max_missing=args.max_missing,
         workers=args.workers,
         overwrite=args.overwrite,

@@ -2,15 +2,16 @@
 
 Passages of the corpus are gathered into chunks; workers render and tokenise a chunk each into files of its own, which
 are appended to the split in order: the result does not depend on the number of workers. Everything is written in a
-hidden folder beside the split's files and moved into place at the end, the manifest last.
+hidden folder beside the split's files and moved into place at the end, the manifest last. A run that is ended can be
+started again and goes on where it was, see :mod:`~pixelgpt_fairseq.data.resumption`.
 """
 
-import collections
 import contextlib
 import fcntl
 import json
 import os
 import shutil
+import sys
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,12 +21,33 @@ from fairseq.data.indexed_dataset import best_fitting_int_dtype
 from tqdm import tqdm
 
 from pixelgpt_fairseq.data import data_folder
-from pixelgpt_fairseq.data.chunks import Counts, StreamWriter, binarize_chunks, gather_chunks
+from pixelgpt_fairseq.data.chunks import Counts, Streams, StreamWriter, binarize_chunks, gather_chunks
 from pixelgpt_fairseq.data.corpus import check_inputs, read_passages
-from pixelgpt_fairseq.data.data_folder import COLUMNS, PIXEL, TEXT, DataFolder, settings_differences
-from pixelgpt_fairseq.data.tokens import TokenDictionary
+from pixelgpt_fairseq.data.data_folder import (
+    COLUMNS,
+    PIECES,
+    PIXEL,
+    TEXT,
+    DataFolder,
+    settings_differences,
+    write_whole,
+)
+from pixelgpt_fairseq.data.resumption import (
+    PROGRESS_FILE,
+    Progress,
+    describe_work,
+    drop_chunks,
+    save_progress,
+    take_up,
+)
+from pixelgpt_fairseq.data.tokens import TokenDictionary, Tokenizer, train_tokenizer
 from pixelgpt_fairseq.errors import UserError
 from pixelgpt_fairseq.rendering import TextRenderer, missing_characters, missing_summary
+
+RECORD_EVERY = 5  # seconds; what a killed run did since is done again
+LOCK_SECONDS = 3  # the workers of a run that was killed take a moment to end
+# What is stored of the strips: the patches, the text that they show, or both.
+STORES = ("patches", "text", "both")
 
 
 @dataclass
@@ -36,6 +58,7 @@ class Summary:
     files: list[Path]
     seconds: float
     missing: list[str] = field(default_factory=list)  # a line for each script with characters that no font has
+    resumed: Counts = field(default_factory=Counts)  # how much of it an earlier run had finished
 
     @property
     def bytes(self):
@@ -51,6 +74,7 @@ def binarize(
     tokenizer=None,
     documents="blank-line",
     encoding_errors="fail",
+    store="patches",
     max_missing=0.01,
     workers=1,
     overwrite=False,
@@ -58,126 +82,237 @@ def binarize(
 ):
     """Render and tokenise text files into ``destdir`` as *split*.
 
+    A run that was ended, by whatever, goes on after the last chunk that it finished when it is started again.
+
     Args:
-        inputs: paths of UTF-8 text files.
+        inputs: paths of UTF-8 text files, plain or compressed by gzip or zstd.
         destdir: the data folder (see :mod:`pixelgpt_fairseq.data.data_folder`), made if absent.
         split: ``train``, ``valid`` or ``test``.
         config: RendererConfig.
-        tokenizer: Tokenizer, or None to render only.
+        tokenizer: Tokenizer; an int, to train one of so many tokens on the inputs; or None, to render only.
         documents, encoding_errors: see :func:`~pixelgpt_fairseq.data.corpus.read_passages`.
+        store: ``patches``; ``text``, from which they are rendered again while training; or ``both``.
         max_missing: the greatest share of visible characters that may lack a glyph in every font.
         workers: processes.
-        overwrite: replace the split if it is there.
-        progress: show a bar.
+        overwrite: replace the split if it is there, and an unfinished one that was made of something else.
+        progress: show a bar, and say what is kept of a run that was ended.
 
     Returns:
         Summary
 
     Raises:
         UserError: for bad input, a split that is there already, settings that are not the folder's, or files that
-            cannot be written. The folder is then as it was before.
+            cannot be written. The folder is then as it was before, but for the finished part in a hidden folder.
     """
     began = time.perf_counter()
     folder = DataFolder(destdir)
+    say = _say if progress else _say_nothing
     try:
         check_inputs(inputs)
         check_destination(folder, split, overwrite)
-        check_shared_files(folder, split, config, tokenizer, overwrite)
+        if not isinstance(tokenizer, int):
+            check_shared_files(folder, split, config, tokenizer, overwrite)
         config = TextRenderer(config).config  # its fonts are there and can draw
-        dtypes = {PIXEL: np.uint8}
-        if tokenizer:
-            dtypes[TEXT] = best_fitting_int_dtype(len(tokenizer))
-            dtypes[COLUMNS] = best_fitting_int_dtype(config.max_patches * config.patch_size)
-        with partial_folder(folder, split) as partial:
-            counts, characters = Counts(), collections.Counter()
-            writer = StreamWriter(partial / split, dtypes)
-            total = sum(os.path.getsize(path) for path in inputs)
-            with tqdm(total=total, unit="B", unit_scale=True, desc=split, disable=not progress) as bar:
-                passages = read_passages(inputs, documents, encoding_errors, on_bytes=bar.update)
-                jobs = ((chunk, partial / f"{i:06d}") for i, chunk in enumerate(gather_chunks(passages)))
-                with contextlib.closing(binarize_chunks(jobs, config, tokenizer, dtypes, workers)) as results:
-                    for prefix, chunk_counts, chunk_characters in results:
-                        writer.move_in(prefix)
-                        counts.add(chunk_counts)
-                        characters.update(chunk_characters)
-                        check_missing(characters, config, max_missing)
-                        bar.set_postfix_str(f"{counts.patches / (time.perf_counter() - began):,.0f} patches/s")
-            writer.close()
-            manifest = {
-                "version": data_folder.MANIFEST_VERSION,
-                "split": split,
-                **vars(counts),
-                "files": {path.name: path.stat().st_size for path in writer.files()},
-                "patch_values": config.patch_values,
-                "documents_are": documents,
-                "missing_characters": missing_characters(characters, config),
-                **_settings(config, tokenizer),
-            }
-            check_shared_files(folder, split, config, tokenizer, overwrite)  # another split may have come meanwhile
-            move_into_place(folder, split, writer.files(), shared_files(config, tokenizer), manifest)
+        work = describe_work(inputs, documents, encoding_errors, store, config, tokenizer)
+        with partial_folder(folder, split, resumable=True, say=say) as partial:
+            staged = partial / folder.manifest_path(split).name
+            done = take_up(partial, work, staged.name, overwrite, say)
+            resumed = done.counts
+            if resumed.pieces:
+                say(f"{folder.path}, {split}: going on after {resumed.documents:,} documents that are rendered already")
+            if not staged.exists():
+                if isinstance(tokenizer, int):
+                    texts = (passage.text for passage in read_passages(inputs, documents, encoding_errors))
+                    tokenizer = _train_tokenizer(partial, done, texts, tokenizer, say)
+                writer = StreamWriter(partial / split, _streams(config, tokenizer, store), done.lengths)
+                passages = read_passages(inputs, documents, encoding_errors, done.position)
+                sizes = [os.path.getsize(path) for path in inputs]
+                with tqdm(total=sum(sizes), unit="B", unit_scale=True, desc=split, disable=not progress) as bar:
+
+                    def advance(reached):
+                        bar.update(sum(sizes[: reached.position.file]) + reached.position.stored - bar.n)
+                        bar.set_postfix_str(f"{reached.counts.patches:,} patches")
+
+                    done = _render(passages, partial, writer, config, tokenizer, max_missing, workers, done, advance)
+                writer.close()
+                manifest = {
+                    "version": data_folder.MANIFEST_VERSION,
+                    "split": split,
+                    **vars(done.counts),
+                    "files": {path.name: path.stat().st_size for path in writer.files()},
+                    "patch_values": config.patch_values,
+                    "store": store,
+                    "documents_are": documents,
+                    "missing_characters": missing_characters(done.characters, config),
+                    **_settings(config, tokenizer),
+                }
+                check_shared_files(folder, split, config, tokenizer, overwrite)  # another split may have come meanwhile
+                stage(partial, folder, shared_files(config, tokenizer), manifest)
+            move_into_place(folder, partial, split)
     except OSError as error:
         raise UserError(f"{error.filename or folder.path}: {error.strerror or error}") from error
     except MemoryError:
         raise UserError("memory ran out: choose fewer --workers") from None
-    missing = missing_summary(characters, config)
-    return Summary(counts, folder.split_files(split), time.perf_counter() - began, missing)
+    missing = missing_summary(done.characters, config)
+    return Summary(done.counts, folder.split_files(split), time.perf_counter() - began, missing, resumed)
+
+
+def _render(passages, partial, writer, config, tokenizer, max_missing, workers, done, on_progress):
+    """Write *passages* after what is *done*, chunk by chunk, and record every few seconds how far it is.
+
+    Returns:
+        Progress: at the end.
+    """
+    recorded, last = done, time.monotonic()
+
+    def record():
+        nonlocal recorded, last
+        if done is not recorded:
+            writer.sync()
+            save_progress(partial, done)
+        recorded, last = done, time.monotonic()
+
+    jobs = ((chunk, partial / f"{i:06d}") for i, chunk in enumerate(gather_chunks(passages)))
+    try:
+        with contextlib.closing(binarize_chunks(jobs, config, tokenizer, writer.streams, workers)) as results:
+            for prefix, counts, characters, position in results:
+                reached = Progress(position, done.counts + counts, done.characters + characters)
+                check_missing(reached.characters, config, max_missing)
+                writer.move_in(prefix)
+                reached.lengths = writer.lengths()
+                done = reached
+                on_progress(done)
+                if time.monotonic() - last >= RECORD_EVERY:
+                    record()
+    except BaseException:
+        with contextlib.suppress(OSError):  # a full disk, say
+            record()
+        raise
+    record()
+    return done
+
+
+def _streams(config, tokenizer, store):
+    """What is written, and as which types."""
+    dtypes = {PIXEL: np.uint8}
+    if store != "patches":
+        dtypes[PIECES] = np.uint8
+    if tokenizer:
+        dtypes[TEXT] = best_fitting_int_dtype(len(tokenizer))
+        dtypes[COLUMNS] = best_fitting_int_dtype(config.max_patches * config.patch_size)
+    return Streams(dtypes, index_only=frozenset({PIXEL} if store == "text" else ()))
+
+
+def _train_tokenizer(partial, done, texts, vocab_size, say):
+    """Train a tokenizer, or take the one that the run had trained before it was ended: trained again, it may differ."""
+    path = partial / data_folder.TOKENIZER_FILE
+    if not path.exists():
+        say(f"training a tokenizer of {vocab_size:,} tokens ...")
+        write_whole(path, train_tokenizer(texts, vocab_size).serialized)
+        save_progress(partial, done)
+    return Tokenizer.load(path)
+
+
+def _say(line):
+    tqdm.write(line, file=sys.stderr)
+
+
+def _say_nothing(line):
+    pass
 
 
 @contextlib.contextmanager
-def partial_folder(folder, split):
-    """A hidden folder for what is not finished yet, for one run at a time; removed in the end, whatever happens.
+def partial_folder(folder, split, resumable=False, say=None):
+    """A hidden folder for what is not finished yet, for one run at a time; removed in the end.
 
-    If a run is killed, the folder stays, and the next run empties it.
+    Args:
+        folder: DataFolder.
+        split: name of the split.
+        resumable: give what an earlier run left there, and when this one fails, keep what it has recorded as finished.
+            Otherwise the folder is empty at first and removed whatever happens; if the run is killed, the next one
+            empties it.
+        say: function that tells the user a line.
     """
     there = folder.path.exists()
-    path = folder.path / f".{split}.partial"
+    path = partial_path(folder, split)
     path.mkdir(parents=True, exist_ok=True)
     handle = os.open(path, os.O_RDONLY)
+    keep = False
     try:
+        _lock(handle, path)
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise UserError(f"{path}: another run is writing this split now: wait for it, or end it") from None
-        except OSError:  # a file system without locks
-            pass
-        try:
-            for left in path.iterdir():
-                left.unlink()
+            if not resumable:
+                for left in path.iterdir():
+                    left.unlink()
             yield path
+        except BaseException:
+            keep = resumable and (path / PROGRESS_FILE).exists()
+            raise
         finally:
-            shutil.rmtree(path, ignore_errors=True)
-            if not there:
+            if keep:
+                drop_chunks(path)
+                say(f"{path}: keeps what is finished: the same command goes on from there")
+            else:
+                shutil.rmtree(path, ignore_errors=True)
+            if not there and not keep:
                 with contextlib.suppress(OSError):  # not empty
                     folder.path.rmdir()
     finally:
         os.close(handle)
 
 
-def move_into_place(folder, split, files, shared, manifest):
-    """Make the finished *files* of a partial folder the split, in the place of an older one.
+def partial_path(folder, split):
+    """The hidden folder of a split's unfinished files."""
+    return folder.path / f".{split}.partial"
 
-    All is written before anything is touched, then files are only renamed: a full disk cannot come between. While there
-    is no manifest, no later step takes the split for whole.
+
+def _lock(handle, path):
+    deadline = time.monotonic() + LOCK_SECONDS
+    while True:
+        try:
+            return fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                raise UserError(f"{path}: another run is writing this split now: wait for it, or end it") from None
+            time.sleep(0.05)
+        except OSError:  # a file system without locks
+            return None
+
+
+def stage(partial, folder, shared, manifest):
+    """Write the small files of a split beside its finished ones, the manifest last: with it, all can be moved.
+
+    Args:
+        partial: the folder that holds the files which *manifest* names.
+        folder: DataFolder.
+        shared: name -> content of the files that all splits share.
+        manifest: as plain values.
+    """
+    text = json.dumps(manifest, indent=1, ensure_ascii=False) + "\n"
+    for name, content in {**shared, folder.manifest_path(manifest["split"]).name: text}.items():
+        write_whole(partial / name, content)
+
+
+def move_into_place(folder, partial, split):
+    """Make the staged files of a partial folder the split, in the place of an older one.
+
+    Files are only renamed: a full disk cannot come between. While there is no manifest, no later step takes the split
+    for whole. If this is ended in the middle, it can be done again.
 
     Args:
         folder: DataFolder.
+        partial: the folder in which :func:`stage` has finished them.
         split: name of the split.
-        files: paths of the new files, in one folder.
-        shared: name -> content of the files that all splits share.
-        manifest: the manifest, as plain values.
     """
-    partial = files[0].parent
     manifest_path = folder.manifest_path(split)
-    small = {**shared, manifest_path.name: json.dumps(manifest, indent=1, ensure_ascii=False).encode() + b"\n"}
-    for name, content in small.items():
-        (partial / name).write_bytes(content)
-    new = [*(path.name for path in files), *shared]
+    new = [*data_folder.read_json(partial / manifest_path.name)["files"], *data_folder.SHARED_FILES]
     manifest_path.unlink(missing_ok=True)
     for path in folder.split_files(split):
         if path.name not in new:
             path.unlink()
     for name in new:
-        os.replace(partial / name, folder.path / name)
+        if (partial / name).exists():
+            os.replace(partial / name, folder.path / name)
     os.replace(partial / manifest_path.name, manifest_path)
 
 
@@ -185,10 +320,12 @@ def check_destination(folder, split, overwrite):
     """Refuse to touch a split that is there.
 
     Raises:
-        UserError: unless *overwrite*.
+        UserError: unless *overwrite*, or the split is one that a run was moving into place when it was ended.
     """
     there = folder.split_files(split)
-    if there and not overwrite:
+    manifest_path = folder.manifest_path(split)
+    moving = not manifest_path.exists() and (partial_path(folder, split) / manifest_path.name).exists()
+    if there and not overwrite and not moving:
         raise UserError(f"{there[0]}: already there: choose another --destdir or --split, or pass --overwrite")
 
 

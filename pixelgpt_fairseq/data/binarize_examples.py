@@ -23,6 +23,7 @@ from pixelgpt_fairseq.data.binarize import (
     move_into_place,
     partial_folder,
     shared_files,
+    stage,
 )
 from pixelgpt_fairseq.data.chunks import StreamWriter
 from pixelgpt_fairseq.data.data_folder import PIXEL, TEXT, DataFolder
@@ -120,7 +121,8 @@ def binarize_examples(
                 "renderer": renderer.config.to_dict(),
                 "tokenizer_sha256": tokenizer.sha256 if tokenizer else None,
             }
-            move_into_place(folder, split, files, shared_files(renderer.config, tokenizer), manifest)
+            stage(partial, folder, shared_files(renderer.config, tokenizer), manifest)
+            move_into_place(folder, partial, split)
     except OSError as error:
         raise UserError(f"{error.filename or folder.path}: {error.strerror or error}") from error
     frequencies = {}

@@ -2,14 +2,14 @@
 
 import collections
 import os
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from fairseq.data.indexed_dataset import data_file_path, index_file_path
 
-from pixelgpt_fairseq.data.data_folder import COLUMNS, PIXEL, TEXT
+from pixelgpt_fairseq.data.data_folder import COLUMNS, PIECES, PIXEL, TEXT
 from pixelgpt_fairseq.data.indexed import IndexedWriter
 from pixelgpt_fairseq.data.workers import map_in_order
 from pixelgpt_fairseq.rendering import TextRenderer
@@ -28,18 +28,33 @@ class Counts:
     tokens: int = 0
     characters: int = 0
 
-    def add(self, other):
-        """Add *other*'s counts."""
-        for name in vars(self):
-            setattr(self, name, getattr(self, name) + getattr(other, name))
+    def __add__(self, other):
+        return Counts(*(ours + theirs for ours, theirs in zip(astuple(self), astuple(other), strict=True)))
 
 
 class Piece(NamedTuple):
     """A document, or a part of one that fits a strip, binarised."""
 
+    text: str
     patches: np.ndarray  # uint8 [n, 256], of three channels [n, 768]
     tokens: np.ndarray  # int64 [m]
     columns: np.ndarray  # int64 [m, 2]: the columns of the strip at which what each token shows begins and ends
+
+
+# What an item of each stream is.
+_ITEMS = {
+    PIXEL: lambda piece: piece.patches.reshape(-1),
+    PIECES: lambda piece: np.frombuffer(piece.text.encode(), dtype=np.uint8),
+    TEXT: lambda piece: piece.tokens,
+    COLUMNS: lambda piece: piece.columns.reshape(-1),
+}
+
+
+class Streams(NamedTuple):
+    """What is written of a corpus."""
+
+    dtypes: dict[str, type]  # stream -> type of its elements
+    index_only: frozenset[str] = frozenset()  # streams of which the lengths of items are kept alone
 
 
 def binarize_passage(passage, renderer, tokenizer=None):
@@ -69,7 +84,7 @@ def binarize_passage(passage, renderer, tokenizer=None):
                 tokens = np.append(tokens, tokenizer.model.eos_id())
                 columns = np.vstack([columns, columns[-1:, [1, 1]]])
         patches = drawn.patches()
-        yield Piece(patches if last else patches[:-1], tokens, columns)
+        yield Piece(text, patches if last else patches[:-1], tokens, columns)
 
 
 def token_columns(text, starts, pens, pixels):
@@ -133,11 +148,18 @@ class StreamWriter:
 
     Args:
         prefix: path of the files, to which each stream's name is added.
-        dtypes: stream -> type of its elements.
+        streams: Streams, or just their types.
+        lengths: what :meth:`lengths` returned: go on from there.
     """
 
-    def __init__(self, prefix, dtypes):
-        self.writers = {stream: IndexedWriter(f"{prefix}.{stream}", dtype) for stream, dtype in dtypes.items()}
+    def __init__(self, prefix, streams, lengths=None):
+        if not isinstance(streams, Streams):
+            streams = Streams(streams)
+        self.streams = streams
+        self.writers = {
+            stream: IndexedWriter(f"{prefix}.{stream}", dtype, stream in streams.index_only, lengths)
+            for stream, dtype in streams.dtypes.items()
+        }
 
     def add(self, stream, values):
         """Append an item to *stream*."""
@@ -148,8 +170,22 @@ class StreamWriter:
         for stream, writer in self.writers.items():
             prefix = f"{other_prefix}.{stream}"
             writer.append(prefix)
-            os.remove(index_file_path(prefix))
-            os.remove(data_file_path(prefix))
+            for path in IndexedWriter.files(prefix, writer.index_only):
+                os.remove(path)
+
+    def lengths(self):
+        """How long each file is, by name."""
+        return {name: length for writer in self.writers.values() for name, length in writer.lengths().items()}
+
+    def sync(self):
+        """Bring everything to the disk."""
+        for writer in self.writers.values():
+            writer.sync()
+
+    def finish(self):
+        """Finish a chunk, for :meth:`move_in`."""
+        for writer in self.writers.values():
+            writer.finish()
 
     def close(self):
         """Finish all files."""
@@ -158,8 +194,11 @@ class StreamWriter:
 
     def files(self):
         """Paths of the files."""
-        prefixes = [writer.prefix for writer in self.writers.values()]
-        return [Path(name(prefix)) for prefix in prefixes for name in (data_file_path, index_file_path)]
+        return [
+            Path(name(writer.prefix))
+            for writer in self.writers.values()
+            for name in ((index_file_path,) if writer.index_only else (data_file_path, index_file_path))
+        ]
 
 
 def gather_chunks(passages):
@@ -175,37 +214,38 @@ def gather_chunks(passages):
         yield chunk
 
 
-def binarize_chunks(jobs, config, tokenizer, dtypes, workers):
+def binarize_chunks(jobs, config, tokenizer, streams, workers):
     """Binarise chunks in *workers* processes, never holding many of them at a time.
 
     Args:
         jobs: iterable of (list of Passage, path prefix for the chunk's files).
         config, tokenizer: RendererConfig; Tokenizer or None.
-        dtypes: see :class:`StreamWriter`.
+        streams: Streams.
         workers: processes; one is this process itself.
 
     Returns:
-        generator of (prefix, Counts, Counter of characters), in the order of *jobs*. Close it to end its processes.
+        generator of (prefix, Counts, Counter of characters, Position after it), in the order of *jobs*. Close it to end
+        its processes.
 
     Raises:
         UserError: if a worker dies.
     """
-    return map_in_order(_Worker, (config, tokenizer, dtypes), jobs, workers)
+    return map_in_order(_Worker, (config, tokenizer, streams), jobs, workers)
 
 
 class _Worker:
     """Binarises chunks; one in each process."""
 
-    def __init__(self, config, tokenizer, dtypes):
-        self.renderer, self.tokenizer, self.dtypes = TextRenderer(config), tokenizer, dtypes
+    def __init__(self, config, tokenizer, streams):
+        self.renderer, self.tokenizer, self.streams = TextRenderer(config), tokenizer, streams
 
     def __call__(self, job):
         return self.binarize(*job)
 
     def binarize(self, passages, prefix):
-        """Write the files of *prefix*; returns it with the counts and how often each character occurs."""
+        """Write the files of *prefix*; returns what :func:`binarize_chunks` yields."""
         counts, characters = Counts(), collections.Counter()
-        writer = StreamWriter(prefix, self.dtypes)
+        writer = StreamWriter(prefix, self.streams)
         for passage in passages:
             characters.update(passage.text)
             counts.characters += len(passage.text)
@@ -213,13 +253,11 @@ class _Worker:
                 counts.pieces += 1
                 counts.patches += len(piece.patches)
                 counts.tokens += len(piece.tokens)
-                writer.add(PIXEL, piece.patches.reshape(-1))
-                if self.tokenizer:
-                    writer.add(TEXT, piece.tokens)
-                    writer.add(COLUMNS, piece.columns.reshape(-1))
+                for stream in self.streams.dtypes:
+                    writer.add(stream, _ITEMS[stream](piece))
             if passage.ends_document:
                 counts.documents += 1
-                for stream, dtype in self.dtypes.items():
+                for stream, dtype in self.streams.dtypes.items():
                     writer.add(stream, np.empty(0, dtype=dtype))
-        writer.close()
-        return prefix, counts, characters
+        writer.finish()
+        return prefix, counts, characters, passages[-1].after

@@ -5,6 +5,8 @@
     text_renderer_config.json   the renderer's settings
     tokenizer.model, dict.txt   the tokenizer and its vocabulary (absent if only pixels were rendered)
     train.pixel.{bin,idx}       uint8, a strip an item; its rows are patches, in the render mode rgb of three channels
+                                (where only text was stored, the .idx alone)
+    train.pieces.{bin,idx}      uint8, the same pieces of text in UTF-8 (absent where only patches were stored)
     train.text.{bin,idx}        the tokens of the same pieces of text
     train.columns.{bin,idx}     where each of these tokens is in the strip: its first column, and the one after its last
     train.manifest.json         counts, sizes and settings; written last: with it, the split is whole
@@ -28,12 +30,13 @@ from pixelgpt_fairseq.data.tokens import TokenDictionary, Tokenizer, read_symbol
 from pixelgpt_fairseq.errors import UserError
 from pixelgpt_fairseq.rendering import RendererConfig
 
-PIXEL, TEXT, COLUMNS = STREAMS = ("pixel", "text", "columns")
+PIXEL, PIECES, TEXT, COLUMNS = STREAMS = ("pixel", "pieces", "text", "columns")
 # Nothing else is ever replaced or removed: people keep a train.txt beside the data.
 _SPLIT_FILES = (*(f"{stream}.{kind}" for stream in STREAMS for kind in ("bin", "idx")), "labels.npy", "manifest.json")
 RENDERER_FILE = "text_renderer_config.json"
 TOKENIZER_FILE = "tokenizer.model"
 DICTIONARY_FILE = "dict.txt"
+SHARED_FILES = (RENDERER_FILE, TOKENIZER_FILE, DICTIONARY_FILE)
 MANIFEST_VERSION = 1
 # What later steps read of a manifest.
 _MANIFEST_FIELDS = {

@@ -1,4 +1,4 @@
-"""fairseq's indexed files (``.bin`` with ``.idx``), written in little memory, checked when opened and read in place.
+"""fairseq's indexed files (``.bin`` with ``.idx``), written in constant memory, checked when opened and read in place.
 
 The format is :class:`fairseq.data.indexed_dataset.MMapIndexedDataset`'s own. Its reader is replaced because it reads
 every file through once when it opens it (files may be larger than memory) and turns all items into int64 (patches are
@@ -26,6 +26,8 @@ from pixelgpt_fairseq.errors import UserError
 _HEADER = struct.Struct("<9sQBQ")
 _MAGIC, _VERSION = MMapIndexedDataset.Index._HDR_MAGIC, 1
 _BYTES_PER_ITEM = 4 + 8
+_SIZES_HELD = 1 << 16
+_COPIED_AT_ONCE = 1 << 20  # bytes; whole sizes
 
 
 class IndexedRows:
@@ -79,39 +81,88 @@ class IndexedRows:
 
 
 class IndexedWriter:
-    """Writes one indexed file pair, item by item; four bytes of memory an item.
+    """Writes one indexed file pair, item by item, in constant memory: the lengths of items wait in a file of their own.
+
+    What was written can be gone on with after the process has ended: see :meth:`lengths`.
 
     Args:
-        prefix: path of the files without ``.bin`` and ``.idx``, which appears when the writer is closed.
+        prefix: path of the files without ``.bin``, ``.idx`` (which appears when the writer is closed) and ``.sizes``.
         dtype: of the elements.
+        index_only: keep the lengths of the items alone; there is no ``.bin`` then.
+        lengths: what :meth:`lengths` returned: go on from there, in the files that are there; None begins anew.
     """
 
-    def __init__(self, prefix, dtype):
-        self.prefix, self.dtype = str(prefix), np.dtype(dtype)
+    def __init__(self, prefix, dtype, index_only=False, lengths=None):
+        self.prefix, self.dtype, self.index_only = str(prefix), np.dtype(dtype), index_only
+        paths = IndexedWriter.files(prefix, index_only)
+        self._files = [_open_up_to(path, (lengths or {}).get(os.path.basename(path), 0)) for path in paths]
         self._sizes = array.array("i")
-        self._data = open(data_file_path(self.prefix), "wb")  # noqa: SIM115
 
     def add(self, values):
         """Append an item: an array of one dimension."""
-        self._data.write(values.astype(self.dtype).tobytes())
+        if not self.index_only:
+            self._files[1].write(np.ascontiguousarray(values, dtype=self.dtype).data)
         self._sizes.append(len(values))
+        if len(self._sizes) == _SIZES_HELD:
+            self._write_sizes()
 
     def append(self, prefix):
-        """Append all items of the files at *prefix*, which are of the same type."""
-        _, sizes = read_index(prefix)
-        with open(data_file_path(str(prefix)), "rb") as file:
-            shutil.copyfileobj(file, self._data)
-        self._sizes.frombytes(sizes.tobytes())
+        """Append all items of the finished files at *prefix*, which are of the same type; they need no ``.idx``."""
+        self._write_sizes()
+        for file, part in zip(self._files, IndexedWriter.files(prefix, self.index_only), strict=True):
+            with open(part, "rb") as source:
+                shutil.copyfileobj(source, file, _COPIED_AT_ONCE)
+
+    def lengths(self):
+        """Bytes in each file, by name, after which another writer can go on once they are on the disk."""
+        self._write_sizes()
+        return {os.path.basename(file.name): file.tell() for file in self._files}
+
+    def sync(self):
+        """Bring everything to the disk."""
+        self._write_sizes()
+        for file in self._files:
+            file.flush()
+            os.fsync(file.fileno())
+
+    def finish(self):
+        """Close the files without an index: what :meth:`append` needs."""
+        self._write_sizes()
+        for file in self._files:
+            file.close()
 
     def close(self):
-        """Finish both files."""
-        self._data.close()
-        sizes = np.frombuffer(self._sizes, dtype=np.int32)
-        offsets = np.cumsum(sizes, dtype=np.int64) - sizes
-        with open(index_file_path(self.prefix), "wb") as file:
-            file.write(_HEADER.pack(_MAGIC, _VERSION, _dtype_header_code(self.dtype.type), len(sizes)))
-            file.write(sizes.tobytes())
-            file.write((offsets * self.dtype.itemsize).tobytes())
+        """Finish the files; ``.sizes`` stays until its folder goes, so that this, too, can be done again."""
+        self.finish()
+        with open(f"{self.prefix}.sizes", "rb") as source, open(index_file_path(self.prefix), "wb") as file:
+            items = os.path.getsize(source.name) // 4
+            file.write(_HEADER.pack(_MAGIC, _VERSION, _dtype_header_code(self.dtype.type), items))
+            shutil.copyfileobj(source, file, _COPIED_AT_ONCE)
+            source.seek(0)
+            offset = 0
+            while block := source.read(_COPIED_AT_ONCE):
+                ends = np.cumsum(np.frombuffer(block, dtype=np.int32), dtype=np.int64) + offset
+                file.write(((ends - np.frombuffer(block, dtype=np.int32)) * self.dtype.itemsize).tobytes())
+                offset = int(ends[-1])
+
+    @staticmethod
+    def files(prefix, index_only=False):
+        """Paths of the files of an unfinished pair."""
+        return [f"{prefix}.sizes", *([] if index_only else [data_file_path(str(prefix))])]
+
+    def _write_sizes(self):
+        self._files[0].write(self._sizes.tobytes())
+        del self._sizes[:]
+
+
+def _open_up_to(path, length):
+    """Open a file for writing after its first *length* bytes; what else it holds is gone."""
+    if not length:
+        return open(path, "wb")
+    file = open(path, "r+b")  # noqa: SIM115
+    file.truncate(length)
+    file.seek(length)
+    return file
 
 
 def exists(prefix):
@@ -119,8 +170,12 @@ def exists(prefix):
     return MMapIndexedDataset.exists(str(prefix))
 
 
-def read_index(prefix):
+def read_index(prefix, index_only=False):
     """Check that the two files of *prefix* are there, in the format, and as long as they should be.
+
+    Args:
+        prefix: path of the files without ``.bin`` and ``.idx``.
+        index_only: there is no ``.bin``.
 
     Returns:
         (type of the elements, int32 ``[n]``: elements in each item)
@@ -129,7 +184,7 @@ def read_index(prefix):
         UserError: naming the file and what is wrong with it.
     """
     index_path, data_path = index_file_path(str(prefix)), data_file_path(str(prefix))
-    for path in (index_path, data_path):
+    for path in (index_path, *([] if index_only else [data_path])):
         if not os.path.isfile(path):
             raise UserError(f"{path}: no such file: render this split first")
     with open(index_path, "rb") as file:
@@ -143,7 +198,8 @@ def read_index(prefix):
         sizes = np.fromfile(file, dtype=np.int32, count=length)
     if np.any(sizes < 0):
         raise UserError(f"{index_path}: damaged (an item of negative length): render this split again")
-    _check_size(data_path, int(sizes.sum(dtype=np.int64)) * _code_to_dtype[code]().itemsize)
+    if not index_only:
+        _check_size(data_path, int(sizes.sum(dtype=np.int64)) * _code_to_dtype[code]().itemsize)
     return _code_to_dtype[code], sizes
 
 

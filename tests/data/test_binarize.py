@@ -51,7 +51,8 @@ def by_document(rows):
 
 
 def contents(path):
-    return {file.name: file.read_bytes() for file in path.iterdir()}
+    """The files of a folder, but not what an unfinished run keeps in a hidden one."""
+    return {file.name: file.read_bytes() for file in path.iterdir() if file.is_file()}
 
 
 def ink(pixels):
@@ -226,17 +227,30 @@ def test_a_failing_run_leaves_no_folder_behind(tmp_path):
 
 
 @pytest.mark.parametrize("moved", range(9))
-def test_no_moment_of_moving_in_looks_finished(corpus, tokenizer, tmp_path, monkeypatch, moved):
+def test_no_moment_of_moving_in_looks_finished_and_each_can_be_gone_on_from(
+    corpus, tokenizer, tmp_path, monkeypatch, moved, folder
+):
     data = DataFolder(tmp_path / "data")
-    binarize([corpus], data.path, "train", CONFIG, tokenizer, progress=False)
-    monkeypatch.setattr(binarizing.os, "replace", failing_after(moved, KeyboardInterrupt(), binarizing.os.replace))
+    binarize([corpus], data.path, "train", RendererConfig(max_patches=9), tokenizer, progress=False)
+    old = contents(data.path)
+    move = binarizing.move_into_place
+
+    def interrupted(*args):
+        monkeypatch.setattr(binarizing.os, "replace", failing_after(moved, KeyboardInterrupt(), binarizing.os.replace))
+        move(*args)
+
+    monkeypatch.setattr(binarizing, "move_into_place", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        binarize([corpus], data.path, "train", RendererConfig(max_patches=9), tokenizer, overwrite=True, progress=False)
+        binarize([corpus], data.path, "train", CONFIG, tokenizer, overwrite=True, progress=False)
+    assert contents(data.path) != old
     with pytest.raises(UserError, match="not rendered, or not to its end"):
         data.manifest("train")
     monkeypatch.undo()
-    binarize([corpus], data.path, "train", CONFIG, tokenizer, overwrite=True, progress=False)
+    monkeypatch.setattr(binarizing, "binarize_chunks", None)  # all is rendered, nothing is to be overwritten
+    binarize([corpus], data.path, "train", CONFIG, tokenizer, progress=False)
     data.manifest("train")
+    assert contents(data.path) == contents(folder.path)
+    assert not (data.path / ".train.partial").exists()
 
 
 def test_two_runs_do_not_write_the_same_split(corpus, tmp_path):
