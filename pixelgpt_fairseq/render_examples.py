@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 from pixelgpt_fairseq.checkpoints import load_checkpoint
+from pixelgpt_fairseq.companions import CONFIG_FILE
 from pixelgpt_fairseq.data.binarize_examples import binarize_examples
 from pixelgpt_fairseq.data.data_folder import DataFolder
 from pixelgpt_fairseq.data.tokens import Tokenizer
@@ -21,6 +22,7 @@ def add_split_options(parser):
     parser.add_argument("--overwrite", action="store_true", help="replace splits that are there")
     parser.add_argument(
         "--skip-bad-rows",
+        "--skip-bad-lines",
         action="store_true",
         help="pass over rows with wrong columns, unknown labels or empty sentences, and count them",
     )
@@ -37,11 +39,16 @@ def add_look_options(parser):
     add_renderer_options(parser, "look, where it is to be another", MAX_PATCHES)
 
 
+def is_model(path):
+    """Whether *path* is a checkpoint or a released folder, not a data folder."""
+    return not Path(path).is_dir() or Path(path, CONFIG_FILE).exists()
+
+
 def choose_look(args, folder):
     """(RendererConfig, Tokenizer or None): the command line's, else those of --like, else the data folder's."""
     chosen = chosen_settings(args)
     base, tokenizer = None, None
-    if args.like and not Path(args.like).is_dir():
+    if args.like and is_model(args.like):
         checkpoint = load_checkpoint(args.like)
         base, tokenizer = checkpoint.renderer(chosen.get("fonts")).config, checkpoint.tokenizer
     elif args.like or folder.splits():

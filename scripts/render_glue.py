@@ -9,7 +9,14 @@ from pixelgpt_fairseq.data.binarize import check_destination
 from pixelgpt_fairseq.data.data_folder import DataFolder
 from pixelgpt_fairseq.data.examples import SentenceTask, custom_task, label_column_of, read_examples
 from pixelgpt_fairseq.data.glue import GLUE_TASKS, find_source
+from pixelgpt_fairseq.data.released import released_name
 from pixelgpt_fairseq.errors import UserError, command
+from pixelgpt_fairseq.released_splits import (
+    add_released_options,
+    binarize_released_split,
+    find_released_splits,
+    missing_split,
+)
 from pixelgpt_fairseq.render_examples import add_look_options, add_split_options, render_split
 
 
@@ -29,6 +36,7 @@ def get_parser():
     own.add_argument("--label-column", metavar="NAME", help="column of the labels; a number if there is no header")
     own.add_argument("--labels", nargs="+", metavar="WORD", help="the classes in order (default: labels are scores)")
     own.add_argument("--detokenize", action="store_true", help="mend tokenised English, as is done with GLUE's")
+    add_released_options(parser, "rte-train")
     add_look_options(parser)
     return parser
 
@@ -69,6 +77,30 @@ def glue_jobs(args):
                 print(f"{name}, {source.split}: left out, there is no {expected}")
 
 
+def binarize_released_glue(args):
+    """Binarise the splits of ``--task`` that ``--released-dir`` has."""
+    chosen, found = GLUE_TASKS if args.task == "all" else [args.task], []
+    for name in chosen:
+        task, sources = GLUE_TASKS[name]
+        splits = [source.split for source in sources if source.submission != "AX.tsv"]
+        for split in args.splits or ():
+            if split not in splits and args.task != "all":
+                raise UserError(f"--splits {split}: the released {name} has {', '.join(splits)}")
+        there = find_released_splits(args, name, [split for split in splits if not args.splits or split in args.splits])
+        folder = Path(args.destdir, name) if args.task == "all" else Path(args.destdir)
+        if args.task != "all":
+            for split in args.splits or splits[:2]:
+                if split not in there:
+                    raise missing_split(args, name, split)
+        found += [(folder, split, task, path) for split, path in there.items()]
+    if not found:
+        raise UserError(f"--released-dir {args.released_dir}: no folders such as {released_name('rte', 'train')} in it")
+    for folder, split, _, _ in found:
+        check_destination(DataFolder(folder), split, args.overwrite)
+    for job in found:
+        binarize_released_split(args, *job, detokenized=True)
+
+
 def own_jobs(args):
     """Yield the jobs that ``--input`` asks for."""
     if not args.columns or len(args.columns) > 2:
@@ -93,8 +125,17 @@ def own_jobs(args):
 def main(argv=None):
     """Run the command."""
     args = get_parser().parse_args(argv)
-    if bool(args.glue_dir) == bool(args.input) or bool(args.glue_dir) != bool(args.task):
-        raise UserError("name --glue-dir and --task; or, for a task of your own, --input, --columns and --label-column")
+    chosen = [bool(option) for option in (args.glue_dir, args.released_dir, args.input)]
+    if sum(chosen) != 1 or bool(args.input) == bool(args.task):
+        raise UserError(
+            "name --glue-dir and --task; or --released-dir and --task; or, for a task of your own, --input, --columns "
+            "and --label-column"
+        )
+    if args.verify_rendering and not args.released_dir:
+        raise UserError("--verify-rendering: there is nothing to compare with but in --released-dir")
+    if args.released_dir:
+        binarize_released_glue(args)
+        return
     jobs = list(glue_jobs(args) if args.glue_dir else own_jobs(args))
     for job in jobs:
         check_destination(DataFolder(job.folder), job.split, args.overwrite)

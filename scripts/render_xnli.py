@@ -22,6 +22,12 @@ from pixelgpt_fairseq.data.xnli import (
     split_name,
 )
 from pixelgpt_fairseq.errors import UserError, command
+from pixelgpt_fairseq.released_splits import (
+    add_released_options,
+    binarize_released_split,
+    find_released_splits,
+    missing_split,
+)
 from pixelgpt_fairseq.render_examples import add_look_options, add_split_options, render_split
 
 
@@ -30,7 +36,6 @@ def get_parser():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
         "--xnli-dir",
-        required=True,
         metavar="DIR",
         help="XNLI as distributed: xnli.dev.tsv, xnli.test.tsv, multinli.train.LANGUAGE.tsv, or the folders XNLI-1.0 "
         "and XNLI-MT-1.0 with them",
@@ -48,6 +53,7 @@ def get_parser():
         help="mend text with spaces around its punctuation, as the published training files have it, the way GLUE's is",
     )
     add_split_options(parser)
+    add_released_options(parser, "xnli-sw-train")
     add_look_options(parser)
     return parser
 
@@ -83,10 +89,38 @@ def choose_sources(args):
     return sources, skipped
 
 
+def binarize_released_xnli(args):
+    """Binarise the languages and splits that ``--released-dir`` has, or those that were asked for."""
+    folder, found = DataFolder(args.destdir), {}
+    languages = parse_languages(args.languages) if args.languages is not None else LANGUAGES
+    for language in languages:
+        there = find_released_splits(args, f"xnli-{language}", args.splits or SPLITS)
+        for split in args.splits or SPLITS:
+            if split in there:
+                found[split_name(split, language)] = there[split]
+            elif args.require_all or args.languages is not None:
+                raise missing_split(args, f"xnli-{language}", split)
+    if args.resume:
+        found = {name: path for name, path in found.items() if name not in folder.splits()}
+    elif not found:
+        raise UserError(f"--released-dir {args.released_dir}: no folders such as xnli-en-train in it")
+    for name in found:
+        check_destination(folder, name, args.overwrite)
+    for name, path in found.items():
+        binarize_released_split(args, folder.path, name, XNLI, path, args.detokenize)
+
+
 @command
 def main(argv=None):
     """Run the command."""
     args = get_parser().parse_args(argv)
+    if bool(args.xnli_dir) == bool(args.released_dir):
+        raise UserError("name --xnli-dir, or --released-dir")
+    if args.verify_rendering and not args.released_dir:
+        raise UserError("--verify-rendering: there is nothing to compare with but in --released-dir")
+    if args.released_dir:
+        binarize_released_xnli(args)
+        return
     sources, skipped = choose_sources(args)
     folder = DataFolder(args.destdir)
     if args.resume:

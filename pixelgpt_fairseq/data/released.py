@@ -11,6 +11,7 @@ import binascii
 import gzip
 import io
 import json
+import logging
 import math
 import warnings
 import zlib
@@ -25,6 +26,9 @@ from pixelgpt_fairseq.data.examples import NO_LABEL, SentenceTask
 from pixelgpt_fairseq.data.patches import PATCH_SIZE
 from pixelgpt_fairseq.data.tables import BadRow
 from pixelgpt_fairseq.errors import UserError
+
+# fairseq lets every logger speak, and this one has a line to say of every chunk of every PNG.
+logging.getLogger("PIL.PngImagePlugin").setLevel(logging.INFO)
 
 MAX_LINE_BYTES = 8 << 20
 MAX_STRIP_PATCHES = 4096  # four times the longest that the published models read
