@@ -7,6 +7,7 @@ An example of one sentence is drawn in the text layout, one of two in the pair l
 """
 
 import collections
+import contextlib
 import itertools
 import time
 from dataclasses import dataclass, field
@@ -28,10 +29,12 @@ from pixelgpt_fairseq.data.binarize import (
 from pixelgpt_fairseq.data.chunks import StreamWriter
 from pixelgpt_fairseq.data.data_folder import PIXEL, TEXT, DataFolder
 from pixelgpt_fairseq.data.examples import NO_LABEL, SentenceTask
+from pixelgpt_fairseq.data.workers import map_in_order
 from pixelgpt_fairseq.errors import UserError
 from pixelgpt_fairseq.rendering import TextRenderer, missing_characters, missing_summary
 
 LABELS = "labels"
+_CHUNK = 64  # examples that a process renders at a time
 
 
 @dataclass
@@ -62,7 +65,7 @@ def labels_path(folder, split):
 
 
 def binarize_examples(
-    examples, destdir, split, task, config, tokenizer=None, max_missing=0.01, overwrite=False, progress=True
+    examples, destdir, split, task, config, tokenizer=None, max_missing=0.01, workers=1, overwrite=False, progress=True
 ):
     """Render and tokenise *examples* into ``destdir`` as *split*.
 
@@ -74,6 +77,7 @@ def binarize_examples(
         config: RendererConfig.
         tokenizer: Tokenizer, or None to render only.
         max_missing: the greatest share of visible characters that may lack a glyph in every font.
+        workers: processes that render; the files are the same for any number of them.
         overwrite: replace the split if it is there.
         progress: show a bar.
 
@@ -84,6 +88,8 @@ def binarize_examples(
         UserError: for bad examples, a split that is there already, settings that are not the folder's, or files that
             cannot be written. The folder is then as it was before.
     """
+    if workers < 1:
+        raise UserError(f"--workers {workers}: at least 1")
     began = time.perf_counter()
     folder = DataFolder(destdir)
     try:
@@ -96,8 +102,9 @@ def binarize_examples(
             dtypes[TEXT] = best_fitting_int_dtype(len(tokenizer))
         with partial_folder(folder, split) as partial:
             writer = StreamWriter(partial / split, dtypes)
-            bar = tqdm(examples, unit=" examples", desc=split, disable=not progress)
-            counts, labels, characters = _write(bar, writer, renderer, tokenizer)
+            rendered = map_in_order(_ChunkRenderer, (renderer.config, tokenizer), _chunks(examples), workers)
+            with contextlib.closing(rendered), tqdm(unit=" examples", desc=split, disable=not progress) as bar:
+                counts, labels, characters = _write(rendered, writer, renderer.config.max_patches, bar)
             writer.close()
             if not labels:
                 raise UserError(f"{folder.path}: split {split} would have no examples: is the table empty?")
@@ -171,12 +178,27 @@ def check_task(folder, split, task: SentenceTask):
             )
 
 
-def _write(examples, writer, renderer, tokenizer):
+def _chunks(examples):
+    """Gather examples into lists."""
+    examples = iter(examples)
+    return iter(lambda: list(itertools.islice(examples, _CHUNK)), [])
+
+
+class _ChunkRenderer:
+    """Renders and tokenises chunks; one in each process."""
+
+    def __init__(self, config, tokenizer):
+        self.renderer, self.tokenizer = TextRenderer(config), tokenizer
+
+    def __call__(self, examples):
+        return [(example, *binarize_example(example, self.renderer, self.tokenizer)) for example in examples]
+
+
+def _write(rendered, writer, max_patches, bar):
     counts, labels, characters = ExampleCounts(), [], collections.Counter()
-    for example in examples:
-        patches, tokens = binarize_example(example, renderer, tokenizer)
+    for example, patches, tokens in itertools.chain.from_iterable(rendered):
         writer.add(PIXEL, patches.reshape(-1))
-        if tokenizer:
+        if TEXT in writer.writers:
             writer.add(TEXT, tokens)
         labels.append(example.label)
         for text in example.texts:
@@ -185,7 +207,8 @@ def _write(examples, writer, renderer, tokenizer):
         counts.examples += 1
         counts.patches += len(patches)
         counts.tokens += len(tokens)
-        counts.full_strips += len(patches) == renderer.config.max_patches
+        counts.full_strips += len(patches) == max_patches
+        bar.update()
     return counts, labels, characters
 
 
