@@ -29,6 +29,7 @@ def add_split_options(parser):
     parser.add_argument(
         "--max-missing", type=float, default=0.01, metavar="SHARE", help="greatest share of characters without a glyph"
     )
+    parser.add_argument("--workers", type=int, default=1, metavar="N", help="processes")
 
 
 def add_look_options(parser):
@@ -92,6 +93,7 @@ def render_split(args, folder, split, task, path, read):
         config,
         tokenizer,
         max_missing=args.max_missing,
+        workers=args.workers,
         overwrite=args.overwrite,
     )
     for line in summary.missing:
