@@ -21,6 +21,7 @@ from pixelgpt_fairseq.data.binarize import (
     move_into_place,
     partial_folder,
     shared_files,
+    stage,
 )
 from pixelgpt_fairseq.data.binarize_examples import ExampleCounts, check_task, encode_texts, labels_path
 from pixelgpt_fairseq.data.data_folder import PIXEL, TEXT, DataFolder
@@ -147,7 +148,10 @@ def binarize_released(
             }
             if agreement:
                 manifest["rendering_agreement"] = {**asdict(agreement), "renderer": verify.to_dict()}
-            move_into_place(folder, split, files, shared_files(None, tokenizer), manifest)
+            stage(partial, folder, shared_files(None, tokenizer), manifest)
+            # It may be left of the split that is being replaced.
+            (folder.path / data_folder.RENDERER_FILE).unlink(missing_ok=True)
+            move_into_place(folder, partial, split)
     except OSError as error:
         raise UserError(f"{error.filename or folder.path}: {error.strerror or error}") from error
     frequencies = {}
