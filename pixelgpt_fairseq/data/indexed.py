@@ -134,7 +134,7 @@ class IndexedWriter:
     def close(self):
         """Finish the files; ``.sizes`` stays until its folder goes, so that this, too, can be done again."""
         self.finish()
-        with open(f"{self.prefix}.sizes", "rb") as source, open(index_file_path(self.prefix), "wb") as file:
+        with open(self._files[0].name, "rb") as source, open(index_file_path(self.prefix), "wb") as file:
             items = os.path.getsize(source.name) // 4
             file.write(_HEADER.pack(_MAGIC, _VERSION, _dtype_header_code(self.dtype.type), items))
             shutil.copyfileobj(source, file, _COPIED_AT_ONCE)
