@@ -6,8 +6,6 @@ running English (that of Python's own help), and invented ones in which words or
 """
 
 import argparse
-import math
-import os
 import random
 import statistics
 import time
@@ -15,36 +13,11 @@ from pydoc_data.topics import topics
 
 import numpy as np
 
-os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")
-import pygame
-import pygame.freetype
-import pygame.surfarray
-
 from pixelgpt_fairseq.errors import exit_on_user_error
 from pixelgpt_fairseq.rendering import RendererConfig, TextRenderer, default_fonts
+from pixelgpt_fairseq.rendering.pygame_strips import PygameStrips
 
 LINE = 250  # characters
-
-
-class PygameStrips:
-    """Draws each line with one call of pygame on a strip of full width."""
-
-    def __init__(self, config):
-        pygame.freetype.init()
-        self.config = config
-        self.font = pygame.freetype.Font(str(config.fonts[0].path), config.font_size, resolution=config.dpi)
-
-    def __call__(self, text):
-        """The patches in use, gray."""
-        side, patches = self.config.patch_size, self.config.max_patches
-        strip = pygame.Surface((patches * side, side))
-        strip.fill((255, 255, 255))
-        line, box = self.font.render(text, (0, 0, 0))
-        box.midleft = (2, side // 2)
-        strip.blit(line, box)
-        end = min(math.ceil((2 + box.width + 2) / side) * side, (patches - 1) * side)
-        pygame.draw.rect(strip, (0, 0, 0), (end, 0, side, side))
-        return pygame.surfarray.array3d(strip)[: end + side, :, 0].T
 
 
 def invented_texts(seed=1):

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, features
 
-from pixelgpt_fairseq.rendering import TextRenderer
+from pixelgpt_fairseq.rendering import RendererConfig, TextRenderer, pygame_strips
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
 
@@ -112,3 +112,75 @@ def test_bench_rendering_compares_with_pygame(run):
     assert status == 0, err
     assert "running English" in out
     assert "differ" not in out
+
+
+@pytest.fixture
+def lines(tmp_path):
+    """A text file of five lines, one of them empty, one in the second font."""
+    path = tmp_path / "lines.txt"
+    path.write_text(
+        "An English line.\n\nहिन्दी की पंक्ति\n语言可以被看作图像\nmixed 语言 and 😀\tlatin\n", encoding="utf-8"
+    )
+    return path
+
+
+def test_compare_rendering_counts_identical_lines(run, lines):
+    status, out, err = run("compare_rendering.py", lines, lines, "--lines", 3)
+    assert status == 0, err
+    assert out.count("lines.txt: 3 of 3 lines identical") == 2
+    assert "in all: 6 of 6 lines identical" in out
+    assert "in all: 4 of 4 lines identical" in run("compare_rendering.py", lines)[1]
+
+
+def test_compare_rendering_tells_lines_that_differ(run, lines, monkeypatch):
+    drawn = pygame_strips.PygameStrips.__call__
+    monkeypatch.setattr(
+        pygame_strips.PygameStrips, "__call__", lambda self, text: drawn(self, text) ^ ("English" in text)
+    )
+    status, out, _ = run("compare_rendering.py", lines)
+    assert status == 1
+    assert "differs: 'An English line.'" in out
+    assert "in all: 3 of 4 lines identical" in out
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (["absent.txt"], "absent.txt: No such file"),
+        (["bad.txt"], "bad.txt: not UTF-8"),
+        (["bad.txt", "--render-mode", "rgb"], "leave those options out"),
+        (["bad.txt", "--renderer-backend", "pillow"], "leave those options out"),
+        (["bad.txt", "--lines", "0"], "--lines 0: at least 1"),
+    ],
+)
+def test_compare_rendering_fails_with_one_line(run, tmp_path, monkeypatch, args, message):
+    monkeypatch.chdir(tmp_path)
+    Path("bad.txt").write_bytes(b"caf\xe9\n")
+    status, _, err = run("compare_rendering.py", *args)
+    assert status == 1
+    assert err.splitlines()[-1].startswith("error: ")
+    assert message in err
+
+
+def test_show_render_takes_every_setting(run, tmp_path):
+    look = ["--render-mode", "rgb", "--font-color", "#c00000", "--background-color", "#ffffe0", "--font-size", 7.5]
+    output = tmp_path / "strip.png"
+    status, _, err = run("show_render.py", "colour", "--output", output, "--scale", 1, "--dpi", 110, *look)
+    assert status == 0, err
+    config = RendererConfig(render_mode="rgb", font_color="#c00000", background_color="#ffffe0", font_size=7.5, dpi=110)
+    np.testing.assert_array_equal(np.asarray(Image.open(output)), TextRenderer(config)("colour").pixels)
+
+
+@pytest.mark.skipif(not features.check("raqm"), reason="Pillow has no Raqm here: no FriBiDi library")
+@pytest.mark.parametrize("layout", [[], ["--words"], ["--pair", "ثان"]])
+def test_show_render_draws_with_either_backend(run, tmp_path, layout):
+    pictures = []
+    for backend in ("pygame", "pillow"):
+        output = tmp_path / f"{backend}.png"
+        status, out, err = run(
+            "show_render.py", "كتاب جديد", *layout, "--output", output, "--renderer-backend", backend, "--scale", 1
+        )
+        assert status == 0, err
+        assert "separators at patches" in out
+        pictures.append(np.asarray(Image.open(output)))
+    assert pictures[0].shape != pictures[1].shape or (pictures[0] != pictures[1]).any()
