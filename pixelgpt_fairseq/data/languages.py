@@ -43,11 +43,6 @@ class LanguagesDataset(ConcatDataset):
         labels = [part.labels for part in self.datasets]
         return None if any(part is None for part in labels) else np.concatenate(labels)
 
-    @functools.cached_property
-    def example_languages(self):
-        """The name of every example's language: ``[n]``."""
-        return np.repeat(self.names, self.real_sizes)
-
     def num_tokens(self, i):
         """Positions of example *i*: patches and tokens."""
         return self.sizes[i]

@@ -2,9 +2,11 @@
 """Fine-tuning on XNLI, in fifteen languages."""
 
 import logging
+import time
 from dataclasses import dataclass, field
 from typing import Optional
 
+import torch
 from fairseq.dataclass import ChoiceEnum
 from fairseq.tasks import register_task
 
@@ -16,6 +18,8 @@ from pixelgpt_fairseq.errors import UserError
 from pixelgpt_fairseq.tasks.rendered_classification import RenderedClassificationConfig, RenderedClassificationTask
 
 logger = logging.getLogger(__name__)
+
+PROGRESS_SECONDS = 30  # a validation on many languages that takes longer says how far it is: most log formats do not
 
 SETTINGS = TRANSLATE_TRAIN_ALL, CROSS_LINGUAL_TRANSFER = ("translate-train-all", "cross-lingual-transfer")
 
@@ -61,6 +65,7 @@ class RenderedXnliTask(RenderedClassificationTask):
     render_script = "scripts/render_xnli.py"
     default_positions = {TEXT: 768, PIXEL: 256, PAIR: 256}  # noqa: RUF012  (the published recipes' limits)
     languages = LANGUAGES
+    _validated, _told = 0, float("inf")  # examples of the running validation, and when its progress was told last
 
     @classmethod
     def check_options(cls, cfg, folder, sentence_task):
@@ -92,6 +97,25 @@ class RenderedXnliTask(RenderedClassificationTask):
         counts = ", ".join(f"{each} {len(part):,}" for each, part in parts.items())
         logger.info(f"{folder.path}, {split}: examples of {counts}")
         return LanguagesDataset(parts, LANGUAGES, shuffle, self.cfg.seed, self.cfg.sampling_temperature)
+
+    def begin_valid_epoch(self, epoch, model):
+        """Begin to count what is validated."""
+        super().begin_valid_epoch(epoch, model)
+        self._validated, self._told = 0, time.monotonic()
+
+    def valid_step(self, sample, model, criterion):
+        """As every task with labels; a long validation of a training run tells its progress."""
+        outputs = super().valid_step(sample, model, criterion)
+        if sample:
+            workers = torch.distributed.get_world_size() if torch.distributed.is_initialized() else 1
+            share = -(-sample["examples"] // workers)
+            self._validated += sample["nsentences"]
+            if time.monotonic() - self._told > PROGRESS_SECONDS and self._validated < share:
+                self._told = time.monotonic()
+                logger.info(f"validated on {self._validated:,} of {share:,} examples")
+            if self._validated >= share:  # another subset may follow
+                self._validated = 0
+        return outputs
 
     def _languages_of(self, folder, split, training):
         if training and self.cfg.setting == CROSS_LINGUAL_TRANSFER:

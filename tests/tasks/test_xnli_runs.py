@@ -20,6 +20,7 @@ from pixelgpt_fairseq.data.data_folder import DataFolder
 from pixelgpt_fairseq.data.tokens import train_tokenizer
 from pixelgpt_fairseq.data.xnli import LANGUAGES
 from pixelgpt_fairseq.rendering.fonts import default_fonts
+from pixelgpt_fairseq.tasks import rendered_xnli
 from pixelgpt_fairseq.tasks.rendered_xnli import RenderedXnliConfig, RenderedXnliTask
 
 TRAINING = split(
@@ -207,6 +208,20 @@ def test_languages_that_the_folder_lacks_are_named_and_fatal_only_where_they_wer
         dataset(tmp_path, "valid", languages="sw,th")
     with pytest.raises(SystemExit, match=r"split train\.en was not rendered"):
         dataset(tmp_path, "train", setting="cross-lingual-transfer")
+
+
+def test_a_long_validation_tells_its_progress(xnli, monkeypatch, caplog):
+    monkeypatch.setattr(rendered_xnli, "PROGRESS_SECONDS", -1)
+    caplog.set_level("INFO")
+    one = task(xnli[0])
+    one.load_dataset("valid")
+    monkeypatch.setattr(rendered_xnli.RenderedClassificationTask, "valid_step", lambda *_: (0, 0, {}))
+    for _ in range(2):
+        one.begin_valid_epoch(1, None)
+        for sample in one.get_batch_iterator(one.dataset("valid"), max_sentences=20).next_epoch_itr(shuffle=False):
+            one.valid_step(sample, None, None)
+    found = re.findall(r"validated on (\d+) of 45 examples", caplog.text)
+    assert found == ["20", "40"] * 2
 
 
 def test_data_of_another_task_is_refused(toy_data):
