@@ -1,7 +1,7 @@
 # make demo        the environment, then the whole road on real English text: render, train, validate, look
 # make test        the environment, then the tests, a process a core (one part: make test ARGS=tests/data)
 # make lint        ruff: rules and format
-# make bench       every benchmark in scripts/
+# make bench       every benchmark in scripts/ (fine-tuning with GLUE's files: make bench GLUE_DIR=folder)
 # make clean       removes .venv, caches and the demo's output
 #
 # PYTHON=python3.12 makes the environment with another Python (3.11 or 3.12); VENV=folder puts it elsewhere.

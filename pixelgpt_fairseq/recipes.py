@@ -270,19 +270,22 @@ def validation_splits(task) -> list[str]:
 
 
 class FreshRun(Callback):
-    """Makes the runs of a Hydra sweep, which share a process, forget the best score and the meters of the one before.
+    """Makes the runs of a Hydra sweep, which share a process, forget what fairseq keeps of the one before.
 
-    fairseq keeps the score, and the evaluations since, in attributes of two functions: a second run would neither write
-    a best checkpoint nor train beyond its first evaluation unless it beat the first. Meters would add up confusion
-    matrices of different sizes.
+    In attributes of two functions it keeps the best score and the evaluations since: a second run would neither write a
+    best checkpoint nor train beyond its first evaluation unless it beat the first. TensorBoard's writers would write to
+    the folder of the first run, and meters would add up confusion matrices of different sizes.
     """
 
     def on_job_start(self, config, **kwargs):
         """Forget, before each run."""
         from fairseq import checkpoint_utils
-        from fairseq.logging import metrics
+        from fairseq.logging import metrics, progress_bar
         from fairseq_cli import train
 
         for function in (checkpoint_utils.save_checkpoint, train.should_stop_early):
             vars(function).clear()
         metrics.reset()
+        writers = progress_bar._tensorboard_writers
+        while writers:
+            writers.popitem()[1].close()

@@ -8,6 +8,7 @@ of processor time: what else runs on the machine disturbs it little.
 """
 
 import argparse
+import os
 import tempfile
 import time
 from collections import defaultdict
@@ -171,7 +172,7 @@ def main(argv=None):
     """Run the command."""
     options = get_parser().parse_args(argv)
     if options.glue_dir is None:
-        print("left out: name GLUE's folder to time fine-tuning: scripts/bench_finetuning.py --glue-dir GLUE")
+        print("left out: this needs GLUE's files: name their folder with --glue-dir GLUE (make bench GLUE_DIR=GLUE)")
         return
     unknown = [name for name in options.tasks if name not in GLUE_TASKS or not GLUE_TASKS[name][0].labels]
     if unknown:

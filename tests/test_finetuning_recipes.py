@@ -16,7 +16,7 @@ from fairseq.logging import metrics
 from fairseq.models import MODEL_DATACLASS_REGISTRY
 from fairseq.tasks import TASK_DATACLASS_REGISTRY
 from fairseq.trainer import Trainer
-from fairseq_cli import train
+from fairseq_cli.train import should_stop_early
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import OmegaConf, open_dict
@@ -201,15 +201,30 @@ def test_what_the_table_leaves_to_a_sweep_is_its_most_common_value():
 
 
 def test_a_run_of_a_sweep_forgets_the_best_score_of_the_one_before():
+    functions = (checkpoint_utils.save_checkpoint, should_stop_early)
     try:
-        checkpoint_utils.save_checkpoint.best = train.should_stop_early.best = 0.9
-        train.should_stop_early.num_runs = 7
+        functions[0].best = functions[1].best = 0.9
+        functions[1].num_runs = 7
         FreshRun().on_job_start(config=None)
-        assert not vars(checkpoint_utils.save_checkpoint)
-        assert not vars(train.should_stop_early)
+        assert [vars(function) for function in functions] == [{}, {}]
     finally:
-        vars(checkpoint_utils.save_checkpoint).clear()
-        vars(train.should_stop_early).clear()
+        for function in functions:
+            vars(function).clear()
+
+
+def test_a_sweep_of_hydra_has_the_best_checkpoint_and_the_events_of_every_run_in_its_folder(data, tmp_path):
+    pytest.importorskip("tensorboard")
+    recipe = ["--config-dir", "examples/finetuning/glue", "--config-name", "wnli", "size=tiny", "task.modality=text"]
+    length = ["optimization.max_update=2", "dataset.validate_interval_updates=1", "optimization.lr=[1e-2],[1e-9]"]
+    where = [f"task.data={data['wnli']}", f"hydra.sweep.dir={tmp_path}"]
+    process = command("fairseq-hydra-train", "--multirun", *recipe, *length, *where)
+    assert process.returncode == 0, process.stderr
+    for run in ("0", "1"):
+        state = torch.load(tmp_path / run / "checkpoints" / "checkpoint_best.pt", weights_only=True)
+        assert state["cfg"]["task"]["modality"] == "text"
+        state = torch.load(tmp_path / run / "checkpoints" / "checkpoint_last.pt", weights_only=True)
+        assert state["optimizer_history"][-1]["num_updates"] == 2
+        assert list((tmp_path / run / "tensorboard" / "valid").iterdir())
 
 
 # scripts/finetune.py
