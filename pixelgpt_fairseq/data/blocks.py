@@ -48,7 +48,7 @@ class BlockDataset(FairseqDataset):
     """Blocks of one stream: samples ``{"id": int, key: rows}``.
 
     Args:
-        rows: IndexedRows.
+        rows: IndexedRows or RenderedRows.
         key: ``"patches"`` (uint8 ``[n, 256]``) or ``"tokens"`` (int64 ``[n]``).
         block_size, break_mode: see :func:`block_ranges`.
         fill_one: refuse data that all together does not fill one block, where blocks are to be filled.

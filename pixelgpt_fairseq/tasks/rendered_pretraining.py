@@ -15,15 +15,18 @@ from omegaconf import II, MISSING, OmegaConf
 
 from pixelgpt_fairseq.architecture import take_architecture
 from pixelgpt_fairseq.data.blocks import BREAK_MODES, BlockDataset
-from pixelgpt_fairseq.data.data_folder import COLUMNS, PIXEL, TEXT, DataFolder, settings_differences
+from pixelgpt_fairseq.data.data_folder import COLUMNS, PIECES, PIXEL, TEXT, DataFolder, settings_differences
 from pixelgpt_fairseq.data.modality_mixture import ModalityMixture, mixed_batches
 from pixelgpt_fairseq.data.pairs import PairDataset
+from pixelgpt_fairseq.data.rendered_rows import RenderedRows
 from pixelgpt_fairseq.errors import UserError, exit_on_user_error
+from pixelgpt_fairseq.rendering import RendererConfig
 
 logger = logging.getLogger(__name__)
 
 PAIR = "pair"
 MODALITIES = (PIXEL, TEXT, PAIR)
+PIXEL_SOURCES = ("patches", "text")
 
 
 @dataclass
@@ -53,6 +56,13 @@ class RenderedPretrainingConfig(FairseqDataclass):
         metadata={
             "help": "none: blocks of --tokens-per-sample; complete: of whole strips or texts; complete_doc: the same, "
             "of one document; eos: one strip or text each"
+        },
+    )
+    pixel_source: ChoiceEnum(PIXEL_SOURCES) = field(
+        default="patches",
+        metadata={
+            "help": "patches: stored ones, or where only text was stored, that; text: render it in the data loader's "
+            "workers, see --store of scripts/render_corpus.py"
         },
     )
     pair_patches: Optional[int] = field(
@@ -159,26 +169,44 @@ class RenderedPretrainingTask(FairseqTask):
         paths = utils.split_paths(self.cfg.data)
         folder = DataFolder(paths[(epoch - 1) % len(paths)])
         _check_settings(folder, split, self.data_settings, DataFolder(paths[0]))
-        streams = {modality: self._load_stream(folder, split, modality) for modality in self.modalities}
+        strips = self._open_strips(folder, split) if self.uses_patches else None
+        streams = {modality: self._load_stream(folder, split, modality, strips) for modality in self.modalities}
         self.datasets[split] = ModalityMixture(
             streams, pad=self.dictionary.pad() if self.dictionary else None, strip_patches=self.pair_patches
         )
         held = ", ".join(f"{len(stream):,} {modality} examples" for modality, stream in streams.items())
         logger.info(f"{folder.path}, {split}: {held}")
 
-    def _load_stream(self, folder, split, modality):
-        patch_values = folder.manifest(split)["patch_values"]
+    def _open_strips(self, folder, split):
+        """The patches of *split*, stored or rendered from its text."""
+        manifest = folder.manifest(split)
+        stored, text = folder.has(split, PIXEL), folder.has(split, PIECES)
+        if self.cfg.pixel_source == "text" and not text:
+            raise UserError(
+                f"{folder.path}: split {split} holds no text to render: render it with --store text or both, or leave "
+                "out --pixel-source text"
+            )
+        if self.cfg.pixel_source == "text" or (text and not stored):
+            logger.info(
+                f"{folder.path}, {split}: patches are rendered from text in the --num-workers of the data loader"
+            )
+            config = RendererConfig.from_dict(manifest["renderer"]).located(near=folder.path)
+            strips = RenderedRows(folder.prefix(split, PIXEL), folder.open(split, PIECES), config)
+            strips.check()
+            return strips
+        return folder.open(split, PIXEL, manifest["patch_values"])
+
+    def _load_stream(self, folder, split, modality, strips):
         if modality == PAIR:
             return PairDataset(
-                folder.open(split, PIXEL, patch_values),
+                strips,
                 folder.open(split, TEXT),
                 folder.open(split, COLUMNS, 2),
                 self.dictionary,
                 self.pair_patches,
                 self.pair_tokens,
             )
-        rows = folder.open(split, modality, patch_values if modality == PIXEL else 1)
-        key = "patches" if modality == PIXEL else "tokens"
+        rows, key = (strips, "patches") if modality == PIXEL else (folder.open(split, modality), "tokens")
         training = split == self.cfg.train_subset
         return BlockDataset(rows, key, self.cfg.tokens_per_sample, str(self.cfg.sample_break_mode), fill_one=training)
 
