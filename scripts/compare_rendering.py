@@ -32,7 +32,7 @@ class Comparison:
     def __init__(self, config):
         self._alone = [RendererConfig(**{**_settings(config), "fonts": (font,)}) for font in config.fonts]
         self._ours = [TextRenderer(alone) for alone in self._alone]
-        self._pygames = [PygameStrips(alone) for alone in self._alone]
+        self._pygames = [PygameStrips(alone, full_width=False) for alone in self._alone]
         self._chain = TextRenderer(config)
         self._has = functools.lru_cache(maxsize=1 << 16)(self._has_uncached)
 

@@ -2,11 +2,13 @@
 """Show what the model sees of a text, or of several: write strips as a picture, print their patches and separators."""
 
 import argparse
+import dataclasses
 import itertools
 
 from pixelgpt_fairseq.data.tables import read_rows
 from pixelgpt_fairseq.errors import UserError, command
 from pixelgpt_fairseq.rendering import RendererConfig, TextRenderer, missing_summary
+from pixelgpt_fairseq.rendering.glyphs import FontFace
 from pixelgpt_fairseq.rendering.options import add_renderer_options, chosen_settings
 from pixelgpt_fairseq.rendering.preview import preview, preview_rows, save_preview
 
@@ -21,6 +23,9 @@ def get_parser():
         "--input",
         metavar="FILE",
         help="instead of a text: a table without a header (TSV, CSV), a caption and a text a row",
+    )
+    parser.add_argument(
+        "--both-backends", action="store_true", help="with --input: draw each text with pygame, and below with pillow"
     )
     layout = parser.add_mutually_exclusive_group()
     layout.add_argument("--pair", metavar="TEXT", help="a second text: draw both as a pair")
@@ -50,6 +55,8 @@ def main(argv=None):
         raise UserError("--scale: must be at least 1")
     if (args.text is None) == (args.input is None):
         raise UserError("name a text, or a table of texts with --input")
+    if args.both_backends and not args.input:
+        raise UserError("--both-backends goes with --input")
     config = choose_config(args)
     if args.input:
         show_table(args, config)
@@ -79,14 +86,30 @@ def show_table(args, config):
     rows = [row.values for row in itertools.islice(read_rows(args.input, (1, 2)), MAX_ROWS + 1)]
     if not 0 < len(rows) <= MAX_ROWS:
         raise UserError(f"--input {args.input}: a picture takes 1 to {MAX_ROWS} texts, this has {len(rows) or 'none'}")
-    renderer = TextRenderer(config)
-    captions = [renderer(caption) for caption, _ in rows]
-    strips = [renderer(text.split() if args.words else text) for _, text in rows]
+    configs = [config]
+    if args.both_backends:
+        configs = [config_of_pygame(config), dataclasses.replace(config, backend="pillow")]
+    renderers = [TextRenderer(each) for each in configs]
+    captions, strips = [], []
+    for caption, text in rows:
+        captions += [renderers[0](caption), *(renderer("") for renderer in renderers[1:])]
+        strips += [renderer(text.split() if args.words else text) for renderer in renderers]
     save_preview(preview_rows(captions, strips, args.scale, args.grid), args.output, args.overwrite)
     print(f"fonts: {', '.join(str(font) for font in config.fonts)}")
-    for (caption, text), strip in zip(rows, strips, strict=True):
+    for i, (caption, text) in enumerate(rows):
+        drawn = strips[i * len(renderers) : (i + 1) * len(renderers)]
+        patches = " and ".join(str(strip.num_text_patches) for strip in drawn)
         lacking = "; ".join(missing_summary(text, config))
-        print(f"{caption}: {strip.num_text_patches} text patches" + (f"; no font has {lacking}" if lacking else ""))
+        print(f"{caption}: {patches} text patches" + (f"; no font has {lacking}" if lacking else ""))
+
+
+def config_of_pygame(config):
+    """The same look for pygame, without the fonts that it cannot draw with: those of bitmaps alone."""
+    drawn = tuple(font for font in config.fonts if FontFace(font.path).has_outlines())
+    for font in config.fonts:
+        if font not in drawn:
+            print(f"pygame: left out {font}: a font of bitmaps alone")
+    return dataclasses.replace(config, backend="pygame", fonts=drawn)
 
 
 if __name__ == "__main__":

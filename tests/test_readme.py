@@ -9,7 +9,7 @@ from fairseq import options
 from fairseq.dataclass.utils import convert_namespace_to_omegaconf
 from toy_corpus import ROOT
 
-READMES = [ROOT / "README.md", *sorted(ROOT.glob("examples/**/README.md"))]
+READMES = [ROOT / "README.md", *sorted(ROOT.glob("docs/*.md")), *sorted(ROOT.glob("examples/**/README.md"))]
 
 
 def commands(program):

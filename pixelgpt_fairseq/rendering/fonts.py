@@ -12,6 +12,7 @@ from pixelgpt_fairseq.errors import UserError
 
 # KurintoSans has 14 of the 15 XNLI languages; the second has Chinese.
 DEFAULT_FONTS = ("KurintoSans-Rg.ttf", "KurintoSansSC-Rg.ttf")
+_COLOUR_TABLES = {"CBDT", "COLR", "sbix"}
 
 
 @dataclass(frozen=True)
@@ -101,6 +102,11 @@ def font_tables(path) -> dict[str, tuple[int, int]]:
         return {}
     entries = struct.iter_unpack(">4s4xLL", directory)
     return {tag.decode("latin-1"): (offset, length) for tag, offset, length in entries}
+
+
+def has_colours(path) -> bool:
+    """Whether a font file has glyphs with colours of their own."""
+    return bool(_COLOUR_TABLES & font_tables(path).keys())
 
 
 def is_cut_short(path) -> bool:

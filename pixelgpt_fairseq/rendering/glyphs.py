@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from pixelgpt_fairseq.errors import UserError
-from pixelgpt_fairseq.rendering.fonts import is_cut_short
+from pixelgpt_fairseq.rendering.fonts import has_colours, is_cut_short
 from pixelgpt_fairseq.rendering.lines import code_points
 
 _ANY_SIZE = 16
@@ -87,7 +87,8 @@ class FontFace:
             font.render(" ", (0, 0, 0))
         except (OSError, RuntimeError, ValueError, OverflowError) as error:
             at_size = "" if self._size is None else f" at size {self._size}"
-            raise UserError(f"{self._path}: cannot draw with this font{at_size}: {error}") from None
+            advice = ": colours need --renderer-backend pillow" if has_colours(self._path) else ""
+            raise UserError(f"{self._path}: cannot draw with this font{at_size}: {error}{advice}") from None
         return font
 
     def has(self, character: str) -> bool:
@@ -96,6 +97,10 @@ class FontFace:
             return self.font().get_metrics(character)[0] is not None
         except RuntimeError:  # it has one, and cannot load it: let drawing it tell
             return True
+
+    def has_outlines(self) -> bool:
+        """Whether the font can be drawn at any size; one of bitmaps alone cannot."""
+        return bool(self.font().scalable)
 
     def draw(self, character: str) -> Glyph:
         """Draw *character*; one that the font lacks becomes the font's own sign for that.

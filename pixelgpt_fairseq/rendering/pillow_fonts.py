@@ -8,10 +8,9 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont, features
 
 from pixelgpt_fairseq.errors import UserError
-from pixelgpt_fairseq.rendering.fonts import font_tables, is_cut_short
+from pixelgpt_fairseq.rendering.fonts import has_colours, is_cut_short
 from pixelgpt_fairseq.rendering.glyphs import pygame_freetype
 
-_COLOUR_TABLES = {"CBDT", "COLR", "sbix"}
 # A glyph's ink may be so far, in pixels, beyond the room that it asks for; else it gets more room.
 OVERHANG = 1
 _OVERRIDES = {"ltr": "\u202d", "rtl": "\u202e"}
@@ -65,7 +64,7 @@ class PillowFont:
         try:
             if is_cut_short(self._path):
                 raise UserError(f"{self._path}: this font file is cut short: fetch it again")
-            self.has_colours = bool(_COLOUR_TABLES & font_tables(self._path).keys())
+            self.has_colours = has_colours(self._path)
             drawn_at = _bitmap_size(self._path, self._size) or self._size
             self._scale = self._size / drawn_at
             self._font = ImageFont.truetype(str(self._path), drawn_at, layout_engine=ImageFont.Layout.RAQM)

@@ -15,14 +15,15 @@ _LONG_LINE = 1000
 
 
 class PygameStrips:
-    """Draws each line with one call of pygame on a strip of full width.
+    """Draws each line with one call of pygame.
 
     Args:
         config: RendererConfig; its first font is used, black on white.
+        full_width: draw on a strip of the greatest width, as the published code does; else on one just wide enough.
     """
 
-    def __init__(self, config: RendererConfig):
-        self._config = config
+    def __init__(self, config: RendererConfig, full_width: bool = True):
+        self._config, self._full_width = config, full_width
         self._open()
 
     def _open(self):
@@ -34,12 +35,12 @@ class PygameStrips:
         import pygame
 
         side, patches = self._config.patch_size, self._config.max_patches
-        strip = pygame.Surface((patches * side, side))
-        strip.fill((255, 255, 255))
         line, box = self._font.render(text, (0, 0, 0))
+        end = min(math.ceil((2 + box.width + 2) / side) * side, (patches - 1) * side)
+        strip = pygame.Surface((patches * side if self._full_width else end + side, side))
+        strip.fill((255, 255, 255))
         box.midleft = (2, side // 2)
         strip.blit(line, box)
-        end = min(math.ceil((2 + box.width + 2) / side) * side, (patches - 1) * side)
         pygame.draw.rect(strip, (0, 0, 0), (end, 0, side, side))
         if len(text) > _LONG_LINE:
             self._open()

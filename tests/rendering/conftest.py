@@ -4,6 +4,7 @@ import tracemalloc
 import types
 
 import pytest
+from colour_font import write_colour_font
 from pygame_reference import Reference
 
 from pixelgpt_fairseq.rendering import RendererConfig, TextRenderer, default_fonts
@@ -19,6 +20,12 @@ def latin():
 def chinese():
     """Path of the second default font."""
     return default_fonts()[1].path
+
+
+@pytest.fixture(scope="session")
+def colour_font(tmp_path_factory):
+    """Path of a font with colours."""
+    return write_colour_font(tmp_path_factory.mktemp("fonts") / "Colour.ttf")
 
 
 @pytest.fixture(scope="session")

@@ -5,7 +5,6 @@ import unicodedata
 
 import numpy as np
 import pytest
-from colour_font import write_colour_font
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageDraw, ImageFont, features
@@ -182,11 +181,6 @@ def test_what_no_font_has_is_the_first_fonts_sign(shaped, latin):
     for text in ("\U00010348", "\u0378", "\ue000", "\x07", "\x00"):
         assert_same(shaped(text), first(text))
         assert ink(shaped(text)).size
-
-
-@pytest.fixture(scope="module")
-def colour_font(tmp_path_factory):
-    return write_colour_font(tmp_path_factory.mktemp("fonts") / "Colour.ttf")
 
 
 def test_an_emoji_has_its_colours_in_rgb(latin, colour_font):

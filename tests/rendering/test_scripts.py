@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image, features
 
-from pixelgpt_fairseq.rendering import RendererConfig, TextRenderer, pygame_strips
+from pixelgpt_fairseq.rendering import RendererConfig, TextRenderer, default_fonts, pygame_strips
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
 
@@ -184,3 +184,29 @@ def test_show_render_draws_with_either_backend(run, tmp_path, layout):
         assert "separators at patches" in out
         pictures.append(np.asarray(Image.open(output)))
     assert pictures[0].shape != pictures[1].shape or (pictures[0] != pictures[1]).any()
+
+
+@pytest.mark.skipif(not features.check("raqm"), reason="Pillow has no Raqm here: no FriBiDi library")
+def test_show_render_draws_both_backends_below_each_other(run, tmp_path, colour_font):
+    table = tmp_path / "texts.tsv"
+    table.write_text("ar\tكتاب جديد\nemoji\tab 😀\n", encoding="utf-8")
+    fonts = [default_fonts()[0].path, colour_font]
+    status, out, err = run(
+        "show_render.py", "--input", table, "--both-backends", "--scale", 1, "--output", tmp_path / "both.png",
+        "--font", *fonts, "--render-mode", "rgb",
+    )  # fmt: skip
+    assert status == 0, err
+    picture = np.asarray(Image.open(tmp_path / "both.png"))
+    assert picture.shape[0] == 4 * 16 + 3
+    config = RendererConfig(fonts=fonts, render_mode="rgb", backend="pillow")
+    emoji = TextRenderer(config)("ab 😀").pixels
+    captions = [TextRenderer(config)(text).num_text_patches for text in ("ar", "emoji")]
+    left = 16 * max(captions)
+    np.testing.assert_array_equal(picture[3 * 17 :, left : left + emoji.shape[1]], emoji)
+    assert "ar: " in out
+    assert "left out" not in out  # its glyphs are outlines, which pygame draws in black
+
+
+def test_both_backends_go_with_a_table(run, tmp_path):
+    status, _, err = run("show_render.py", "text", "--both-backends", "--output", tmp_path / "out.png")
+    assert (status, err) == (1, "error: --both-backends goes with --input\n")
