@@ -24,7 +24,10 @@ def font_path(name):
 
 
 class Reference:
-    """Draws like the published code; returns pixels, number of text patches, separators and word starts."""
+    """Draws like the published code; returns pixels, number of text patches, separators and word starts.
+
+    The pixels are gray; ``rgb`` has those of the last drawing in colour.
+    """
 
     def __init__(self, font, size=8, dpi=120, max_patches=1024, background="white", colour="black"):
         pygame.freetype.init()
@@ -45,6 +48,7 @@ class Reference:
             pygame.draw.rect(self.strip, (0, 0, 0), (column, 0, 16, 16))
         end = separators[-1]
         rgb = pygame.surfarray.array3d(self.strip).swapaxes(0, 1)[:, : end + 16]
+        self.rgb = rgb
         gray = np.rint(rgb @ [0.299, 0.587, 0.114]).astype(np.uint8)
         return gray, end // 16, [column // 16 for column in separators], starts
 

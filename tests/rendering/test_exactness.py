@@ -1,5 +1,6 @@
 """Lines equal those that pygame draws, pixel for pixel."""
 
+import dataclasses
 import pickle
 import random
 import subprocess
@@ -13,6 +14,7 @@ import pygame.surfarray
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 from pygame_reference import Reference, font_path
 
 from pixelgpt_fairseq.errors import UserError
@@ -71,6 +73,37 @@ def test_colours_blend_as_pygame_blends_them(both, latin, background, colour):
     for text in SCRIPTS.values():
         pixels, ours = reference(text)[0].astype(int), renderer(text).pixels.astype(int)
         assert abs(pixels - ours).max() <= 1  # luminance is rounded
+
+
+@pytest.mark.parametrize(
+    ("background", "colour"), [("white", "black"), ("black", "white"), ("#f0e0d0", "#102030"), ("#808080", "red")]
+)
+def test_colours_are_those_of_pygame_in_rgb(both, latin, background, colour):
+    renderer, reference = both(latin, background_color=background, font_color=colour)
+    rgb = TextRenderer(dataclasses.replace(renderer.config, render_mode="rgb"))
+    for text in SCRIPTS.values():
+        for layout in (text, (text, "pair"), text.split()):
+            reference(layout)
+            np.testing.assert_array_equal(rgb(layout).pixels, reference.rgb)
+            assert rgb(layout)[1:] == renderer(layout)[1:]
+
+
+def test_gray_and_binary_are_made_of_the_colours(latin):
+    look = {"fonts": [latin], "font_color": "#c02040", "background_color": "#d0e0ff"}
+    rgb, gray, binary = (
+        TextRenderer(RendererConfig(render_mode=mode, **look))("Colours, gray, or binary").pixels
+        for mode in ("rgb", "gray", "binary")
+    )
+    np.testing.assert_array_equal(gray, np.asarray(Image.fromarray(rgb).convert("L")))
+    np.testing.assert_array_equal(binary, np.where(gray > 127, 255, 0))
+    assert len(np.unique(gray)) > 10
+
+
+def test_patches_of_colours_have_their_channels_last(latin):
+    rendered = TextRenderer(RendererConfig(fonts=[latin], render_mode="rgb", font_color="red"))("patches")
+    patches = rendered.patches()
+    assert patches.shape == (rendered.num_text_patches + 1, 768)
+    np.testing.assert_array_equal(patches[1].reshape(16, 16, 3), rendered.pixels[:, 16:32])
 
 
 def test_running_text_is_drawn_as_pygame_does(both, latin):
