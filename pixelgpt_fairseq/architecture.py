@@ -23,14 +23,15 @@ def take_architecture(cfg, task_cfg):
     Args:
         cfg: what is to be built, with the fields of :class:`~pixelgpt_fairseq.models.pixelgpt.PixelGPTConfig`; changed
             in place.
-        task_cfg: of the task: ``finetune_from_model`` is fairseq's option of this name; without it nothing is changed.
+        task_cfg: of the task: ``finetune_from_model`` is fairseq's option of this name; without it, or where all
+            sizes are given, nothing is changed.
 
     Raises:
         UserError: if there is no checkpoint of such a model, or the user asks for other sizes; it names the options.
     """
     # A task that is set up in Python has no options of checkpoints to look at.
     path = OmegaConf.select(task_cfg, "finetune_from_model", throw_on_resolution_failure=False)
-    if path is None:
+    if path is None or all(getattr(cfg, name) for name in SIZES):
         return
     if Path(path).is_dir():
         raise UserError(f"{path}: a folder: run scripts/convert_checkpoint.py import {path} CKPT.pt, and name CKPT.pt")

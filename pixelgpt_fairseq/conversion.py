@@ -38,6 +38,7 @@ from pixelgpt_fairseq.models.released_checkpoint import (
 )
 from pixelgpt_fairseq.models.weight_files import check_plain
 from pixelgpt_fairseq.rendering import RendererConfig
+from pixelgpt_fairseq.tasks.rendered_classification import MAX_POSITIONS
 from pixelgpt_fairseq.tasks.rendered_glue import RenderedGlueConfig
 from pixelgpt_fairseq.tasks.rendered_pretraining import RenderedPretrainingConfig
 
@@ -196,6 +197,7 @@ def _training_config(opened, task_options, modality) -> dict:
         criterion.raw_patch_targets = not opened.settings.get("norm_pix_loss", True)
         streams = [TEXT] * (model.vocab_size is not None) + [PIXEL] * model.uses_patches
         task.modalities = ",".join([*streams, PAIR] if len(streams) > 1 else streams)
+        task.tokens_per_sample = min(task.tokens_per_sample, model.max_positions())
     else:
         task, criterion = RenderedGlueConfig(), RenderedClassificationLossConfig()
         criterion._name, task._name = "rendered_classification", "rendered_glue"
@@ -213,6 +215,10 @@ def _training_config(opened, task_options, modality) -> dict:
     except OmegaConfBaseException as error:
         reason = str(error).splitlines()[0]
         raise UserError(f"{opened.path / CONFIG_FILE}: {OWN_SETTINGS}.task: {reason}") from None
+    if model.num_labels is not None and cfg.task.max_positions is None:
+        room = model.max_positions() // (2 if cfg.task.modality == PAIR else 1)
+        if room < MAX_POSITIONS[str(cfg.task.modality)]:
+            cfg.task.max_positions = room
     return OmegaConf.to_container(cfg, resolve=True, enum_to_str=True)
 
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import inspect
 import logging
 import sys
 
@@ -29,6 +30,7 @@ def exit_on_user_error(function):
             # SystemExit passes through fairseq and Hydra untouched, and prints no frames.
             sys.exit(f"error: {error}")
 
+    wrapped.__signature__ = inspect.signature(function)  # fairseq looks whether build_model knows from_checkpoint
     return wrapped
 
 
