@@ -146,7 +146,10 @@ def get_parser():
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
-        "--glue-dir", metavar="GLUE", help="folder with GLUE's own task folders, RTE and SST-2 among them"
+        "--glue-dir",
+        metavar="GLUE",
+        default=os.environ.get("GLUE_DIR"),
+        help="folder with GLUE's own task folders, RTE and SST-2 among them (default: GLUE_DIR of the environment)",
     )
     parser.add_argument("--tasks", nargs="+", default=["rte", "sst2"], metavar="TASK", help="default: rte sst2")
     parser.add_argument("--examples", type=int, default=20000, help="most of a task, drawn at random (default: 20000)")
