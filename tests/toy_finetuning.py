@@ -45,7 +45,7 @@ def fairseq_train(data, save_dir, *options):
 
 def fairseq_validate(data, checkpoint, subset, *options):
     """fairseq-validate in this process: the metrics that it logs, by name."""
-    fixed = "--user-dir pixelgpt_fairseq --task rendered_glue --cpu --log-format simple".split()
+    fixed = "--user-dir pixelgpt_fairseq --task rendered_glue --cpu --batch-size 4 --log-format simple".split()
     handler = logging.handlers.BufferingHandler(1000)
     LOGGERS[0].addHandler(handler)
     _call(fairseq_cli.validate.cli_main, data, *fixed, "--path", checkpoint, "--valid-subset", subset, *options)
