@@ -13,6 +13,8 @@ from pixelgpt_fairseq.rendering.glyphs import pygame_freetype
 
 # A glyph's ink may be so far, in pixels, beyond the room that it asks for; else it gets more room.
 OVERHANG = 1
+_MOST_PIXELS = 1 << 26  # of the picture of a word
+_DRAWING_ERRORS = (OSError, RuntimeError, ValueError, MemoryError, Image.DecompressionBombError)
 _OVERRIDES = {"ltr": "\u202d", "rtl": "\u202e"}
 _END_OF_OVERRIDE = "\u202c"
 
@@ -82,7 +84,7 @@ class PillowFont:
         """
         try:
             return self._opened().getlength(text, direction=direction) * self._scale
-        except (OSError, RuntimeError, ValueError, MemoryError) as error:
+        except _DRAWING_ERRORS as error:
             raise self._cannot_draw(text, error) from None
 
     def draw(self, text: str, direction: str, override: bool = False) -> Drawing:
@@ -101,7 +103,7 @@ class PillowFont:
             text = _OVERRIDES[direction] + text + _END_OF_OVERRIDE
         try:
             left, top, ink = self._ink(text, direction, advance)
-        except (OSError, RuntimeError, ValueError, MemoryError) as error:
+        except _DRAWING_ERRORS as error:
             raise self._cannot_draw(text, error) from None
         # Words a little too close would be one: of a blank, no part of a pixel is lost.
         advance = max(0, math.ceil(advance) if text.isspace() else round(advance))
@@ -136,6 +138,8 @@ class PillowFont:
     def _picture(self, font, text, direction, box):
         """*text* on a picture that shows the columns and rows of *box*: gray, or RGBA in a font with colours."""
         size, origin = (box[2] - box[0], box[3] - box[1]), (-box[0], -box[1])
+        if size[0] * size[1] > _MOST_PIXELS:
+            raise ValueError(f"it would take {size[0]:,} x {size[1]:,} pixels: is the font damaged?")
         if not self.has_colours:
             picture = Image.new("L", size)
             ImageDraw.Draw(picture).text(origin, text, 255, font, "ls", direction=direction)

@@ -5,6 +5,7 @@ import types
 
 import pytest
 from colour_font import write_colour_font
+from pillow_strips import pillow
 from pygame_reference import Reference
 
 from pixelgpt_fairseq.rendering import RendererConfig, TextRenderer, default_fonts
@@ -32,6 +33,18 @@ def colour_font(tmp_path_factory):
 def renderer():
     """A renderer with the default settings."""
     return TextRenderer()
+
+
+@pytest.fixture(scope="session")
+def shaped():
+    """A renderer of the pillow backend."""
+    return pillow()
+
+
+@pytest.fixture(scope="session")
+def small():
+    """The same for strips of 12 patches."""
+    return pillow(max_patches=12)
 
 
 @pytest.fixture
