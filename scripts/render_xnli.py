@@ -100,10 +100,14 @@ def binarize_released_xnli(args):
                 found[split_name(split, language)] = there[split]
             elif args.require_all or args.languages is not None:
                 raise missing_split(args, f"xnli-{language}", split)
+    if not found:
+        raise UserError(f"--released-dir {args.released_dir}: no folders such as xnli-en-train in it")
+    for split in args.splits or SPLITS:
+        absent = [language for language in languages if split_name(split, language) not in found]
+        if absent:
+            print(f"{args.released_dir}, {split}: no {', '.join(absent)}")
     if args.resume:
         found = {name: path for name, path in found.items() if name not in folder.splits()}
-    elif not found:
-        raise UserError(f"--released-dir {args.released_dir}: no folders such as xnli-en-train in it")
     for name in found:
         check_destination(folder, name, args.overwrite)
     for name, path in found.items():
@@ -126,6 +130,9 @@ def main(argv=None):
     if args.resume:
         there = folder.splits()
         sources = {key: source for key, source in sources.items() if split_name(*key) not in there}
+        if not sources:
+            print(f"{folder.path}: has all of these splits")
+            return
     for split, language in sources:
         check_destination(folder, split_name(split, language), args.overwrite)
     for error in skipped[:3]:

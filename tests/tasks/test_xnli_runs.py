@@ -139,6 +139,7 @@ def test_splits_that_are_there_stay_as_they_are(tmp_path):
     render(*options, "--resume")
     assert manifest.stat().st_mtime_ns == before
     assert len(DataFolder(tmp_path / "data").splits()) == 6
+    assert render(*options, "--resume")[-1] == f"{tmp_path / 'data'}: has all of these splits"
     render(*options, "--languages", "en", "--splits", "train", "--overwrite")
     assert manifest.stat().st_mtime_ns > before
 
