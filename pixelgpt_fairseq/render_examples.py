@@ -27,9 +27,13 @@ def add_split_options(parser):
         help="pass over rows with wrong columns, unknown labels or empty sentences, and count them",
     )
     parser.add_argument(
-        "--max-missing", type=float, default=0.01, metavar="SHARE", help="greatest share of characters without a glyph"
+        "--max-missing",
+        type=float,
+        default=0.01,
+        metavar="SHARE",
+        help="greatest share of visible characters that no font may have (default: 0.01)",
     )
-    parser.add_argument("--workers", type=int, default=1, metavar="N", help="processes")
+    parser.add_argument("--workers", type=int, default=1, metavar="N", help="processes (default: 1)")
 
 
 def add_look_options(parser):

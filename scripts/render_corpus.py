@@ -15,18 +15,23 @@ from pixelgpt_fairseq.rendering.options import add_renderer_options, chosen_sett
 
 def get_parser():
     """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--input", nargs="+", required=True, metavar="FILE", help="text in UTF-8, plain, .gz or .zst")
     parser.add_argument("--destdir", required=True, metavar="DIR", help="data folder, made if absent")
-    parser.add_argument("--split", default="train", choices=("train", "valid", "test"), help="name of this split")
+    parser.add_argument(
+        "--split", default="train", choices=("train", "valid", "test"), help="name of this split (default: train)"
+    )
     parser.add_argument(
         "--documents",
         default="blank-line",
         choices=("blank-line", "line"),
-        help="what ends a document: an empty line (the lines before it are joined), or every line",
+        help="what ends a document: an empty line (the lines before it are joined; default), or every line",
     )
     parser.add_argument(
-        "--encoding-errors", default="fail", choices=("fail", "replace"), help="bytes that are not UTF-8"
+        "--encoding-errors",
+        default="fail",
+        choices=("fail", "replace"),
+        help="bytes that are not UTF-8 (default: fail)",
     )
     tokens = parser.add_mutually_exclusive_group()
     tokens.add_argument(
@@ -41,15 +46,15 @@ def get_parser():
         type=float,
         default=0.01,
         metavar="SHARE",
-        help="greatest share of visible characters that no font may have",
+        help="greatest share of visible characters that no font may have (default: 0.01)",
     )
     parser.add_argument(
         "--store",
         default="patches",
         choices=STORES,
-        help="patches: read fastest in training; text: a hundredth of the space, rendered again while training",
+        help="patches (default): read fastest in training; text: a hundredth of the space, rendered while training",
     )
-    parser.add_argument("--workers", type=int, default=1, metavar="N", help="processes")
+    parser.add_argument("--workers", type=int, default=1, metavar="N", help="processes (default: 1)")
     parser.add_argument(
         "--overwrite",
         action="store_true",

@@ -22,7 +22,7 @@ from pixelgpt_fairseq.render_examples import add_look_options, add_split_options
 
 def get_parser():
     """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    parser = argparse.ArgumentParser(description=__doc__)
     add_split_options(parser)
     glue = parser.add_argument_group("GLUE")
     glue.add_argument("--glue-dir", metavar="DIR", help="GLUE as distributed: folders CoLA, SST-2, ...")
@@ -31,7 +31,7 @@ def get_parser():
     own.add_argument(
         "--input", nargs="+", metavar="SPLIT=FILE", help="such as train=a.csv valid=b.csv; TSV, CSV, JSON lines"
     )
-    own.add_argument("--name", default="custom", help="what to call it")
+    own.add_argument("--name", default="custom", help="what to call it (default: custom)")
     own.add_argument("--columns", nargs="+", metavar="NAME", help="one or two: the sentences; numbers if no header")
     own.add_argument("--label-column", metavar="NAME", help="column of the labels; a number if there is no header")
     own.add_argument("--labels", nargs="+", metavar="WORD", help="the classes in order (default: labels are scores)")

@@ -12,13 +12,15 @@ from pixelgpt_fairseq.pictures import draw_predictions, predict_patches, save_pn
 
 def get_parser():
     """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--checkpoint", required=True, metavar="CKPT", help="a checkpoint of fairseq-train")
     parser.add_argument("--text", required=True, help="what to render")
     parser.add_argument("--output", required=True, metavar="PNG", help="the picture")
     parser.add_argument("--font", nargs="+", metavar="FILE", help="fonts (default: those of the checkpoint)")
-    parser.add_argument("--patches-per-row", type=int, default=40, metavar="N", help="where rows are broken")
-    parser.add_argument("--scale", type=int, default=2, metavar="N", help="screen pixels per pixel")
+    parser.add_argument(
+        "--patches-per-row", type=int, default=40, metavar="N", help="where rows are broken (default: 40)"
+    )
+    parser.add_argument("--scale", type=int, default=2, metavar="N", help="screen pixels per pixel (default: 2)")
     return parser
 
 
