@@ -1,5 +1,6 @@
 """Predictions of a fine-tuned checkpoint for a rendered split, and the files that GLUE takes them in."""
 
+import logging
 import math
 import time
 import warnings
@@ -17,6 +18,8 @@ from pixelgpt_fairseq.data.examples import SentenceTask
 from pixelgpt_fairseq.data.glue import GLUE_TASKS
 from pixelgpt_fairseq.errors import UserError
 from pixelgpt_fairseq.metrics import OF_CLASSES, OF_SCORES, confusion_matrix
+
+logger = logging.getLogger(__name__)
 
 MAX_TOKENS = 8192  # positions of a batch, where nothing else is asked for
 _RANGES = {"stsb": (0.0, 5.0)}  # GLUE takes no score beyond it
@@ -178,7 +181,11 @@ def _check_task(checkpoint, state, data, split):
         )
     trained, given = state["task_state"].get("classification"), task_of(data, split)
     if not trained:
-        raise UserError(f"{checkpoint}: does not say which task it was trained on")
+        outputs = len(state["model"]["score.weight"])
+        if outputs != given.num_labels:
+            raise UserError(f"{checkpoint}: {outputs} outputs, task {given.name} has {given.num_labels}")
+        logger.warning(f"{checkpoint}: does not say which task it was trained on: it is taken for {given.name}")
+        return
     if trained["name"] != given.name:
         raise UserError(f"{checkpoint}: trained on task {trained['name']}, {data} holds {given.name}")
     if trained["labels"] != list(given.labels):

@@ -211,7 +211,7 @@ def test_predictions_of_an_imported_checkpoint_are_shown(folder, tmp_path):
     assert (tmp_path / "out.png").stat().st_size > 100
 
 
-def test_an_imported_classifier_answers_for_its_task(tmp_path):
+def test_an_imported_classifier_answers_for_its_task(tmp_path, capsys):
     save_released(small_model(num_labels=2), tmp_path / "released")
     with pytest.raises(UserError, match="2 outputs, task mnli needs 3"):
         import_released(tmp_path / "released", tmp_path / "k.pt", GLUE_TASKS["mnli"][0])
@@ -227,6 +227,12 @@ def test_an_imported_classifier_answers_for_its_task(tmp_path):
     assert lines[0] == "index\tprediction"
     assert {line.split("\t")[1] for line in lines[1:]} <= set(RTE.labels)
     assert len(lines) == 4
+    # A folder that does not tell its task makes a classifier that answers any of as many labels, with a warning.
+    import_released(tmp_path / "released", tmp_path / "any.pt", progress=False)
+    arguments[1] = tmp_path / "any.pt"
+    script("predict_glue")([*map(str, arguments), "--output", str(tmp_path / "any.tsv")])
+    assert (tmp_path / "any.tsv").read_bytes() == (tmp_path / "RTE.tsv").read_bytes()
+    assert "does not say which task it was trained on: it is taken for rte" in capsys.readouterr().err
 
 
 def test_the_lines_of_the_readme_give_model_renderer_and_tokenizer(folder, monkeypatch):
