@@ -112,6 +112,7 @@ def test_bench_rendering_compares_with_pygame(run):
     assert status == 0, err
     assert "running English" in out
     assert "differ" not in out
+    assert ("English, shaped" in out) == features.check("raqm")
 
 
 @pytest.fixture
