@@ -89,7 +89,7 @@ def main(argv=None):
         measure(name, lines, RendererConfig(fonts=(fonts[font],)), args.lines)
     if features.check("raqm"):
         lines, _ = invented_texts()["running English"]
-        measure("English, shaped", lines, RendererConfig(fonts=fonts[:1], backend="pillow"), args.lines)
+        measure("English, shaped", lines[: args.lines], RendererConfig(fonts=fonts[:1], backend="pillow"), args.lines)
 
 
 if __name__ == "__main__":
