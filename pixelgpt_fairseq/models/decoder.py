@@ -62,6 +62,11 @@ def rotate(x: Tensor, tables: tuple[Tensor, Tensor]) -> Tensor:
     return x * cos + x.roll(x.shape[-1] // 2, dims=-1) * sin
 
 
+def take(x: Tensor, only: Tensor) -> Tensor:
+    """Column ``only[b]`` of row b: ``[B, L, ...]`` to ``[B, 1, ...]``."""
+    return x[torch.arange(only.shape[0], device=only.device), only].unsqueeze(1)
+
+
 class Attention(nn.Module):
     """Causal self-attention in which N query heads share K key-value heads; no biases."""
 
@@ -75,22 +80,31 @@ class Attention(nn.Module):
         self.v_proj = Projection(hidden_size, num_key_value_heads * head_dim)
         self.o_proj = Projection(num_heads * head_dim, hidden_size)
 
-    def forward(self, x: Tensor, rotary: tuple[Tensor, Tensor]) -> Tensor:
-        """``[B, L, H]`` to the same shape; *rotary* from :func:`rotary_tables`."""
-        q = self.q_proj(x).unflatten(-1, (self.num_heads, -1))  # [B, L, N, D]
+    def forward(self, x: Tensor, rotary: tuple[Tensor, Tensor], only: Tensor | None = None) -> Tensor:
+        """``[B, L, H]`` to the same shape; *rotary* from :func:`rotary_tables`; for *only* see :class:`Decoder`."""
+        asked = x if only is None else take(x, only)
+        q = self.q_proj(asked).unflatten(-1, (self.num_heads, -1))  # [B, L or 1, N, D]
         k = self.k_proj(x).unflatten(-1, (self.num_key_value_heads, -1))  # [B, L, K, D]
         v = self.v_proj(x).unflatten(-1, (self.num_key_value_heads, -1))
-        q, k = rotate(q, rotary), rotate(k, rotary)
-        # Causal and never a mask: the fast kernels take no other. Padding stands at the end of a row (see pixelgpt.py).
-        # enable_gqa is 5 % faster here than keys and values expanded beforehand (CPU, 4 x 1024 positions).
+        if only is None:
+            q = rotate(q, rotary)
+        else:  # tables [L, 1, D] serve all rows, [B, L, 1, D] one each
+            q = rotate(q, tuple(t[only].unsqueeze(1) if t.dim() == 3 else take(t, only) for t in rotary))
+        k = rotate(k, rotary)
+        visible = None
+        if only is not None:
+            visible = (torch.arange(x.shape[1], device=x.device) <= only.unsqueeze(1))[:, None, None]  # [B, 1, 1, L]
+        # Causal and, but for *only*, never a mask: the fast kernels take no other. Padding stands at the end of a row
+        # (see pixelgpt.py). enable_gqa is 5 % faster here than keys and values expanded beforehand (CPU, 4 x 1024).
         attended = F.scaled_dot_product_attention(
             q.transpose(1, 2),
             k.transpose(1, 2),
             v.transpose(1, 2),
+            attn_mask=visible,
             dropout_p=self.dropout if self.training else 0.0,
-            is_causal=True,
+            is_causal=only is None,
             enable_gqa=self.num_heads != self.num_key_value_heads,
-        )  # [B, N, L, D]
+        )  # [B, N, L or 1, D]
         return self.o_proj(attended.transpose(1, 2).flatten(-2))
 
 
@@ -121,9 +135,10 @@ class DecoderLayer(nn.Module):
         self.mlp = SwiGLU(config.hidden_size, config.intermediate_size)
         self.dropout = nn.Dropout(config.dropout)
 
-    def forward(self, x: Tensor, rotary: tuple[Tensor, Tensor]) -> Tensor:
-        """``[B, L, H]`` to the same shape."""
-        x = x + self.dropout(self.self_attn(self.input_layernorm(x), rotary))
+    def forward(self, x: Tensor, rotary: tuple[Tensor, Tensor], only: Tensor | None = None) -> Tensor:
+        """``[B, L, H]`` to the same shape; for *only* see :class:`Decoder`."""
+        attended = self.self_attn(self.input_layernorm(x), rotary, only)
+        x = (x if only is None else take(x, only)) + self.dropout(attended)
         return x + self.dropout(self.mlp(self.post_attention_layernorm(x)))
 
 
@@ -142,17 +157,20 @@ class Decoder(nn.Module):
         self.layers = nn.ModuleList(DecoderLayer(config) for _ in range(config.num_hidden_layers))
         self.norm = RMSNorm(config.hidden_size, config.rms_norm_eps)
 
-    def forward(self, x: Tensor, positions: Tensor) -> Tensor:
+    def forward(self, x: Tensor, positions: Tensor, only: Tensor | None = None) -> Tensor:
         """Run embedded rows through the layers; position i attends to 0..i of its own row.
 
         Args:
             x: embeddings ``[B, L, H]``; padding, if any, at the end of a row.
             positions: integer rotary positions, ``[L]`` for all rows alike or ``[B, L]``.
+            only: int64 ``[B]``, the one column of each row that is wanted; the result is ``[B, 1, H]``, and the last
+                layer computes no other. None: all.
         """
         rotary = rotary_tables(positions, self.head_dim, self.rope_theta, x.dtype)
-        for layer in self.layers:
+        for number, layer in enumerate(self.layers, start=1):
+            wanted = only if number == len(self.layers) else None
             if self.checkpoint_activations and self.training and torch.is_grad_enabled():
-                x = checkpoint(layer, x, rotary, use_reentrant=False)
+                x = checkpoint(layer, x, rotary, wanted, use_reentrant=False)
             else:
-                x = layer(x, rotary)
+                x = layer(x, rotary, wanted)
         return self.norm(x)

@@ -29,10 +29,9 @@ class Packing:
         kept = packed * self.in_use.unsqueeze(-1).to(packed.dtype)
         return packed.new_zeros(packed.shape[0], width, packed.shape[2]).scatter(1, self._index(packed), kept)
 
-    def last(self, packed: Tensor) -> Tensor:
-        """The last position in use of every row of ``[B, L', H]``: ``[B, H]``."""
-        rows = torch.arange(packed.shape[0], device=packed.device)
-        return packed[rows, (self.lengths - 1).clamp(min=0)]
+    def last(self) -> Tensor:
+        """The column of the last position in use of every packed row: int64 ``[B]``."""
+        return (self.lengths - 1).clamp(min=0)
 
     def _index(self, like: Tensor) -> Tensor:
         return self.source if like.dim() == 2 else self.source.unsqueeze(-1).expand(-1, -1, like.shape[2])

@@ -296,10 +296,12 @@ class PixelGPTModel(BaseFairseqModel):
             in_use = [full if mask is None else mask for mask, full in zip(masks, everywhere, strict=True)]
             packing = pack(torch.cat(in_use, dim=1))
             hidden, positions = packing.gather(hidden), packing.gather(positions.expand(hidden.shape[0], -1))
-        hidden = self.model(hidden, positions)
 
         if self.num_labels is not None:
-            return PixelGPTOutput(class_logits=self.score(hidden[:, -1] if packing is None else packing.last(hidden)))
+            end = hidden.new_full(hidden.shape[:1], hidden.shape[1] - 1, dtype=torch.long)
+            last = end if packing is None else packing.last()
+            return PixelGPTOutput(class_logits=self.score(self.model(hidden, positions, only=last)[:, 0]))
+        hidden = self.model(hidden, positions)
         if packing is not None:
             hidden = packing.scatter(hidden, sum(widths))
         parts = iter(hidden.split(widths, dim=1))
