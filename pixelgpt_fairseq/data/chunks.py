@@ -105,7 +105,7 @@ def token_columns(text, starts, pens, pixels):
     width = pixels.shape[1] - len(pixels)  # without the separator
     differs = (pixels[:, :width] != pixels[0, 0]).any(axis=0)  # from the background
     inked = np.flatnonzero(differs if differs.ndim == 1 else differs.any(axis=1))
-    spaces = np.array([character == " " for character in f" {text}"])
+    spaces = np.frombuffer(f" {text}".encode("utf-32-le", "surrogatepass"), dtype=np.uint32) == ord(" ")
     word = np.flatnonzero(spaces[starts] & (np.diff(starts, prepend=-1) > 0))  # tokens that begin a word
     pens = np.clip(pens, 0, width)
     # A word's ink lies between the middle of the space before it and that of the one after it.
