@@ -14,9 +14,11 @@ from pixelgpt_fairseq.data.data_folder import COLUMNS, PIXEL, TEXT, DataFolder
 from pixelgpt_fairseq.rendering import RendererConfig
 
 CHARACTERS = "ab fi.,(1%) \u0301\u200b\u200d\u202e\u2067\tक्ि้ำ語ﷺאבمرحب😀\ufe0f🇩\x07"
-DOCUMENTS = st.lists(
-    st.text(st.sampled_from(CHARACTERS), min_size=1, max_size=60).filter(str.strip), min_size=1, max_size=5
+# Control characters become blanks, and a document must have more than blanks.
+TEXT_OF_ONE = st.text(st.sampled_from(CHARACTERS), min_size=1, max_size=60).filter(
+    lambda text: text.strip(" \t\x07\u2067")
 )
+DOCUMENTS = st.lists(TEXT_OF_ONE, min_size=1, max_size=5)
 ROW_WIDTHS = {PIXEL: 256, TEXT: 1, COLUMNS: 2}
 
 
