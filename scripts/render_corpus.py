@@ -118,7 +118,7 @@ def main(argv=None):
     print(
         f"{args.destdir}, {args.split}: {counts.documents:,} documents, {counts.patches:,} patches, "
         f"{counts.tokens:,} tokens, {summary.bytes:,} bytes in {len(summary.files)} files; "
-        f"{summary.seconds:.1f} s, {counts.patches / summary.seconds:,.0f} patches/s"
+        f"{summary.seconds:.1f} s, {(counts.patches - summary.resumed.patches) / summary.seconds:,.0f} patches/s"
     )
 
 
