@@ -318,7 +318,8 @@ def test_training_stops_early_when_the_average_over_the_languages_gets_no_better
 
 
 def test_two_workers_equal_one_in_weights_and_in_every_language(xnli, tmp_path):
-    options = split("--modality text --max-update 2 --sampling-temperature 2 --batch-size 7")
+    # With its usual epsilon Adam makes much of the last digits of tiny gradients.
+    options = split("--modality text --max-update 2 --sampling-temperature 2 --batch-size 7 --adam-eps 1e-2")
     names = ["loss", "average_accuracy", *ACCURACIES]
     alone = train(xnli[0], tmp_path / "alone", *options, "--update-freq", "2")
     assert alone.returncode == 0, alone.stderr
