@@ -109,7 +109,7 @@ def test_accuracies_of_languages_are_those_of_all_examples_however_they_are_spre
     outputs = [one(model, part)[2] for part in parts]
     found = logged(one, [*outputs, one.empty_output()])
     right = LOGITS.argmax(dim=-1) == torch.tensor(CLASSES)
-    expected = {LANGUAGES[i]: right[OF_EXAMPLES == i].double().mean().item() for i in (0, 2)}
+    expected = {LANGUAGES[i]: right[i == OF_EXAMPLES].double().mean().item() for i in (0, 2)}
     assert found["accuracy_en"] == pytest.approx(expected["en"], abs=1e-4)
     assert found["accuracy_sw"] == pytest.approx(expected["sw"], abs=1e-4)
     assert found["average_accuracy"] == pytest.approx(sum(expected.values()) / 2, abs=1e-4)
