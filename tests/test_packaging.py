@@ -20,6 +20,7 @@ from packaging.version import Version
 from pixelgpt_fairseq import _requirements
 
 ROOT = Path(__file__).parents[1]
+TESTS = "-m pytest -n auto --dist loadfile"  # what make test runs
 SCRIPTS = sorted((ROOT / "scripts").glob("*.py"))
 
 
@@ -285,11 +286,11 @@ def test_make_installs_once_and_again_when_the_versions_change(checkout):
     result, asked = make(checkout, "test")
     assert result.returncode == 0, result.stderr
     assert asked.count(install) == 1
-    assert asked[-1] == "-m pytest"
+    assert asked[-1] == TESTS
 
     _, asked = make(checkout, "test", "ARGS=tests/data")
     assert install not in asked
-    assert asked[-1] == "-m pytest tests/data"
+    assert asked[-1] == f"{TESTS} tests/data"
 
     later = (checkout / ".venv" / ".installed").stat().st_mtime + 10
     os.utime(checkout / "constraints.txt", (later, later))
@@ -307,7 +308,7 @@ def test_an_installation_that_fails_is_not_taken_for_a_finished_one(checkout):
 
     result, asked = make(checkout, "test")
     assert result.returncode == 0
-    assert asked[-1] == "-m pytest"
+    assert asked[-1] == TESTS
 
 
 @needs_make
@@ -336,7 +337,7 @@ def test_make_does_not_pass_one_python_off_as_another(checkout):
     result, asked = make(checkout, "test", f"PYTHON={sys.executable}")
     assert result.returncode != 0
     assert "error: .venv has Python 3.11.0, which is not" in result.stderr
-    assert "-m pytest" not in asked
+    assert TESTS not in asked
 
 
 @pytest.mark.parametrize("command", ["fairseq-train", "fairseq-hydra-train", "fairseq-validate"])

@@ -43,10 +43,11 @@ def test_a_bad_row_in_the_middle_leaves_nothing(tmp_path, workers):
         yield from itertools.islice(EXAMPLES, 150)
         raise UserError("a.tsv, line 151: unknown label 'maybe'")
 
+    before = multiprocessing.active_children()
     with pytest.raises(UserError, match="line 151: unknown label"):
         binarized(tmp_path / "data", examples(), workers=workers)
     assert not (tmp_path / "data").exists()
-    assert not multiprocessing.active_children()
+    assert set(multiprocessing.active_children()) <= set(before)
 
 
 def test_a_worker_that_dies_is_told_in_one_line(tmp_path, monkeypatch):
