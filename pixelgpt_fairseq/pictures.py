@@ -1,11 +1,8 @@
 """Pictures for a person to look at: a text as the model reads it, and what the model predicts, patch by patch."""
 
-import io
-
 import torch
 from PIL import Image, ImageDraw
 
-from pixelgpt_fairseq.data.data_folder import write_whole
 from pixelgpt_fairseq.data.patches import (
     denormalize_patches,
     gray_to_rgb_patches,
@@ -78,16 +75,6 @@ def draw_predictions(patches, predictions, patches_per_row=40, scale=2):
                 [(column * size, top + size), (column * size, top + size + _GAP - 1)], fill=(_CAPTION,) * channels
             )
     return picture.resize((picture.width * scale, picture.height * scale), Image.Resampling.NEAREST)
-
-
-def save_png(picture, path):
-    """Write a picture as PNG, whole or not at all."""
-    content = io.BytesIO()
-    picture.save(content, format="PNG")
-    try:
-        write_whole(path, content.getvalue())
-    except OSError as error:
-        raise UserError(f"{path}: {error.strerror}") from None
 
 
 def _strip(patches):

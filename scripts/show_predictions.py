@@ -7,7 +7,8 @@ import torch
 
 from pixelgpt_fairseq.checkpoints import load_checkpoint
 from pixelgpt_fairseq.errors import UserError, command
-from pixelgpt_fairseq.pictures import draw_predictions, predict_patches, save_png
+from pixelgpt_fairseq.pictures import draw_predictions, predict_patches
+from pixelgpt_fairseq.rendering.preview import save_picture
 
 
 def get_parser():
@@ -16,6 +17,7 @@ def get_parser():
     parser.add_argument("--checkpoint", required=True, metavar="CKPT", help="a checkpoint of fairseq-train")
     parser.add_argument("--text", required=True, help="what to render")
     parser.add_argument("--output", required=True, metavar="PNG", help="the picture")
+    parser.add_argument("--overwrite", action="store_true", help="replace the picture if it is there")
     parser.add_argument("--font", nargs="+", metavar="FILE", help="fonts (default: those of the checkpoint)")
     parser.add_argument(
         "--patches-per-row", type=int, default=40, metavar="N", help="where rows are broken (default: 40)"
@@ -39,7 +41,7 @@ def main(argv=None):
         patches_per_row=args.patches_per_row,
         scale=args.scale,
     )
-    save_png(picture, args.output)
+    save_picture(picture, args.output, args.overwrite)
     print(f"{args.output}: {len(patches)} patches; rows of text, and below each what the model predicted")
 
 

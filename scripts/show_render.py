@@ -10,7 +10,7 @@ from pixelgpt_fairseq.errors import UserError, command
 from pixelgpt_fairseq.rendering import RendererConfig, TextRenderer, missing_summary
 from pixelgpt_fairseq.rendering.glyphs import FontFace
 from pixelgpt_fairseq.rendering.options import add_renderer_options, chosen_settings
-from pixelgpt_fairseq.rendering.preview import preview, preview_rows, save_preview
+from pixelgpt_fairseq.rendering.preview import preview, preview_rows, save_picture
 
 MAX_ROWS = 100
 
@@ -69,7 +69,7 @@ def show_text(args, config):
     """Draw one text, or a pair."""
     text = (args.text, args.pair) if args.pair is not None else args.text.split() if args.words else args.text
     rendered = TextRenderer(config)(text)
-    save_preview(preview(rendered, args.scale, args.grid), args.output, args.overwrite)
+    save_picture(preview(rendered, args.scale, args.grid), args.output, args.overwrite)
     print(f"fonts: {', '.join(str(font) for font in config.fonts)}")
     print(f"text patches: {rendered.num_text_patches} of at most {config.max_patches - 1}")
     print(f"separators at patches: {', '.join(map(str, rendered.separators))}")
@@ -94,7 +94,7 @@ def show_table(args, config):
     for caption, text in rows:
         captions += [renderers[0](caption), *(renderer("") for renderer in renderers[1:])]
         strips += [renderer(text.split() if args.words else text) for renderer in renderers]
-    save_preview(preview_rows(captions, strips, args.scale, args.grid), args.output, args.overwrite)
+    save_picture(preview_rows(captions, strips, args.scale, args.grid), args.output, args.overwrite)
     print(f"fonts: {', '.join(str(font) for font in config.fonts)}")
     for i, (caption, text) in enumerate(rows):
         drawn = strips[i * len(renderers) : (i + 1) * len(renderers)]

@@ -45,13 +45,15 @@ def preview_rows(captions: list[RenderedText], strips: list[RenderedText], scale
     return picture
 
 
-def save_preview(picture: Image.Image, path, overwrite: bool = False):
+def save_picture(picture: Image.Image, path, overwrite: bool = False):
     """Write a picture as a PNG file, whole or not at all.
 
     Raises:
         UserError: if the file is there already and not to be overwritten, or cannot be written.
     """
     path = Path(path)
+    if path.is_dir():
+        raise UserError(f"{path}: a folder: name the picture in it")
     if path.exists() and not overwrite:
         raise UserError(f"{path}: already there: choose another --output, or pass --overwrite")
     partial = path.with_name(f".{path.name}.{os.getpid()}")

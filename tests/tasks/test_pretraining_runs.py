@@ -8,7 +8,7 @@ import time
 
 import pytest
 import torch
-from toy_corpus import BIN, ENVIRONMENT, ROOT, TOY_TRAINING, command, json_lines
+from toy_corpus import BIN, ENVIRONMENT, ROOT, TOY_TRAINING, command, json_lines, user_error
 
 REGIMES = {"TextGPT": "text", "PixelGPT": "pixel", "MonoGPT": "text,pixel", "DualGPT": "text,pixel,pair"}
 
@@ -67,6 +67,8 @@ def test_a_checkpoint_alone_draws_its_predictions(dual_run, tmp_path):
     shown = command("show_predictions.py", "--checkpoint", checkpoint, "--text", "Hello patches", "--output", picture)
     assert shown.returncode == 0, shown.stderr
     assert picture.read_bytes().startswith(b"\x89PNG")
+    again = command("show_predictions.py", "--checkpoint", checkpoint, "--text", "Hello", "--output", picture)
+    assert "already there" in user_error(again)
 
 
 @pytest.mark.parametrize("regime", REGIMES)
