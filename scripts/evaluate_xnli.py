@@ -12,8 +12,15 @@ from pathlib import Path
 from pixelgpt_fairseq.data.data_folder import write_whole
 from pixelgpt_fairseq.data.xnli import parse_languages
 from pixelgpt_fairseq.errors import UserError, command
-from pixelgpt_fairseq.prediction import MAX_TOKENS
-from pixelgpt_fairseq.xnli_results import FORMATS, answer, format_table, languages_to_answer, prediction_table, table
+from pixelgpt_fairseq.evaluation.prediction import MAX_TOKENS
+from pixelgpt_fairseq.evaluation.xnli_results import (
+    FORMATS,
+    answer,
+    format_table,
+    languages_to_answer,
+    prediction_table,
+    table,
+)
 
 
 def get_parser():

@@ -7,7 +7,7 @@ The model, its task and its modality come from the checkpoint. MNLI's splits are
 import argparse
 
 from pixelgpt_fairseq.errors import UserError, command
-from pixelgpt_fairseq.prediction import MAX_TOKENS, output_path, predict, task_of, write_predictions
+from pixelgpt_fairseq.evaluation.prediction import MAX_TOKENS, output_path, predict, task_of, write_predictions
 
 
 def get_parser():

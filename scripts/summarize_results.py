@@ -11,8 +11,8 @@ from pathlib import Path
 
 from pixelgpt_fairseq.data.data_folder import write_whole
 from pixelgpt_fairseq.errors import UserError, command
-from pixelgpt_fairseq.result_tables import tabulate, to_markdown, to_tsv
-from pixelgpt_fairseq.runs import find_runs
+from pixelgpt_fairseq.evaluation.result_tables import tabulate, to_markdown, to_tsv
+from pixelgpt_fairseq.evaluation.runs import find_runs
 
 FORMATS = {".md": to_markdown, ".tsv": to_tsv}
 

@@ -7,7 +7,7 @@ from toy_glue import write_examples
 
 from pixelgpt_fairseq.checkpoints import read_state
 from pixelgpt_fairseq.data.glue import GLUE_TASKS
-from pixelgpt_fairseq.runs import read_log
+from pixelgpt_fairseq.evaluation.runs import read_log
 
 # Every metric that a recipe or a user may choose by, on a task that has it.
 CHOICES = [

@@ -3,8 +3,8 @@ from pathlib import Path
 import pytest
 
 from pixelgpt_fairseq.data.glue import GLUE_TASKS
-from pixelgpt_fairseq.result_tables import tabulate, to_markdown, to_tsv
-from pixelgpt_fairseq.runs import Run
+from pixelgpt_fairseq.evaluation.result_tables import tabulate, to_markdown, to_tsv
+from pixelgpt_fairseq.evaluation.runs import Run
 
 
 def run(task, score, seed=1, model="dualgpt", modality="pair", start="pretrained.pt", lr=1e-5, setting=""):

@@ -12,7 +12,7 @@ from pixelgpt_fairseq.data.classification import ClassificationDataset
 from pixelgpt_fairseq.data.data_folder import DataFolder
 from pixelgpt_fairseq.data.glue import GLUE_TASKS
 from pixelgpt_fairseq.data.tokens import train_tokenizer
-from pixelgpt_fairseq.prediction import Predictions, file_name, predict
+from pixelgpt_fairseq.evaluation.prediction import Predictions, file_name, predict
 
 main = script("predict_glue")
 

@@ -8,8 +8,8 @@ from refusals import refusal, script
 from toy_finetuning import RUNS, fairseq_train, pretrained
 
 from pixelgpt_fairseq.errors import UserError
-from pixelgpt_fairseq.prediction import predict
-from pixelgpt_fairseq.runs import find_runs, read_log
+from pixelgpt_fairseq.evaluation.prediction import predict
+from pixelgpt_fairseq.evaluation.runs import find_runs, read_log
 
 main = script("summarize_results")
 

@@ -6,7 +6,7 @@ from pixelgpt_fairseq.checkpoints import read_state
 from pixelgpt_fairseq.data.data_folder import DataFolder
 from pixelgpt_fairseq.data.xnli import LANGUAGES, languages_of, split_name
 from pixelgpt_fairseq.errors import UserError
-from pixelgpt_fairseq.prediction import Predictions, predict
+from pixelgpt_fairseq.evaluation.prediction import Predictions, predict
 
 FORMATS = (".md", ".tsv")
 _NOTHING = "-"  # in the place of a number that there is none of
@@ -55,10 +55,10 @@ def answer(checkpoint, data, split, languages, **options) -> XnliResults:
     """Let the model of a checkpoint answer a split in several languages.
 
     Args:
-        checkpoint, data: see :func:`~pixelgpt_fairseq.prediction.predict`.
+        checkpoint, data: see :func:`~pixelgpt_fairseq.evaluation.prediction.predict`.
         split: ``valid`` or ``test``, say.
         languages: of these languages.
-        options: of :func:`~pixelgpt_fairseq.prediction.predict`.
+        options: of :func:`~pixelgpt_fairseq.evaluation.prediction.predict`.
 
     Raises:
         UserError, SystemExit: as there.
