@@ -211,9 +211,7 @@ def training_options(recipe, data, save_dir, model, gpus, batch_size=None, seed=
         "validate-interval": _NEVER,
         "save-interval": _NEVER,
         "keep-interval-updates": 1,
-        "best-checkpoint-metric": f"average_{recipe.best_metric}"
-        if recipe.task in XNLI_SETTINGS
-        else recipe.best_metric,
+        "best-checkpoint-metric": best_metric(recipe),
         "patience": recipe.patience,
         "seed": seed,
         "save-dir": save_dir,

@@ -25,7 +25,7 @@ from pixelgpt_fairseq.data.classification import ClassificationDataset
 from pixelgpt_fairseq.data.data_folder import PIXEL, DataFolder
 from pixelgpt_fairseq.data.glue import GLUE_TASKS
 from pixelgpt_fairseq.data.patches import PATCH_SIZE, scale_pixels
-from pixelgpt_fairseq.data.released import part_files
+from pixelgpt_fairseq.data.released import find_released, part_files, released_name
 from pixelgpt_fairseq.errors import UserError, exit_on_user_error
 from pixelgpt_fairseq.rendering import TextRenderer
 
@@ -80,17 +80,21 @@ def main(argv=None):
     """Run the command."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--examples", type=int, default=300, metavar="N", help="how many (default: 300)")
-    parser.add_argument("--released", metavar="DIR", help="a folder such as rte-train (default: one that is made here)")
-    parser.add_argument("--task", choices=GLUE_TASKS, default="rte", help="task of --released (default: rte)")
+    parser.add_argument("--released-dir", metavar="DIR", help="the released data (default: made for this, see above)")
+    parser.add_argument("--task", choices=GLUE_TASKS, default="rte", help="task of --released-dir (default: rte)")
     args = parser.parse_args(argv)
     if args.examples < 1:
         raise UserError(f"--examples {args.examples}: at least 1")
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as scratch:
-        released = Path(args.released or Path(scratch, "rte-train"))
-        if not args.released:
+        if args.released_dir:
+            task, released = args.task, find_released(args.released_dir, args.task, "train")
+            if released is None:
+                raise UserError(f"--released-dir {args.released_dir}: no {released_name(task, 'train')} in it")
+        else:
+            task, released = "rte", Path(scratch, "rte-train")
             write_released(released, args.examples)
-        binarize_released(released, Path(scratch, "data"), "train", GLUE_TASKS[args.task][0], progress=False)
+        binarize_released(released, Path(scratch, "data"), "train", GLUE_TASKS[task][0], progress=False)
         dataset = ClassificationDataset.from_folder(
             DataFolder(Path(scratch, "data")), "train", PIXEL, max_patches=MAX_PATCHES
         )

@@ -6,9 +6,7 @@ from dataclasses import dataclass, field
 from typing import Optional
 
 import torch
-from fairseq.data.iterators import EpochBatchIterator
 from fairseq.dataclass import ChoiceEnum, FairseqDataclass
-from fairseq.tasks import FairseqTask
 from omegaconf import II, MISSING, OmegaConf
 
 from pixelgpt_fairseq.architecture import take_architecture
@@ -16,6 +14,7 @@ from pixelgpt_fairseq.data.classification import MODALITIES, PAIR, Classificatio
 from pixelgpt_fairseq.data.data_folder import PIXEL, TEXT, DataFolder
 from pixelgpt_fairseq.data.examples import SentenceTask
 from pixelgpt_fairseq.errors import UserError, exit_on_user_error
+from pixelgpt_fairseq.tasks.rendered_task import RenderedTask
 
 logger = logging.getLogger(__name__)
 
@@ -51,7 +50,7 @@ class RenderedClassificationConfig(FairseqDataclass):
     finetune_from_model: Optional[str] = II("checkpoint.finetune_from_model")
 
 
-class RenderedClassificationTask(FairseqTask):
+class RenderedClassificationTask(RenderedTask):
     """Tells classes apart, or gives a score, by one modality of a folder's examples.
 
     What the classes are stands in the data folder, in the model's record and in the state that checkpoints keep of the
@@ -138,17 +137,8 @@ class RenderedClassificationTask(FairseqTask):
         return self.cfg.modality != PIXEL
 
     @property
-    def source_dictionary(self):
-        """TokenDictionary, or None for pixels alone."""
-        return self.dictionary
-
-    @property
     def target_dictionary(self):
         """None: labels are numbers."""
-        return None
-
-    def max_positions(self):
-        """None: whatever is longer than the limits is cut."""
         return None
 
     @exit_on_user_error
@@ -208,49 +198,10 @@ class RenderedClassificationTask(FairseqTask):
             seed=self.cfg.seed,
         )
 
-    @exit_on_user_error
-    def get_batch_iterator(
-        self,
-        dataset,
-        max_tokens=None,
-        max_sentences=None,
-        seed=1,
-        num_shards=1,
-        shard_id=0,
-        num_workers=0,
-        epoch=1,
-        data_buffer_size=0,
-        skip_remainder_batch=False,
-        **kwargs,
-    ):
-        """Batches of like lengths, for training drawn anew in every epoch.
-
-        ``--required-batch-size-multiple`` is not for here: the last batch counts as it is.
-        """
-        # As fairseq's own: one iterator, with its workers, serves all epochs of a dataset.
-        if dataset in self.dataset_to_epoch_iter:
-            return self.dataset_to_epoch_iter[dataset]
-        if max_tokens is not None and max_tokens < dataset.sizes.max():
-            raise UserError(f"--max-tokens {max_tokens} is less than one example of {dataset.sizes.max()} positions")
-
-        def batches(dataset, epoch):
-            dataset.set_epoch(epoch)
-            return dataset.batch_by_size(dataset.ordered_indices(), max_tokens=max_tokens, max_sentences=max_sentences)
-
-        self.dataset_to_epoch_iter[dataset] = EpochBatchIterator(
-            dataset=dataset,
-            collate_fn=dataset.collater,
-            batch_sampler=batches,
-            seed=seed,
-            num_shards=num_shards,
-            shard_id=shard_id,
-            num_workers=num_workers,
-            epoch=epoch,
-            buffer_size=data_buffer_size,
-            skip_remainder_batch=skip_remainder_batch,
-            reuse_dataloader=True,
-        )
-        return self.dataset_to_epoch_iter[dataset]
+    def make_batches(self, dataset, epoch, seed, num_shards, **limits):
+        """Batches of like lengths, for training drawn anew in every epoch."""
+        dataset.set_epoch(epoch)
+        return dataset.batch_by_size(dataset.ordered_indices(), **limits)
 
     @exit_on_user_error
     def train_step(self, sample, model, criterion, optimizer, update_num, ignore_grad=False):

@@ -8,9 +8,8 @@ from typing import List, Optional
 import numpy as np
 import torch
 from fairseq import utils
-from fairseq.data.iterators import EpochBatchIterator
 from fairseq.dataclass import ChoiceEnum, FairseqDataclass
-from fairseq.tasks import FairseqTask, register_task
+from fairseq.tasks import register_task
 from omegaconf import II, MISSING, OmegaConf
 
 from pixelgpt_fairseq.architecture import take_architecture
@@ -21,6 +20,7 @@ from pixelgpt_fairseq.data.pairs import PairDataset
 from pixelgpt_fairseq.data.rendered_rows import RenderedRows
 from pixelgpt_fairseq.errors import UserError, exit_on_user_error
 from pixelgpt_fairseq.rendering import RendererConfig
+from pixelgpt_fairseq.tasks.rendered_task import RenderedTask
 
 logger = logging.getLogger(__name__)
 
@@ -79,12 +79,14 @@ class RenderedPretrainingConfig(FairseqDataclass):
 
 
 @register_task("rendered_pretraining", dataclass=RenderedPretrainingConfig)
-class RenderedPretrainingTask(FairseqTask):
+class RenderedPretrainingTask(RenderedTask):
     """Next patch and next token prediction on the streams of one data folder.
 
     Every batch is of one modality, and so is every update on all workers; ``--modality-weights`` says how often each
     comes. The order depends on ``--seed`` and the epoch alone.
     """
+
+    shuffle_batches = False  # one would mix the modalities of an update
 
     def __init__(self, cfg, modalities, weights, dictionary, data_settings, tokenizer=None):
         super().__init__(cfg)
@@ -125,20 +127,6 @@ class RenderedPretrainingTask(FairseqTask):
     def uses_tokens(self):
         """Whether the model embeds and predicts tokens."""
         return bool({TEXT, PAIR} & set(self.modalities))
-
-    @property
-    def source_dictionary(self):
-        """TokenDictionary, or None for pixels alone."""
-        return self.dictionary
-
-    @property
-    def target_dictionary(self):
-        """TokenDictionary, or None for pixels alone."""
-        return self.dictionary
-
-    def max_positions(self):
-        """The longest example, in positions: the model's limit is checked when it is built."""
-        return None
 
     @exit_on_user_error
     def build_model(self, cfg, from_checkpoint=False):
@@ -210,55 +198,16 @@ class RenderedPretrainingTask(FairseqTask):
         training = split == self.cfg.train_subset
         return BlockDataset(rows, key, self.cfg.tokens_per_sample, str(self.cfg.sample_break_mode), fill_one=training)
 
-    @exit_on_user_error
-    def get_batch_iterator(
-        self,
-        dataset,
-        max_tokens=None,
-        max_sentences=None,
-        seed=1,
-        num_shards=1,
-        shard_id=0,
-        num_workers=0,
-        epoch=1,
-        data_buffer_size=0,
-        **kwargs,
-    ):
-        """Batches of one modality each: for training mixed by weight, for validation one modality after the other.
+    def make_batches(self, dataset, epoch, seed, num_shards, **limits):
+        """Batches of one modality each: for training mixed by weight, for validation one modality after the other."""
 
-        Batches are in their final order: fairseq only deals them out to the workers.
-        """
-        # As fairseq's own: one iterator, with its workers, serves all epochs of a dataset.
-        if dataset in self.dataset_to_epoch_iter:
-            return self.dataset_to_epoch_iter[dataset]
-        if max_tokens is not None and max_tokens < dataset.sizes.max():
-            raise UserError(f"--max-tokens {max_tokens} is less than one example of {dataset.sizes.max()} positions")
+        def batch(indices):
+            return dataset.batch_by_size(indices, **limits)
 
-        def make_batches(indices):
-            # The required multiple is not for here: blocks are of equal length, and fairseq drops the last batch, even
-            # an only one, if it is not the multiple.
-            return dataset.batch_by_size(indices, max_tokens=max_tokens, max_sentences=max_sentences)
-
-        def batches(dataset, epoch):
-            if dataset is not self.datasets.get(self.cfg.train_subset):
-                return [batch for indices in dataset.stream_indices() for batch in make_batches(indices)]
-            update_freq = self.cfg.update_freq[min(epoch, len(self.cfg.update_freq)) - 1]
-            return mixed_batches(dataset, self.weights, make_batches, num_shards * update_freq, seed, epoch)
-
-        self.dataset_to_epoch_iter[dataset] = EpochBatchIterator(
-            dataset=dataset,
-            collate_fn=dataset.collater,
-            batch_sampler=batches,
-            seed=seed,
-            num_shards=num_shards,
-            shard_id=shard_id,
-            num_workers=num_workers,
-            epoch=epoch,
-            buffer_size=data_buffer_size,
-            disable_shuffling=True,
-            reuse_dataloader=True,
-        )
-        return self.dataset_to_epoch_iter[dataset]
+        if dataset is not self.datasets.get(self.cfg.train_subset):
+            return [one for indices in dataset.stream_indices() for one in batch(indices)]
+        update_freq = self.cfg.update_freq[min(epoch, len(self.cfg.update_freq)) - 1]
+        return mixed_batches(dataset, self.weights, batch, num_shards * update_freq, seed, epoch)
 
 
 def _check_settings(folder, split, expected, first):

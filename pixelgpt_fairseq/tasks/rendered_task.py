@@ -1,0 +1,90 @@
+"""What all tasks share: how their batches reach fairseq's trainer."""
+
+from fairseq.data.iterators import EpochBatchIterator
+from fairseq.tasks import FairseqTask
+
+from pixelgpt_fairseq.errors import UserError, exit_on_user_error
+
+
+class RenderedTask(FairseqTask):
+    """Reads patches, tokens or both, in batches that :meth:`make_batches` draws anew for every epoch.
+
+    Attributes:
+        dictionary: TokenDictionary, or None for pixels alone.
+        shuffle_batches: whether fairseq shuffles the batches of an epoch; if not, their order is final.
+    """
+
+    dictionary = None
+    shuffle_batches = True
+
+    @property
+    def source_dictionary(self):
+        """TokenDictionary, or None for pixels alone."""
+        return self.dictionary
+
+    @property
+    def target_dictionary(self):
+        """TokenDictionary, or None for pixels alone."""
+        return self.dictionary
+
+    def max_positions(self):
+        """None: whatever is longer than the task's limits is cut; the model's are checked when it is built."""
+        return None
+
+    def make_batches(self, dataset, epoch, seed, num_shards, **limits):
+        """The batches of an epoch, of all workers.
+
+        Args:
+            epoch: counted from 1.
+            num_shards: number of workers.
+            limits: ``max_tokens`` and ``max_sentences`` for the data set's ``batch_by_size``.
+
+        Returns:
+            Lists of indices.
+        """
+        raise NotImplementedError
+
+    @exit_on_user_error
+    def get_batch_iterator(
+        self,
+        dataset,
+        max_tokens=None,
+        max_sentences=None,
+        seed=1,
+        num_shards=1,
+        shard_id=0,
+        num_workers=0,
+        epoch=1,
+        data_buffer_size=0,
+        skip_remainder_batch=False,
+        **kwargs,
+    ):
+        """As :meth:`FairseqTask.get_batch_iterator`, of the batches of :meth:`make_batches`.
+
+        ``--required-batch-size-multiple`` is not for here: the batches that it would cut off count as they are.
+
+        Raises:
+            UserError: if an example is longer than ``--max-tokens``.
+        """
+        # As fairseq's own: one iterator, with its workers, serves all epochs of a dataset.
+        if dataset in self.dataset_to_epoch_iter:
+            return self.dataset_to_epoch_iter[dataset]
+        if max_tokens is not None and max_tokens < dataset.sizes.max():
+            raise UserError(f"--max-tokens {max_tokens} is less than one example of {dataset.sizes.max()} positions")
+        self.dataset_to_epoch_iter[dataset] = EpochBatchIterator(
+            dataset=dataset,
+            collate_fn=dataset.collater,
+            batch_sampler=lambda dataset, epoch: self.make_batches(
+                dataset, epoch, seed, num_shards, max_tokens=max_tokens, max_sentences=max_sentences
+            ),
+            seed=seed,
+            num_shards=num_shards,
+            shard_id=shard_id,
+            num_workers=num_workers,
+            epoch=epoch,
+            buffer_size=data_buffer_size,
+            skip_remainder_batch=skip_remainder_batch,
+            disable_shuffling=not self.shuffle_batches,
+            reuse_dataloader=True,
+        )
+        return self.dataset_to_epoch_iter[dataset]
