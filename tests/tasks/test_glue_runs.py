@@ -5,15 +5,13 @@ import io
 import itertools
 import json
 import runpy
-import socket
-import subprocess
 from shlex import split
 
 import pytest
-import torch
 from omegaconf import OmegaConf
-from toy_corpus import BIN, ENVIRONMENT, ROOT, command, json_lines, user_error
+from toy_corpus import ROOT, command, json_lines, user_error
 from toy_glue import write_glue
+from two_workers import assert_same_weights, train_by_two_workers
 
 from pixelgpt_fairseq.data import glue as glue_module
 from pixelgpt_fairseq.data.data_folder import DataFolder
@@ -55,10 +53,6 @@ def metrics_of(line, *names):
     return {name: float(value) for key, value in line.items() for name in names if key.endswith(f"_{name}")}
 
 
-def weights(folder):
-    return torch.load(folder / "checkpoint_last.pt", weights_only=True)["model"]
-
-
 def test_rendering_tells_what_every_split_holds(glue):
     folder, printed = glue
     for line, count in zip(printed["rte"], ("train: 40", "valid: 13", "test: 5"), strict=True):
@@ -95,33 +89,12 @@ def test_two_workers_equal_one_in_weights_and_metrics(glue, tmp_path):
     options = ["--modality", "pair", "--max-update", "3", "--best-checkpoint-metric", names[-1]]
     alone = train(data, tmp_path / "alone", *options, "--update-freq", "2")
     assert alone.returncode == 0, alone.stderr
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    distributed = (
-        "--ddp-backend legacy_ddp --distributed-backend gloo --distributed-world-size 2 --distributed-no-spawn "
-        f"--distributed-init-method tcp://127.0.0.1:{port} --distributed-rank"
-    ).split()
-    workers = [
-        subprocess.Popen(
-            [BIN / "fairseq-train", data, *FINETUNING, *options, "--save-dir", tmp_path / "two", *distributed, rank],
-            cwd=ROOT,
-            env=ENVIRONMENT,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        for rank in ("0", "1")
-    ]
-    outputs = [worker.communicate(timeout=240)[0] for worker in workers]
-    assert all(worker.returncode == 0 for worker in workers), outputs
-    (together,) = json_lines(outputs[0], "valid")  # of 13 examples: one worker has a batch less
+    output = train_by_two_workers(data, *FINETUNING, *options, "--save-dir", tmp_path / "two")
+    (together,) = json_lines(output, "valid")  # of 13 examples: one worker has a batch less
     (expected,) = json_lines(alone.stderr + alone.stdout, "valid")
     assert metrics_of(together, "loss", *names) == pytest.approx(metrics_of(expected, "loss", *names), abs=1e-3)
     assert set(metrics_of(together, *names)) == set(names)
-    expected = weights(tmp_path / "alone")
-    for name, weight in weights(tmp_path / "two").items():
-        torch.testing.assert_close(weight, expected[name], rtol=0, atol=1e-5)
+    assert_same_weights(tmp_path / "two", tmp_path / "alone")
 
 
 def test_a_loss_beyond_all_numbers_ends_the_run_with_one_line(glue, tmp_path):

@@ -1,7 +1,6 @@
 """The main road as users walk it: fairseq's own commands on a folder that render_corpus.py could have written."""
 
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -9,6 +8,7 @@ import time
 import pytest
 import torch
 from toy_corpus import BIN, ENVIRONMENT, ROOT, TOY_TRAINING, command, json_lines, user_error
+from two_workers import assert_same_weights, train_by_two_workers
 
 REGIMES = {"TextGPT": "text", "PixelGPT": "pixel", "MonoGPT": "text,pixel", "DualGPT": "text,pixel,pair"}
 
@@ -75,50 +75,18 @@ def test_a_checkpoint_alone_draws_its_predictions(dual_run, tmp_path):
 def test_two_workers_equal_one_with_twice_the_update_frequency(toy_data, tmp_path, regime):
     options = ["--modalities", REGIMES[regime], "--max-update", "20", "--disable-validation"]
     alone = train(toy_data, tmp_path / "alone", *options, "--update-freq", "2")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    distributed = (
-        "--ddp-backend legacy_ddp --distributed-backend gloo --distributed-world-size 2 --distributed-no-spawn "
-        f"--distributed-init-method tcp://127.0.0.1:{port} --distributed-rank"
-    ).split()
-    workers = [
-        subprocess.Popen(
-            [
-                BIN / "fairseq-train",
-                toy_data,
-                *TOY_TRAINING,
-                *options,
-                "--save-dir",
-                tmp_path / "two",
-                *distributed,
-                rank,
-            ],
-            cwd=ROOT,
-            env=ENVIRONMENT,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        for rank in ("0", "1")
-    ]
-    outputs = [worker.communicate(timeout=240)[0] for worker in workers]
-    assert all(worker.returncode == 0 for worker in workers), outputs
-    together = [float(line["loss"]) for line in json_lines(outputs[0], "train_inner")]
+    output = train_by_two_workers(toy_data, *TOY_TRAINING, *options, "--save-dir", tmp_path / "two")
+    together = [float(line["loss"]) for line in json_lines(output, "train_inner")]
     assert len(together) == 20
     assert together == pytest.approx(losses(alone), abs=1e-3)  # logged with few digits; the weights are exact
-    expected = weights(tmp_path / "alone")
-    for name, weight in weights(tmp_path / "two").items():
-        torch.testing.assert_close(weight, expected[name], rtol=0, atol=1e-5)
+    assert_same_weights(tmp_path / "two", tmp_path / "alone")
 
 
 def test_accumulated_batches_equal_the_single_large_batch(toy_data, tmp_path):
     options = ["--modalities", "text,pixel,pair", "--max-update", "10", "--disable-validation"]
     for folder, how in (("small", ["--batch-size", "2", "--update-freq", "2"]), ("large", ["--batch-size", "4"])):
         assert train(toy_data, tmp_path / folder, *options, *how).returncode == 0
-    expected = weights(tmp_path / "large")
-    for name, weight in weights(tmp_path / "small").items():
-        torch.testing.assert_close(weight, expected[name], rtol=0, atol=1e-5)
+    assert_same_weights(tmp_path / "small", tmp_path / "large")
 
 
 def test_a_killed_run_resumes_step_for_step(toy_data, tmp_path):

@@ -4,8 +4,6 @@ import contextlib
 import csv
 import io
 import re
-import socket
-import subprocess
 from shlex import split
 
 import numpy as np
@@ -13,8 +11,9 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 from refusals import refusal, script
-from toy_corpus import BIN, ENVIRONMENT, ROOT, command, json_lines
+from toy_corpus import command, json_lines
 from toy_xnli import LABELS, SPLITS, examples, sentences, write_xnli
+from two_workers import assert_same_weights, train_by_two_workers
 
 from pixelgpt_fairseq.data.data_folder import DataFolder
 from pixelgpt_fairseq.data.tokens import train_tokenizer
@@ -323,32 +322,9 @@ def test_two_workers_equal_one_in_weights_and_in_every_language(xnli, tmp_path):
     names = ["loss", "average_accuracy", *ACCURACIES]
     alone = train(xnli[0], tmp_path / "alone", *options, "--update-freq", "2")
     assert alone.returncode == 0, alone.stderr
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    distributed = split(
-        "--ddp-backend legacy_ddp --distributed-backend gloo --distributed-world-size 2 --distributed-no-spawn "
-        f"--distributed-init-method tcp://127.0.0.1:{port} --distributed-rank"
-    )
-    workers = [
-        subprocess.Popen(
-            [BIN / "fairseq-train", xnli[0], *TRAINING, *options, "--save-dir", tmp_path / "two", *distributed, rank],
-            cwd=ROOT,
-            env=ENVIRONMENT,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        for rank in ("0", "1")
-    ]
-    outputs = [worker.communicate(timeout=240)[0] for worker in workers]
-    assert all(worker.returncode == 0 for worker in workers), outputs
-    (together,) = json_lines(outputs[0], "valid")  # of 7 batches: one worker has one less
+    output = train_by_two_workers(xnli[0], *TRAINING, *options, "--save-dir", tmp_path / "two")
+    (together,) = json_lines(output, "valid")  # of 7 batches: one worker has one less
     (expected,) = json_lines(alone.stderr + alone.stdout, "valid")
     assert set(metrics_of(together, *names)) == set(names)
     assert metrics_of(together, *names) == pytest.approx(metrics_of(expected, *names), abs=1e-3)
-    weights, others = (
-        torch.load(tmp_path / name / "checkpoint_last.pt", weights_only=True)["model"] for name in ("two", "alone")
-    )
-    for name, weight in weights.items():
-        torch.testing.assert_close(weight, others[name], rtol=0, atol=1e-5)
+    assert_same_weights(tmp_path / "two", tmp_path / "alone")
