@@ -106,7 +106,7 @@ for modality in text pixel pair; do
     for seed in 1 2 3; do glue sst2 $updates 351 $seed $modality accuracy; done
     glue cola 536 134 1 $modality matthews_correlation
     glue rte 117 39 1 $modality accuracy
-    xnli translate-train-all 306 102 $modality
+    xnli translate-train-all 204 102 $modality
     xnli cross-lingual-transfer 188 94 $modality
 done
 python scripts/summarize_results.py "$work"/runs/*-*/train.log
