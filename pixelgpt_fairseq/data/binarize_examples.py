@@ -1,10 +1,4 @@
-"""Labelled examples to a split of binarised data: strips, tokens and labels, whole or not at all.
-
-The folder is laid out as :mod:`~pixelgpt_fairseq.data.data_folder` says, with these differences: an item is an example,
-there are no columns, and ``train.labels.npy`` holds the number of each example's class (int64) or its score (float64).
-An example of one sentence is drawn in the text layout, one of two in the pair layout; its tokens are ``<s> A`` or
-``<s> A <s> B``.
-"""
+"""Labelled examples to a split of binarised data (:mod:`~pixelgpt_fairseq.data.example_split`), whole or not at all."""
 
 import collections
 import contextlib
@@ -16,7 +10,6 @@ import numpy as np
 from fairseq.data.indexed_dataset import best_fitting_int_dtype
 from tqdm import tqdm
 
-from pixelgpt_fairseq.data import data_folder
 from pixelgpt_fairseq.data.binarize import (
     check_destination,
     check_missing,
@@ -24,28 +17,15 @@ from pixelgpt_fairseq.data.binarize import (
     move_into_place,
     partial_folder,
     shared_files,
-    stage,
 )
 from pixelgpt_fairseq.data.chunks import StreamWriter
 from pixelgpt_fairseq.data.data_folder import PIXEL, TEXT, DataFolder
-from pixelgpt_fairseq.data.examples import NO_LABEL, SentenceTask
+from pixelgpt_fairseq.data.example_split import ExampleCounts, check_task, encode_texts, stage_examples
 from pixelgpt_fairseq.data.workers import map_in_order
 from pixelgpt_fairseq.errors import UserError
 from pixelgpt_fairseq.rendering import TextRenderer, missing_characters, missing_summary
 
-LABELS = "labels"
 _CHUNK = 64  # examples that a process renders at a time
-
-
-@dataclass
-class ExampleCounts:
-    """What a split holds."""
-
-    examples: int = 0
-    patches: int = 0
-    tokens: int = 0
-    characters: int = 0
-    full_strips: int = 0  # as long as a strip may be: of most of them the end is missing
 
 
 @dataclass
@@ -57,11 +37,6 @@ class ExampleSummary:
     bytes: int
     seconds: float
     missing: list[str] = field(default_factory=list)  # a line for each script with characters that no font has
-
-
-def labels_path(folder, split):
-    """Path of the labels of a split."""
-    return folder.path / f"{split}.{LABELS}.npy"
 
 
 def binarize_examples(
@@ -112,30 +87,23 @@ def binarize_examples(
                 check_missing(characters, config, max_missing)
             except UserError as error:
                 raise UserError(f"{folder.path}, {split}: {error}") from None
-            labelled = any(label != NO_LABEL for label in labels)
-            labels = np.array(labels, dtype=np.float64 if task.regression else np.int64)
-            np.save(partial / labels_path(folder, split).name, labels)
-            files = [*writer.files(), partial / labels_path(folder, split).name]
-            manifest = {
-                "version": data_folder.MANIFEST_VERSION,
-                "split": split,
-                **vars(counts),
-                "labelled": labelled,
-                "task": task.to_dict(),
-                "files": {path.name: path.stat().st_size for path in files},
-                "patch_values": config.patch_values,
-                "missing_characters": missing_characters(characters, config),
-                "renderer": renderer.config.to_dict(),
-                "tokenizer_sha256": tokenizer.sha256 if tokenizer else None,
-            }
-            stage(partial, folder, shared_files(renderer.config, tokenizer), manifest)
+            size, frequencies = stage_examples(
+                partial,
+                folder,
+                split,
+                task,
+                counts,
+                labels,
+                writer.files(),
+                shared_files(renderer.config, tokenizer),
+                patch_values=config.patch_values,
+                missing_characters=missing_characters(characters, config),
+                renderer=renderer.config.to_dict(),
+                tokenizer_sha256=tokenizer.sha256 if tokenizer else None,
+            )
             move_into_place(folder, partial, split)
     except OSError as error:
         raise UserError(f"{error.filename or folder.path}: {error.strerror or error}") from error
-    frequencies = {}
-    if labelled and not task.regression:
-        frequencies = dict(zip(task.labels, np.bincount(labels, minlength=task.num_labels).tolist(), strict=True))
-    size = sum(manifest["files"].values())
     missing = missing_summary(characters, config)
     return ExampleSummary(counts, frequencies, size, time.perf_counter() - began, missing)
 
@@ -150,32 +118,6 @@ def binarize_example(example, renderer, tokenizer=None):
     if not tokenizer:
         return drawn.patches(), np.empty(0, dtype=np.int64)
     return drawn.patches(), encode_texts(example.texts, tokenizer)
-
-
-def encode_texts(texts, tokenizer):
-    """Tokens of the sentences of an example, each after a bos: int64 ``[m]``."""
-    bos = tokenizer.model.bos_id()
-    tokens = itertools.chain.from_iterable([bos, *tokenizer.model.encode(text)] for text in texts)
-    return np.fromiter(tokens, dtype=np.int64)
-
-
-def check_task(folder, split, task: SentenceTask):
-    """Refuse examples of another task than that of the folder's other splits.
-
-    Raises:
-        UserError: naming the two.
-    """
-    for other in folder.splits():
-        if other == split:
-            continue
-        held = folder.read_manifest(other).get("task")
-        if held is None:
-            raise UserError(f"{folder.path}: holds a corpus (split {other}): choose another --destdir")
-        if held != task.to_dict():
-            raise UserError(
-                f"{folder.path}: split {other} is of task {held['name']} (labels: {_words(held['labels'])}), these "
-                f"examples are of {task.name} (labels: {_words(task.labels)}): choose another --destdir"
-            )
 
 
 def _chunks(examples):
@@ -210,7 +152,3 @@ def _write(rendered, writer, max_patches, bar):
         counts.full_strips += len(patches) == max_patches
         bar.update()
     return counts, labels, characters
-
-
-def _words(labels):
-    return ", ".join(labels) or "scores"

@@ -1,6 +1,6 @@
 """The authors' rendered data to a split of binarised data: their strips, and tokens of their text; whole or not at all.
 
-The folder is as :mod:`~pixelgpt_fairseq.data.binarize_examples` says, but for the look of the text, which nobody knows:
+The folder is as :mod:`~pixelgpt_fairseq.data.example_split` says, but for the look of the text, which nobody knows:
 there is no ``text_renderer_config.json``, and the manifest's ``renderer`` is null. Strips are stored gray; those of a
 split in which one has colours all in three channels.
 """
@@ -21,11 +21,10 @@ from pixelgpt_fairseq.data.binarize import (
     move_into_place,
     partial_folder,
     shared_files,
-    stage,
 )
-from pixelgpt_fairseq.data.binarize_examples import ExampleCounts, check_task, encode_texts, labels_path
 from pixelgpt_fairseq.data.data_folder import PIXEL, TEXT, DataFolder
-from pixelgpt_fairseq.data.examples import NO_LABEL, clean, detokenize
+from pixelgpt_fairseq.data.example_split import ExampleCounts, check_task, encode_texts, stage_examples
+from pixelgpt_fairseq.data.examples import clean, detokenize
 from pixelgpt_fairseq.data.indexed import IndexedRows, IndexedWriter
 from pixelgpt_fairseq.data.patches import PATCH_SIZE
 from pixelgpt_fairseq.data.released import part_files, read_released
@@ -127,38 +126,24 @@ def binarize_released(
                 writer.close()
             if not labels:
                 raise UserError(f"{released}: split {split} would have no examples")
-            labelled = any(label != NO_LABEL for label in labels)
-            labels = np.array(labels, dtype=np.float64 if task.regression else np.int64)
-            np.save(partial / labels_path(folder, split).name, labels)
             files = [Path(name(writer.prefix)) for writer in writers for name in (data_file_path, index_file_path)]
-            files.append(partial / labels_path(folder, split).name)
-            agreement = comparison.agreement if comparison else None
-            manifest = {
-                "version": data_folder.MANIFEST_VERSION,
-                "split": split,
-                **vars(counts),
-                "labelled": labelled,
-                "task": task.to_dict(),
-                "files": {path.name: path.stat().st_size for path in files},
+            settings = {
                 "patch_values": strips.values,
                 "missing_characters": {},
                 "released": os.path.basename(os.path.abspath(released)),
                 "renderer": None,  # nobody knows
                 "tokenizer_sha256": tokenizer.sha256 if tokenizer else None,
             }
+            agreement = comparison.agreement if comparison else None
             if agreement:
-                manifest["rendering_agreement"] = {**asdict(agreement), "renderer": verify.to_dict()}
-            stage(partial, folder, shared_files(None, tokenizer), manifest)
+                settings["rendering_agreement"] = {**asdict(agreement), "renderer": verify.to_dict()}
+            shared = shared_files(None, tokenizer)
+            size, frequencies = stage_examples(partial, folder, split, task, counts, labels, files, shared, **settings)
             # It may be left of the split that is being replaced.
             (folder.path / data_folder.RENDERER_FILE).unlink(missing_ok=True)
             move_into_place(folder, partial, split)
     except OSError as error:
         raise UserError(f"{error.filename or folder.path}: {error.strerror or error}") from error
-    frequencies = {}
-    if labelled and not task.regression:
-        present = labels[labels != NO_LABEL]
-        frequencies = dict(zip(task.labels, np.bincount(present, minlength=task.num_labels).tolist(), strict=True))
-    size = sum(manifest["files"].values())
     seconds = time.perf_counter() - began
     return ReleasedSummary(counts, frequencies, strips.values == RGB, size, seconds, without_separator, agreement)
 

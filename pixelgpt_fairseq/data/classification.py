@@ -5,26 +5,24 @@ import torch
 from fairseq.data import FairseqDataset
 
 from pixelgpt_fairseq.data.batches import collate
-from pixelgpt_fairseq.data.binarize_examples import labels_path
+from pixelgpt_fairseq.data.by_length import BatchedByLength
 from pixelgpt_fairseq.data.data_folder import PIXEL, TEXT
+from pixelgpt_fairseq.data.example_split import labels_path
 from pixelgpt_fairseq.errors import UserError
 
 PAIR = "pair"
 MODALITIES = (TEXT, PIXEL, PAIR)
-# Examples are sorted by length within so many pools, drawn at random: batches differ from epoch to epoch, and there is
-# next to no padding (of RTE in batches of 8, 1.1%; sorted as a whole it would be 0.5%, with 8 pools 3.4%).
-POOLS = 2
 _BLACK = 0
 
 
-class ClassificationDataset(FairseqDataset):
+class ClassificationDataset(BatchedByLength, FairseqDataset):
     """Examples: ``{"id": int, "modality": str, "patches": uint8 [n, 256], "tokens": int64 [m], "label": int | float}``.
 
     Patches are absent from text, tokens from pixels, and the label where the split has none.
 
     Args:
         modality: ``text``, ``pixel`` or ``pair``.
-        strips, texts: the streams of a split (see :mod:`pixelgpt_fairseq.data.binarize_examples`) as IndexedRows;
+        strips, texts: the streams of a split (see :mod:`pixelgpt_fairseq.data.example_split`) as IndexedRows;
             those that the modality asks for.
         labels: int64 (classes) or float64 (scores) ``[n]``; None if there are none.
         max_patches: the longest strip, its separator included. A longer one is as if rendered with that limit: cut,
@@ -32,8 +30,7 @@ class ClassificationDataset(FairseqDataset):
         max_tokens: the longest text; of a longer one, sentences lose their ends, the longer sentence first.
         dictionary: TokenDictionary, for text and pairs.
         strip_patches: the width W of a pair's strip, at which the positions of its text begin.
-        shuffle: whether batches are to be drawn anew in every epoch.
-        seed: the order is a function of it and the epoch.
+        shuffle, seed: see :class:`~pixelgpt_fairseq.data.by_length.BatchedByLength`.
     """
 
     def __init__(
@@ -49,13 +46,13 @@ class ClassificationDataset(FairseqDataset):
         shuffle=False,
         seed=1,
     ):
+        super().__init__(shuffle, seed)
         self.modality = modality
         self.strips = strips if modality != TEXT else None
         self.texts = texts if modality != PIXEL else None
         self.labels = labels
         self.max_patches, self.max_tokens, self.strip_patches = max_patches, max_tokens, strip_patches
         self.bos, self.pad = (dictionary.bos(), dictionary.pad()) if dictionary else (None, None)
-        self.shuffle, self.seed, self.epoch = shuffle, seed, 1
         parts = [(self.strips, max_patches), (self.texts, max_tokens)]
         self.sizes = sum(np.minimum(part.sizes, limit or part.sizes) for part, limit in parts if part is not None)
 
@@ -94,41 +91,10 @@ class ClassificationDataset(FairseqDataset):
             example["label"] = self.labels[i].item()
         return example
 
-    def num_tokens(self, i):
-        """Positions of example *i*: patches and tokens."""
-        return self.sizes[i]
-
-    def num_tokens_vec(self, indices):
-        """Positions of the examples *indices*."""
-        return self.sizes[indices]
-
-    def size(self, i):
-        """Positions of example *i*."""
-        return self.sizes[i]
-
     def collater(self, samples):
         """A batch, see :func:`~pixelgpt_fairseq.data.batches.collate`; ``examples`` is the size of the data set."""
         batch = collate(samples, self.pad, self.strip_patches)
         return {**batch, "examples": len(self)} if batch else {}
-
-    def set_epoch(self, epoch):
-        """Say which epoch :meth:`ordered_indices` is for."""
-        self.epoch = epoch
-
-    def ordered_indices(self):
-        """All examples in the order in which they are cut into batches: int64 ``[n]``."""
-        if not self.shuffle:
-            return np.argsort(self.sizes, kind="stable")
-        return by_length_in_pools(np.random.default_rng([self.seed, self.epoch]).permutation(len(self)), self.sizes)
-
-
-def by_length_in_pools(indices, sizes):
-    """Cut *indices*, which are in random order, into pools, and sort each by *sizes*: int64 ``[n]``.
-
-    Every other pool is sorted downwards, so that a batch that has part in two of them needs no padding either.
-    """
-    pools = np.arange(len(indices)) * POOLS // len(indices)
-    return indices[np.lexsort((np.where(pools % 2, -1, 1) * sizes[indices], pools))]
 
 
 def truncate_strip(patches, max_patches):

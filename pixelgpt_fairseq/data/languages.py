@@ -6,26 +6,25 @@ import numpy as np
 import torch
 from fairseq.data import ConcatDataset
 
-from pixelgpt_fairseq.data.classification import by_length_in_pools
+from pixelgpt_fairseq.data.by_length import BatchedByLength
 
 
-class LanguagesDataset(ConcatDataset):
+class LanguagesDataset(BatchedByLength, ConcatDataset):
     """The examples of one language after the other; batches mix languages, and tell which example is of which.
 
     Args:
         parts: language -> :class:`~pixelgpt_fairseq.data.classification.ClassificationDataset`.
         languages: names of all languages there may be: an example's language is a number in them.
-        shuffle: whether batches are to be drawn anew in every epoch.
-        seed: the order is a function of it and the epoch.
+        shuffle, seed: see :class:`~pixelgpt_fairseq.data.by_length.BatchedByLength`.
         sampling_temperature: T: an epoch, which has as many examples as there are, takes of each language a share in
             proportion to its number of examples to the power of 1 / T. 1: every example once.
     """
 
     def __init__(self, parts, languages, shuffle=False, seed=1, sampling_temperature=1.0):
-        super().__init__(parts.values())
+        ConcatDataset.__init__(self, list(parts.values()))
+        BatchedByLength.__init__(self, shuffle, seed)
         self.names = tuple(parts)
         self.numbers = [languages.index(name) for name in parts]
-        self.shuffle, self.seed, self.epoch = shuffle, seed, 1
         self.sampling_temperature = sampling_temperature
 
     def __getitem__(self, i):
@@ -43,18 +42,6 @@ class LanguagesDataset(ConcatDataset):
         labels = [part.labels for part in self.datasets]
         return None if any(part is None for part in labels) else np.concatenate(labels)
 
-    def num_tokens(self, i):
-        """Positions of example *i*: patches and tokens."""
-        return self.sizes[i]
-
-    def num_tokens_vec(self, indices):
-        """Positions of the examples *indices*."""
-        return self.sizes[indices]
-
-    def size(self, i):
-        """Positions of example *i*."""
-        return self.sizes[i]
-
     def collater(self, samples):
         """A batch as of one language, and ``languages``: int64 ``[B]``."""
         batch = super().collater(samples)
@@ -63,20 +50,10 @@ class LanguagesDataset(ConcatDataset):
         languages = torch.tensor([sample["language"] for sample in samples])
         return {**batch, "examples": len(self), "languages": languages}
 
-    def set_epoch(self, epoch):
-        """Say which epoch :meth:`ordered_indices` is for."""
-        self.epoch = epoch
-
-    def ordered_indices(self):
-        """The examples of an epoch in the order in which they are cut into batches: int64 ``[n]``."""
-        if not self.shuffle:
-            return np.argsort(self.sizes, kind="stable")
-        random = np.random.default_rng([self.seed, self.epoch])
-        drawn = np.arange(len(self)) if self.sampling_temperature == 1 else self._draw(random)
-        return by_length_in_pools(random.permutation(drawn), self.sizes)
-
-    def _draw(self, random):
+    def draw(self, random):
         """The examples of an epoch: of each language all, as often as its share has room for them, and some more."""
+        if self.sampling_temperature == 1:
+            return np.arange(len(self))
         drawn, start = [], 0
         for size, share in zip(self.real_sizes, epoch_shares(self.real_sizes, self.sampling_temperature), strict=True):
             rest = random.choice(size, share % size, replace=False)

@@ -6,10 +6,11 @@ import torch
 from shared_fixtures import shared
 from toy_corpus import documents
 
-from pixelgpt_fairseq.data.binarize_examples import binarize_examples, labels_path
+from pixelgpt_fairseq.data.binarize_examples import binarize_examples
 from pixelgpt_fairseq.data.chunks import StreamWriter
 from pixelgpt_fairseq.data.classification import ClassificationDataset, truncate_sentences
 from pixelgpt_fairseq.data.data_folder import PIXEL, TEXT, DataFolder
+from pixelgpt_fairseq.data.example_split import labels_path
 from pixelgpt_fairseq.data.examples import Example, custom_task
 from pixelgpt_fairseq.data.glue import GLUE_TASKS
 from pixelgpt_fairseq.data.indexed import IndexedRows

@@ -14,10 +14,11 @@ from shared_fixtures import shared
 from toy_released import ROWS, STRIP_PATCHES, png, row, strip, write_rows
 
 from pixelgpt_fairseq.data import released as released_module
-from pixelgpt_fairseq.data.binarize_examples import binarize_examples, labels_path
+from pixelgpt_fairseq.data.binarize_examples import binarize_examples
 from pixelgpt_fairseq.data.binarize_released import binarize_released
 from pixelgpt_fairseq.data.classification import ClassificationDataset
 from pixelgpt_fairseq.data.data_folder import PIXEL, TEXT, DataFolder
+from pixelgpt_fairseq.data.example_split import labels_path
 from pixelgpt_fairseq.data.examples import Example
 from pixelgpt_fairseq.data.glue import GLUE_TASKS
 from pixelgpt_fairseq.data.released import read_released, released_name

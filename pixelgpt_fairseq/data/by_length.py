@@ -1,0 +1,55 @@
+"""The order in which examples are cut into batches: those of like lengths together, anew in every epoch."""
+
+import numpy as np
+
+# Examples are sorted by length within so many pools, drawn at random: batches differ from epoch to epoch, and there is
+# next to no padding (of RTE in batches of 8, 1.1%; sorted as a whole it would be 0.5%, with 8 pools 3.4%).
+POOLS = 2
+
+
+class BatchedByLength:
+    """What a FairseqDataset whose attribute ``sizes`` says how long its examples are owes to fairseq's batches.
+
+    Args:
+        shuffle: whether batches are to be drawn anew in every epoch; if not, the shortest examples come first.
+        seed: the order is a function of it and the epoch.
+    """
+
+    def __init__(self, shuffle=False, seed=1):
+        self.shuffle, self.seed, self.epoch = shuffle, seed, 1
+
+    def num_tokens(self, i):
+        """Positions of example *i*: patches and tokens."""
+        return self.sizes[i]
+
+    def num_tokens_vec(self, indices):
+        """Positions of the examples *indices*."""
+        return self.sizes[indices]
+
+    def size(self, i):
+        """Positions of example *i*."""
+        return self.sizes[i]
+
+    def set_epoch(self, epoch):
+        """Say which epoch :meth:`ordered_indices` is for."""
+        self.epoch = epoch
+
+    def ordered_indices(self):
+        """The examples of an epoch in the order in which they are cut into batches: int64 ``[n]``."""
+        if not self.shuffle:
+            return np.argsort(self.sizes, kind="stable")
+        random = np.random.default_rng([self.seed, self.epoch])
+        return by_length_in_pools(random.permutation(self.draw(random)), self.sizes)
+
+    def draw(self, random):
+        """Which examples an epoch has, in any order: int64 ``[n]``; all of them, unless overridden."""
+        return np.arange(len(self))
+
+
+def by_length_in_pools(indices, sizes):
+    """Cut *indices*, which are in random order, into pools, and sort each by *sizes*: int64 ``[n]``.
+
+    Every other pool is sorted downwards, so that a batch that has part in two of them needs no padding either.
+    """
+    pools = np.arange(len(indices)) * POOLS // len(indices)
+    return indices[np.lexsort((np.where(pools % 2, -1, 1) * sizes[indices], pools))]

@@ -1,0 +1,104 @@
+"""What a split of labelled examples consists of, whoever drew them.
+
+The folder is laid out as :mod:`~pixelgpt_fairseq.data.data_folder` says, with these differences: an item is an example,
+there are no columns, and ``train.labels.npy`` holds the number of each example's class (int64) or its score (float64).
+An example of one sentence is drawn in the text layout, one of two in the pair layout; its tokens are ``<s> A`` or
+``<s> A <s> B``.
+"""
+
+import itertools
+from dataclasses import dataclass
+
+import numpy as np
+
+from pixelgpt_fairseq.data import data_folder
+from pixelgpt_fairseq.data.binarize import stage
+from pixelgpt_fairseq.data.examples import NO_LABEL, SentenceTask
+from pixelgpt_fairseq.errors import UserError
+
+LABELS = "labels"
+
+
+@dataclass
+class ExampleCounts:
+    """What a split holds."""
+
+    examples: int = 0
+    patches: int = 0
+    tokens: int = 0
+    characters: int = 0
+    full_strips: int = 0  # as long as a strip may be: of most of them the end is missing
+
+
+def labels_path(folder, split):
+    """Path of the labels of a split."""
+    return folder.path / f"{split}.{LABELS}.npy"
+
+
+def encode_texts(texts, tokenizer):
+    """Tokens of the sentences of an example, each after a bos: int64 ``[m]``."""
+    bos = tokenizer.model.bos_id()
+    tokens = itertools.chain.from_iterable([bos, *tokenizer.model.encode(text)] for text in texts)
+    return np.fromiter(tokens, dtype=np.int64)
+
+
+def check_task(folder, split, task: SentenceTask):
+    """Refuse examples of another task than that of the folder's other splits.
+
+    Raises:
+        UserError: naming the two.
+    """
+    for other in folder.splits():
+        if other == split:
+            continue
+        held = folder.read_manifest(other).get("task")
+        if held is None:
+            raise UserError(f"{folder.path}: holds a corpus (split {other}): choose another --destdir")
+        if held != task.to_dict():
+            raise UserError(
+                f"{folder.path}: split {other} is of task {held['name']} (labels: {_words(held['labels'])}), these "
+                f"examples are of {task.name} (labels: {_words(task.labels)}): choose another --destdir"
+            )
+
+
+def stage_examples(partial, folder, split, task, counts, labels, files, shared, **settings):
+    """Finish a split of examples in *partial*: its labels, its manifest, and the files that splits share.
+
+    Args:
+        partial: the folder that :func:`~pixelgpt_fairseq.data.binarize.move_into_place` will empty.
+        folder: DataFolder that is to have the split.
+        split: its name.
+        task: SentenceTask.
+        counts: ExampleCounts.
+        labels: the class or score of every example.
+        files: paths of the streams, in *partial*.
+        shared: see :func:`~pixelgpt_fairseq.data.binarize.shared_files`.
+        settings: what else the manifest is to say: how strips and tokens were made.
+
+    Returns:
+        (bytes, frequencies): the size of the split's files; examples of each class, empty for regression and where
+        there are no labels.
+    """
+    labels = np.array(labels, dtype=np.float64 if task.regression else np.int64)
+    present = labels[labels != NO_LABEL]
+    path = partial / labels_path(folder, split).name
+    np.save(path, labels)
+    sizes = {path.name: path.stat().st_size for path in (*files, path)}
+    manifest = {
+        "version": data_folder.MANIFEST_VERSION,
+        "split": split,
+        **vars(counts),
+        "labelled": bool(len(present)),
+        "task": task.to_dict(),
+        "files": sizes,
+        **settings,
+    }
+    stage(partial, folder, shared, manifest)
+    frequencies = {}
+    if len(present) and not task.regression:
+        frequencies = dict(zip(task.labels, np.bincount(present, minlength=task.num_labels).tolist(), strict=True))
+    return sum(sizes.values()), frequencies
+
+
+def _words(labels):
+    return ", ".join(labels) or "scores"
