@@ -5,11 +5,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from pixelgpt_fairseq.data.data_folder import RENDERER_FILE, TOKENIZER_FILE
-from pixelgpt_fairseq.data.examples import SentenceTask
 from pixelgpt_fairseq.data.tokens import Tokenizer
 from pixelgpt_fairseq.errors import UserError
 from pixelgpt_fairseq.models.weight_files import is_weight_file
 from pixelgpt_fairseq.rendering import RendererConfig
+from pixelgpt_fairseq.sources.examples import SentenceTask
 
 logger = logging.getLogger(__name__)
 

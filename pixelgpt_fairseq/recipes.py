@@ -18,8 +18,8 @@ from fairseq.dataclass.utils import convert_namespace_to_omegaconf
 from hydra.experimental.callback import Callback
 
 from pixelgpt_fairseq.data.classification import PAIR
-from pixelgpt_fairseq.data.glue import GLUE_TASKS
 from pixelgpt_fairseq.errors import UserError
+from pixelgpt_fairseq.sources.glue import GLUE_TASKS
 from pixelgpt_fairseq.tasks.rendered_classification import position_limits
 from pixelgpt_fairseq.tasks.rendered_pretraining import pair_limits
 from pixelgpt_fairseq.tasks.rendered_xnli import CROSS_LINGUAL_TRANSFER, TRANSLATE_TRAIN_ALL

@@ -20,14 +20,14 @@ import torch
 import torch.nn.functional as F
 from omegaconf import OmegaConf
 
-from pixelgpt_fairseq.data.binarize_examples import binarize_examples
 from pixelgpt_fairseq.data.data_folder import PIXEL
-from pixelgpt_fairseq.data.examples import read_examples
-from pixelgpt_fairseq.data.glue import GLUE_TASKS, find_source
 from pixelgpt_fairseq.data.patches import PATCH_SIZE, gray_to_rgb_patches
 from pixelgpt_fairseq.errors import UserError, command
 from pixelgpt_fairseq.models.pixelgpt import PixelGPTConfig, PixelGPTModel
+from pixelgpt_fairseq.preprocessing.binarize_examples import binarize_examples
 from pixelgpt_fairseq.rendering import RendererConfig
+from pixelgpt_fairseq.sources.examples import read_examples
+from pixelgpt_fairseq.sources.glue import GLUE_TASKS, find_source
 from pixelgpt_fairseq.tasks.rendered_glue import RenderedGlueConfig, RenderedGlueTask
 
 PUBLISHED_BATCH, PUBLISHED_WIDTH = 8, 768

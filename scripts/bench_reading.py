@@ -20,14 +20,14 @@ import numpy as np
 import torch
 from PIL import Image
 
-from pixelgpt_fairseq.data.binarize_released import binarize_released
 from pixelgpt_fairseq.data.classification import ClassificationDataset
 from pixelgpt_fairseq.data.data_folder import PIXEL, DataFolder
-from pixelgpt_fairseq.data.glue import GLUE_TASKS
 from pixelgpt_fairseq.data.patches import PATCH_SIZE, scale_pixels
-from pixelgpt_fairseq.data.released import find_released, part_files, released_name
 from pixelgpt_fairseq.errors import UserError, exit_on_user_error
+from pixelgpt_fairseq.preprocessing.binarize_released import binarize_released
 from pixelgpt_fairseq.rendering import TextRenderer
+from pixelgpt_fairseq.sources.glue import GLUE_TASKS
+from pixelgpt_fairseq.sources.released import find_released, part_files, released_name
 
 STRIP_PATCHES, MAX_PATCHES = 1024, 768  # of a released strip; of a model's input
 REPEATS = 5

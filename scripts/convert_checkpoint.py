@@ -10,8 +10,8 @@ import pixelgpt_fairseq  # noqa: F401  (registers what the checkpoint's options 
 from pixelgpt_fairseq.conversion import export_released, import_released
 from pixelgpt_fairseq.data.classification import MODALITIES
 from pixelgpt_fairseq.data.data_folder import RENDERER_FILE, TOKENIZER_FILE
-from pixelgpt_fairseq.data.glue import GLUE_TASKS
 from pixelgpt_fairseq.errors import command
+from pixelgpt_fairseq.sources.glue import GLUE_TASKS
 
 
 def get_parser():

@@ -7,9 +7,9 @@ copy, and its training file is cut into train and dev by GLUE's list, as GLUE's 
 
 import argparse
 
-from pixelgpt_fairseq.data.glue import GLUE_TASKS
-from pixelgpt_fairseq.data.glue_download import BASE_URL, download
 from pixelgpt_fairseq.errors import command
+from pixelgpt_fairseq.sources.glue import GLUE_TASKS
+from pixelgpt_fairseq.sources.glue_download import BASE_URL, download
 
 
 def get_parser():

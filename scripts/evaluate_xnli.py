@@ -10,7 +10,6 @@ import sys
 from pathlib import Path
 
 from pixelgpt_fairseq.data.data_folder import write_whole
-from pixelgpt_fairseq.data.xnli import parse_languages
 from pixelgpt_fairseq.errors import UserError, command
 from pixelgpt_fairseq.evaluation.prediction import MAX_TOKENS
 from pixelgpt_fairseq.evaluation.xnli_results import (
@@ -21,6 +20,7 @@ from pixelgpt_fairseq.evaluation.xnli_results import (
     prediction_table,
     table,
 )
+from pixelgpt_fairseq.sources.xnli import parse_languages
 
 
 def get_parser():

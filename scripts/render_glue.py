@@ -5,19 +5,19 @@ import argparse
 from pathlib import Path
 from typing import NamedTuple
 
-from pixelgpt_fairseq.data.binarize import check_destination
 from pixelgpt_fairseq.data.data_folder import DataFolder
-from pixelgpt_fairseq.data.examples import SentenceTask, custom_task, label_column_of, read_examples
-from pixelgpt_fairseq.data.glue import GLUE_TASKS, find_source
-from pixelgpt_fairseq.data.released import released_name
 from pixelgpt_fairseq.errors import UserError, command
-from pixelgpt_fairseq.released_splits import (
+from pixelgpt_fairseq.preprocessing.binarize import check_destination
+from pixelgpt_fairseq.preprocessing.released_splits import (
     add_released_options,
     binarize_released_split,
     find_released_splits,
     missing_split,
 )
-from pixelgpt_fairseq.render_examples import add_look_options, add_split_options, render_split
+from pixelgpt_fairseq.preprocessing.render_examples import add_look_options, add_split_options, render_split
+from pixelgpt_fairseq.sources.examples import SentenceTask, custom_task, label_column_of, read_examples
+from pixelgpt_fairseq.sources.glue import GLUE_TASKS, find_source
+from pixelgpt_fairseq.sources.released import released_name
 
 
 def get_parser():

@@ -9,9 +9,17 @@ import argparse
 import sys
 from pathlib import Path
 
-from pixelgpt_fairseq.data.binarize import check_destination
 from pixelgpt_fairseq.data.data_folder import DataFolder
-from pixelgpt_fairseq.data.xnli import (
+from pixelgpt_fairseq.errors import UserError, command
+from pixelgpt_fairseq.preprocessing.binarize import check_destination
+from pixelgpt_fairseq.preprocessing.released_splits import (
+    add_released_options,
+    binarize_released_split,
+    find_released_splits,
+    missing_split,
+)
+from pixelgpt_fairseq.preprocessing.render_examples import add_look_options, add_split_options, render_split
+from pixelgpt_fairseq.sources.xnli import (
     LANGUAGES,
     SPLITS,
     XNLI,
@@ -21,14 +29,6 @@ from pixelgpt_fairseq.data.xnli import (
     read_source,
     split_name,
 )
-from pixelgpt_fairseq.errors import UserError, command
-from pixelgpt_fairseq.released_splits import (
-    add_released_options,
-    binarize_released_split,
-    find_released_splits,
-    missing_split,
-)
-from pixelgpt_fairseq.render_examples import add_look_options, add_split_options, render_split
 
 
 def get_parser():

@@ -9,9 +9,9 @@ import torch
 from refusals import VALIDATION, refusal, script
 from toy_corpus import TOY_TRAINING, command, documents, user_error
 
-from pixelgpt_fairseq.data.binarize import binarize
 from pixelgpt_fairseq.data.data_folder import DataFolder
 from pixelgpt_fairseq.data.tokens import train_tokenizer
+from pixelgpt_fairseq.preprocessing.binarize import binarize
 from pixelgpt_fairseq.rendering import RendererConfig, default_fonts
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")  # Hydra's, of fairseq's ways

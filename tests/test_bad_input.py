@@ -13,10 +13,10 @@ import pytest
 from refusals import refusal, script
 from toy_corpus import ENVIRONMENT, ROOT, TOY_TRAINING, command, documents, user_error
 
-from pixelgpt_fairseq.data import chunks
-from pixelgpt_fairseq.data.binarize import binarize
 from pixelgpt_fairseq.data.data_folder import DataFolder
 from pixelgpt_fairseq.errors import UserError
+from pixelgpt_fairseq.preprocessing import chunks
+from pixelgpt_fairseq.preprocessing.binarize import binarize
 from pixelgpt_fairseq.rendering import RendererConfig, default_fonts
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")  # Hydra's, of fairseq's ways

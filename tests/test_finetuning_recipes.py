@@ -28,11 +28,11 @@ from pixelgpt_fairseq import recipes
 from pixelgpt_fairseq.checkpoints import load_checkpoint
 from pixelgpt_fairseq.conversion import export_released
 from pixelgpt_fairseq.data.data_folder import DataFolder
-from pixelgpt_fairseq.data.glue import GLUE_TASKS
-from pixelgpt_fairseq.data.xnli import XNLI
 from pixelgpt_fairseq.errors import UserError
 from pixelgpt_fairseq.models.provenance import RECORD
 from pixelgpt_fairseq.recipes import FreshRun, find_recipe, load_recipes, share_of_batch
+from pixelgpt_fairseq.sources.glue import GLUE_TASKS
+from pixelgpt_fairseq.sources.xnli import XNLI
 
 FOLDER = ROOT / "examples" / "finetuning"
 RECIPES = load_recipes()

@@ -10,8 +10,8 @@ from pydoc_data.topics import topics
 
 import pytest
 
-from pixelgpt_fairseq.data.binarize import binarize
 from pixelgpt_fairseq.data.tokens import train_tokenizer
+from pixelgpt_fairseq.preprocessing.binarize import binarize
 from pixelgpt_fairseq.rendering import RendererConfig
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -4,9 +4,9 @@ import random
 
 from toy_corpus import documents
 
-from pixelgpt_fairseq.data.binarize_examples import binarize_examples
-from pixelgpt_fairseq.data.examples import Example
+from pixelgpt_fairseq.preprocessing.binarize_examples import binarize_examples
 from pixelgpt_fairseq.rendering import RendererConfig
+from pixelgpt_fairseq.sources.examples import Example
 
 WORDS = sorted({word.strip('.,:;()"') for text in documents() for word in text.split() if word.isascii()} - {""})
 

@@ -17,8 +17,8 @@ import random
 import sys
 from pathlib import Path
 
-from pixelgpt_fairseq.data.examples import read_examples
-from pixelgpt_fairseq.data.glue import GLUE_TASKS, find_source
+from pixelgpt_fairseq.sources.examples import read_examples
+from pixelgpt_fairseq.sources.glue import GLUE_TASKS, find_source
 
 glue, work = sys.argv[1:]
 sentences = {}

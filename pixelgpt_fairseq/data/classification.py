@@ -7,7 +7,6 @@ from fairseq.data import FairseqDataset
 from pixelgpt_fairseq.data.batches import collate
 from pixelgpt_fairseq.data.by_length import BatchedByLength
 from pixelgpt_fairseq.data.data_folder import PIXEL, TEXT
-from pixelgpt_fairseq.data.example_split import labels_path
 from pixelgpt_fairseq.errors import UserError
 
 PAIR = "pair"
@@ -22,7 +21,7 @@ class ClassificationDataset(BatchedByLength, FairseqDataset):
 
     Args:
         modality: ``text``, ``pixel`` or ``pair``.
-        strips, texts: the streams of a split (see :mod:`pixelgpt_fairseq.data.example_split`) as IndexedRows;
+        strips, texts: the streams of a split (see :mod:`pixelgpt_fairseq.data.data_folder`) as IndexedRows;
             those that the modality asks for.
         labels: int64 (classes) or float64 (scores) ``[n]``; None if there are none.
         max_patches: the longest strip, its separator included. A longer one is as if rendered with that limit: cut,
@@ -71,7 +70,7 @@ class ClassificationDataset(BatchedByLength, FairseqDataset):
             )
         strips = folder.open(split, PIXEL, manifest["patch_values"]) if modality != TEXT else None
         texts = folder.open(split, TEXT) if modality != PIXEL else None
-        path = labels_path(folder, split)
+        path = folder.labels_path(split)
         labels = _load_labels(path)
         for part in (strips, texts):
             if part is not None and len(part) != len(labels):

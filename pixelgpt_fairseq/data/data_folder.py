@@ -14,6 +14,10 @@
 An item is a *piece*: a document, or a part of one that is longer than a strip. An empty item ends each document, as an
 empty line does in fairseq's language modelling data. A document's last strip ends with the separator patch; its first
 tokens begin with bos and its last end with eos.
+
+In a split of labelled examples an item is an example: one sentence in the text layout, two in the pair layout; its
+tokens are ``<s> A`` or ``<s> A <s> B``. It has no columns, but ``train.labels.npy``: the number of each example's class
+(int64) or its score (float64).
 """
 
 import contextlib
@@ -60,6 +64,10 @@ class DataFolder:
     def manifest_path(self, split):
         """Path of a split's manifest."""
         return self.path / f"{split}.manifest.json"
+
+    def labels_path(self, split):
+        """Path of the labels of a split of examples."""
+        return self.path / f"{split}.labels.npy"
 
     def split_files(self, split):
         """The files of *split* that are there, the manifest among them."""

@@ -14,10 +14,10 @@ from tqdm import tqdm
 
 from pixelgpt_fairseq.checkpoints import read_state
 from pixelgpt_fairseq.data.data_folder import DataFolder, write_whole
-from pixelgpt_fairseq.data.examples import SentenceTask
-from pixelgpt_fairseq.data.glue import GLUE_TASKS
 from pixelgpt_fairseq.errors import UserError
 from pixelgpt_fairseq.metrics import OF_CLASSES, OF_SCORES, confusion_matrix
+from pixelgpt_fairseq.sources.examples import SentenceTask
+from pixelgpt_fairseq.sources.glue import GLUE_TASKS
 
 logger = logging.getLogger(__name__)
 

@@ -3,8 +3,8 @@
 import statistics
 from dataclasses import dataclass, field
 
-from pixelgpt_fairseq.data.glue import GLUE_TASKS
-from pixelgpt_fairseq.data.xnli import LANGUAGES, XNLI
+from pixelgpt_fairseq.sources.glue import GLUE_TASKS
+from pixelgpt_fairseq.sources.xnli import LANGUAGES, XNLI
 
 _SHORT = {"matthews_correlation": "Matthews", "accuracy": "acc", "f1": "F1", "pearsonr": "Pearson"}
 _SHORT |= {"spearmanr": "Spearman"}

@@ -4,9 +4,9 @@ from dataclasses import dataclass
 
 from pixelgpt_fairseq.checkpoints import read_state
 from pixelgpt_fairseq.data.data_folder import DataFolder
-from pixelgpt_fairseq.data.xnli import LANGUAGES, languages_of, split_name
 from pixelgpt_fairseq.errors import UserError
 from pixelgpt_fairseq.evaluation.prediction import Predictions, predict
+from pixelgpt_fairseq.sources.xnli import LANGUAGES, languages_of, split_name
 
 FORMATS = (".md", ".tsv")
 _NOTHING = "-"  # in the place of a number that there is none of

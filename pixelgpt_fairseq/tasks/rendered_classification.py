@@ -12,8 +12,8 @@ from omegaconf import II, MISSING, OmegaConf
 from pixelgpt_fairseq.architecture import take_architecture
 from pixelgpt_fairseq.data.classification import MODALITIES, PAIR, ClassificationDataset
 from pixelgpt_fairseq.data.data_folder import PIXEL, TEXT, DataFolder
-from pixelgpt_fairseq.data.examples import SentenceTask
 from pixelgpt_fairseq.errors import UserError, exit_on_user_error
+from pixelgpt_fairseq.sources.examples import SentenceTask
 from pixelgpt_fairseq.tasks.rendered_task import RenderedTask
 
 logger = logging.getLogger(__name__)
@@ -54,7 +54,7 @@ class RenderedClassificationTask(RenderedTask):
     """Tells classes apart, or gives a score, by one modality of a folder's examples.
 
     What the classes are stands in the data folder, in the model's record and in the state that checkpoints keep of the
-    task (``classification``, see :class:`~pixelgpt_fairseq.data.examples.SentenceTask`; ``tokenizer``).
+    task (``classification``, see :class:`~pixelgpt_fairseq.sources.examples.SentenceTask`; ``tokenizer``).
     """
 
     render_script = "the script that renders its examples"

@@ -13,8 +13,8 @@ from fairseq.tasks import register_task
 from pixelgpt_fairseq.data.classification import PAIR
 from pixelgpt_fairseq.data.data_folder import PIXEL, TEXT
 from pixelgpt_fairseq.data.languages import LanguagesDataset
-from pixelgpt_fairseq.data.xnli import LANGUAGES, SOURCE_LANGUAGE, XNLI, languages_of, parse_languages, split_name
 from pixelgpt_fairseq.errors import UserError
+from pixelgpt_fairseq.sources.xnli import LANGUAGES, SOURCE_LANGUAGE, XNLI, languages_of, parse_languages, split_name
 from pixelgpt_fairseq.tasks.rendered_classification import RenderedClassificationConfig, RenderedClassificationTask
 
 logger = logging.getLogger(__name__)

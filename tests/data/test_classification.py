@@ -6,20 +6,19 @@ import torch
 from shared_fixtures import shared
 from toy_corpus import documents
 
-from pixelgpt_fairseq.data.binarize_examples import binarize_examples
-from pixelgpt_fairseq.data.chunks import StreamWriter
 from pixelgpt_fairseq.data.classification import ClassificationDataset, truncate_sentences
 from pixelgpt_fairseq.data.data_folder import PIXEL, TEXT, DataFolder
-from pixelgpt_fairseq.data.example_split import labels_path
-from pixelgpt_fairseq.data.examples import Example, custom_task
-from pixelgpt_fairseq.data.glue import GLUE_TASKS
 from pixelgpt_fairseq.data.indexed import IndexedRows
 from pixelgpt_fairseq.data.patches import patchify
 from pixelgpt_fairseq.data.tokens import train_tokenizer
 from pixelgpt_fairseq.errors import UserError
 from pixelgpt_fairseq.models import PixelGPTConfig, PixelGPTModel
 from pixelgpt_fairseq.models.released_checkpoint import load_released
+from pixelgpt_fairseq.preprocessing.binarize_examples import binarize_examples
+from pixelgpt_fairseq.preprocessing.chunks import StreamWriter
 from pixelgpt_fairseq.rendering import RendererConfig, TextRenderer
+from pixelgpt_fairseq.sources.examples import Example, custom_task
+from pixelgpt_fairseq.sources.glue import GLUE_TASKS
 
 RTE = GLUE_TASKS["rte"][0]
 CONFIG = RendererConfig(max_patches=64)
@@ -119,7 +118,7 @@ def test_overwriting_replaces_a_split(tmp_path):
 
 def test_damaged_labels_are_told_in_one_line(tmp_path):
     binarize_examples(EXAMPLES[:5], tmp_path, "train", RTE, CONFIG, progress=False)
-    path = labels_path(DataFolder(tmp_path), "train")
+    path = DataFolder(tmp_path).labels_path("train")
     size = path.stat().st_size
     path.write_bytes(b"x" * size)
     with pytest.raises(UserError, match=r"train\.labels\.npy: absent or damaged"):

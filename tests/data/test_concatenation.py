@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import features
 
-from pixelgpt_fairseq.data.binarize import binarize
 from pixelgpt_fairseq.data.data_folder import COLUMNS, PIXEL, TEXT, DataFolder
+from pixelgpt_fairseq.preprocessing.binarize import binarize
 from pixelgpt_fairseq.rendering import RendererConfig
 
 CHARACTERS = "ab fi.,(1%) \u0301\u200b\u200d\u202e\u2067\tक्ि้ำ語ﷺאבمرحب😀\ufe0f🇩\x07"

@@ -8,13 +8,13 @@ import torch
 from toy_corpus import documents
 
 from pixelgpt_fairseq.criterions.patch_token_loss import next_patch_loss
-from pixelgpt_fairseq.data.binarize import binarize
 from pixelgpt_fairseq.data.data_folder import COLUMNS, PIXEL, TEXT, DataFolder
 from pixelgpt_fairseq.data.pairs import PairDataset
 from pixelgpt_fairseq.data.patches import normalize_patches, patch_layout, scale_pixels, unpatchify
 from pixelgpt_fairseq.errors import UserError
 from pixelgpt_fairseq.models.pixelgpt import PixelGPTConfig, PixelGPTModel
 from pixelgpt_fairseq.pictures import draw_predictions, predict_patches
+from pixelgpt_fairseq.preprocessing.binarize import binarize
 from pixelgpt_fairseq.rendering import RendererConfig, TextRenderer
 
 COLOURS = {"font_color": "#c03010", "background_color": "#e0f0ff"}

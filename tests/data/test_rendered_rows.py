@@ -9,11 +9,11 @@ import pytest
 import torch
 from toy_corpus import documents
 
-from pixelgpt_fairseq.data.binarize import binarize
 from pixelgpt_fairseq.data.data_folder import PIECES, PIXEL, DataFolder
 from pixelgpt_fairseq.data.rendered_rows import RenderedRows
 from pixelgpt_fairseq.data.tokens import train_tokenizer
 from pixelgpt_fairseq.errors import UserError
+from pixelgpt_fairseq.preprocessing.binarize import binarize
 from pixelgpt_fairseq.rendering import RendererConfig
 
 CONFIG = RendererConfig(max_patches=40)

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 from PIL import features
 
-from pixelgpt_fairseq.data.binarize import binarize
-from pixelgpt_fairseq.data.chunks import reordered_token_columns
 from pixelgpt_fairseq.data.data_folder import COLUMNS, PIXEL, TEXT, DataFolder
 from pixelgpt_fairseq.data.pairs import PairDataset
 from pixelgpt_fairseq.data.patches import unpatchify
 from pixelgpt_fairseq.data.tokens import train_tokenizer
+from pixelgpt_fairseq.preprocessing.binarize import binarize
+from pixelgpt_fairseq.preprocessing.chunks import reordered_token_columns
 from pixelgpt_fairseq.rendering import RendererConfig, TextRenderer
 
 pytestmark = pytest.mark.skipif(not features.check("raqm"), reason="Pillow has no Raqm here: no FriBiDi library")

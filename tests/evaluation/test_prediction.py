@@ -10,9 +10,9 @@ from pixelgpt_fairseq.checkpoints import load_checkpoint
 from pixelgpt_fairseq.data.batches import collate
 from pixelgpt_fairseq.data.classification import ClassificationDataset
 from pixelgpt_fairseq.data.data_folder import DataFolder
-from pixelgpt_fairseq.data.glue import GLUE_TASKS
 from pixelgpt_fairseq.data.tokens import train_tokenizer
 from pixelgpt_fairseq.evaluation.prediction import Predictions, file_name, predict
+from pixelgpt_fairseq.sources.glue import GLUE_TASKS
 
 main = script("predict_glue")
 

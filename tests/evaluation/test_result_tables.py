@@ -2,9 +2,9 @@ from pathlib import Path
 
 import pytest
 
-from pixelgpt_fairseq.data.glue import GLUE_TASKS
 from pixelgpt_fairseq.evaluation.result_tables import tabulate, to_markdown, to_tsv
 from pixelgpt_fairseq.evaluation.runs import Run
+from pixelgpt_fairseq.sources.glue import GLUE_TASKS
 
 
 def run(task, score, seed=1, model="dualgpt", modality="pair", start="pretrained.pt", lr=1e-5, setting=""):

@@ -22,11 +22,11 @@ from pixelgpt_fairseq import companions
 from pixelgpt_fairseq.checkpoints import load_checkpoint
 from pixelgpt_fairseq.conversion import export_released, import_released
 from pixelgpt_fairseq.data.data_folder import RENDERER_FILE, TOKENIZER_FILE, DataFolder
-from pixelgpt_fairseq.data.glue import GLUE_TASKS
 from pixelgpt_fairseq.errors import UserError
 from pixelgpt_fairseq.models import PixelGPTModel
 from pixelgpt_fairseq.models.released_checkpoint import save_released
 from pixelgpt_fairseq.models.weight_files import write_safetensors
+from pixelgpt_fairseq.sources.glue import GLUE_TASKS
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")  # Hydra's, of fairseq's ways
 RTE = GLUE_TASKS["rte"][0]

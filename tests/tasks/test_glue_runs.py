@@ -13,9 +13,9 @@ from toy_corpus import ROOT, command, json_lines, user_error
 from toy_glue import write_glue
 from two_workers import assert_same_weights, train_by_two_workers
 
-from pixelgpt_fairseq.data import glue as glue_module
 from pixelgpt_fairseq.data.data_folder import DataFolder
 from pixelgpt_fairseq.models import PixelGPTConfig
+from pixelgpt_fairseq.sources import glue as glue_module
 from pixelgpt_fairseq.tasks.rendered_glue import RenderedGlueConfig, RenderedGlueTask
 
 FINETUNING = split(

@@ -6,8 +6,8 @@ from toy_finetuning import fairseq_train, fairseq_validate
 from toy_glue import write_examples
 
 from pixelgpt_fairseq.checkpoints import read_state
-from pixelgpt_fairseq.data.glue import GLUE_TASKS
 from pixelgpt_fairseq.evaluation.runs import read_log
+from pixelgpt_fairseq.sources.glue import GLUE_TASKS
 
 # Every metric that a recipe or a user may choose by, on a task that has it.
 CHOICES = [

@@ -11,8 +11,8 @@ from omegaconf import OmegaConf
 from refusals import fairseq  # noqa: F401
 from toy_corpus import MAX_PATCHES, ROOT, TOY_TRAINING
 
-from pixelgpt_fairseq.data.binarize import binarize
 from pixelgpt_fairseq.data.data_folder import DataFolder
+from pixelgpt_fairseq.preprocessing.binarize import binarize
 from pixelgpt_fairseq.rendering import RendererConfig
 from pixelgpt_fairseq.tasks.rendered_pretraining import RenderedPretrainingConfig, RenderedPretrainingTask
 

@@ -17,8 +17,8 @@ from two_workers import assert_same_weights, train_by_two_workers
 
 from pixelgpt_fairseq.data.data_folder import DataFolder
 from pixelgpt_fairseq.data.tokens import train_tokenizer
-from pixelgpt_fairseq.data.xnli import LANGUAGES
 from pixelgpt_fairseq.rendering.fonts import default_fonts
+from pixelgpt_fairseq.sources.xnli import LANGUAGES
 from pixelgpt_fairseq.tasks import rendered_xnli
 from pixelgpt_fairseq.tasks.rendered_xnli import RenderedXnliConfig, RenderedXnliTask
 

@@ -1,6 +1,6 @@
 """The authors' rendered data to a split of binarised data: their strips, and tokens of their text; whole or not at all.
 
-The folder is as :mod:`~pixelgpt_fairseq.data.example_split` says, but for the look of the text, which nobody knows:
+The folder is as :mod:`~pixelgpt_fairseq.data.data_folder` says, but for the look of the text, which nobody knows:
 there is no ``text_renderer_config.json``, and the manifest's ``renderer`` is null. Strips are stored gray; those of a
 split in which one has colours all in three channels.
 """
@@ -15,21 +15,21 @@ from fairseq.data.indexed_dataset import best_fitting_int_dtype, data_file_path,
 from tqdm import tqdm
 
 from pixelgpt_fairseq.data import data_folder
-from pixelgpt_fairseq.data.binarize import (
+from pixelgpt_fairseq.data.data_folder import PIXEL, TEXT, DataFolder
+from pixelgpt_fairseq.data.indexed import IndexedRows, IndexedWriter
+from pixelgpt_fairseq.data.patches import PATCH_SIZE
+from pixelgpt_fairseq.errors import UserError
+from pixelgpt_fairseq.preprocessing.binarize import (
     check_destination,
     check_shared_files,
     move_into_place,
     partial_folder,
     shared_files,
 )
-from pixelgpt_fairseq.data.data_folder import PIXEL, TEXT, DataFolder
-from pixelgpt_fairseq.data.example_split import ExampleCounts, check_task, encode_texts, stage_examples
-from pixelgpt_fairseq.data.examples import clean, detokenize
-from pixelgpt_fairseq.data.indexed import IndexedRows, IndexedWriter
-from pixelgpt_fairseq.data.patches import PATCH_SIZE
-from pixelgpt_fairseq.data.released import part_files, read_released
-from pixelgpt_fairseq.errors import UserError
+from pixelgpt_fairseq.preprocessing.example_split import ExampleCounts, check_task, encode_texts, stage_examples
 from pixelgpt_fairseq.rendering import TextRenderer
+from pixelgpt_fairseq.sources.examples import clean, detokenize
+from pixelgpt_fairseq.sources.released import part_files, read_released
 
 GRAY, RGB = PATCH_SIZE * PATCH_SIZE, 3 * PATCH_SIZE * PATCH_SIZE
 
@@ -71,12 +71,13 @@ def binarize_released(
     """Turn a released folder into *split* of ``destdir``, in constant memory.
 
     Args:
-        released: see :func:`~pixelgpt_fairseq.data.released.read_released`.
+        released: see :func:`~pixelgpt_fairseq.sources.released.read_released`.
         destdir: the data folder, made if absent.
         split: ``train``, ``valid``, ``test``; ``valid_mismatched``, ``train.sw`` and so on.
         task: SentenceTask.
         tokenizer: Tokenizer of the text, or None for strips only.
-        detokenized: whether the text goes through :func:`~pixelgpt_fairseq.data.examples.detokenize`, as GLUE's does.
+        detokenized: whether the text goes through :func:`~pixelgpt_fairseq.sources.examples.detokenize`, as GLUE's
+            does.
         on_bad_line: called with the error of each line to be passed over; None: the first one is raised.
         verify: RendererConfig to draw the text with, and to compare; None: nothing is compared.
         overwrite: replace the split if it is there.

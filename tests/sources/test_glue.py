@@ -3,7 +3,9 @@ import json
 import pytest
 from toy_glue import write_glue, write_tsv
 
-from pixelgpt_fairseq.data.examples import (
+from pixelgpt_fairseq.errors import UserError
+from pixelgpt_fairseq.metrics import OF_CLASSES, OF_SCORES
+from pixelgpt_fairseq.sources.examples import (
     Example,
     SentenceTask,
     custom_task,
@@ -11,10 +13,8 @@ from pixelgpt_fairseq.data.examples import (
     label_column_of,
     read_examples,
 )
-from pixelgpt_fairseq.data.glue import GLUE_TASKS, find_source
-from pixelgpt_fairseq.data.tables import MAX_LINE_BYTES, read_rows
-from pixelgpt_fairseq.errors import UserError
-from pixelgpt_fairseq.metrics import OF_CLASSES, OF_SCORES
+from pixelgpt_fairseq.sources.glue import GLUE_TASKS, find_source
+from pixelgpt_fairseq.sources.tables import MAX_LINE_BYTES, read_rows
 
 RTE = GLUE_TASKS["rte"][0]
 PAIR = ("sentence1", "sentence2")

@@ -1,4 +1,4 @@
-"""Labelled examples to a split of binarised data (:mod:`~pixelgpt_fairseq.data.example_split`), whole or not at all."""
+"""Labelled examples to a split of binarised data: strips, tokens and labels, whole or not at all."""
 
 import collections
 import contextlib
@@ -10,7 +10,9 @@ import numpy as np
 from fairseq.data.indexed_dataset import best_fitting_int_dtype
 from tqdm import tqdm
 
-from pixelgpt_fairseq.data.binarize import (
+from pixelgpt_fairseq.data.data_folder import PIXEL, TEXT, DataFolder
+from pixelgpt_fairseq.errors import UserError
+from pixelgpt_fairseq.preprocessing.binarize import (
     check_destination,
     check_missing,
     check_shared_files,
@@ -18,11 +20,9 @@ from pixelgpt_fairseq.data.binarize import (
     partial_folder,
     shared_files,
 )
-from pixelgpt_fairseq.data.chunks import StreamWriter
-from pixelgpt_fairseq.data.data_folder import PIXEL, TEXT, DataFolder
-from pixelgpt_fairseq.data.example_split import ExampleCounts, check_task, encode_texts, stage_examples
-from pixelgpt_fairseq.data.workers import map_in_order
-from pixelgpt_fairseq.errors import UserError
+from pixelgpt_fairseq.preprocessing.chunks import StreamWriter
+from pixelgpt_fairseq.preprocessing.example_split import ExampleCounts, check_task, encode_texts, stage_examples
+from pixelgpt_fairseq.preprocessing.workers import map_in_order
 from pixelgpt_fairseq.rendering import TextRenderer, missing_characters, missing_summary
 
 _CHUNK = 64  # examples that a process renders at a time
@@ -45,7 +45,7 @@ def binarize_examples(
     """Render and tokenise *examples* into ``destdir`` as *split*.
 
     Args:
-        examples: iterable of :class:`~pixelgpt_fairseq.data.examples.Example`, read once.
+        examples: iterable of :class:`~pixelgpt_fairseq.sources.examples.Example`, read once.
         destdir: the data folder, made if absent.
         split: ``train``, ``valid``, ``test``; ``valid_mismatched`` and so on.
         task: SentenceTask.

@@ -9,9 +9,9 @@ import pytest
 from refusals import refusal, script
 from toy_glue import write_glue, write_tsv
 
-from pixelgpt_fairseq.data import glue_download
 from pixelgpt_fairseq.data.data_folder import DataFolder
-from pixelgpt_fairseq.data.glue_download import files_of
+from pixelgpt_fairseq.sources import glue_download
+from pixelgpt_fairseq.sources.glue_download import files_of
 
 main = script("download_glue")
 

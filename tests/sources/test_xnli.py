@@ -4,7 +4,8 @@ from toy_glue import write_tsv
 from toy_xnli import LABELS, SPLITS, TOY_LANGUAGES, examples, write_xnli
 
 from pixelgpt_fairseq.data.data_folder import DataFolder
-from pixelgpt_fairseq.data.xnli import (
+from pixelgpt_fairseq.errors import UserError
+from pixelgpt_fairseq.sources.xnli import (
     LANGUAGES,
     SPELLINGS,
     XNLI,
@@ -13,7 +14,6 @@ from pixelgpt_fairseq.data.xnli import (
     parse_languages,
     read_source,
 )
-from pixelgpt_fairseq.errors import UserError
 
 
 def read(folder, split, language, on_bad_row=None, **options):

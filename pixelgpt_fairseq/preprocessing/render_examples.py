@@ -6,9 +6,9 @@ from pathlib import Path
 
 from pixelgpt_fairseq.checkpoints import load_checkpoint
 from pixelgpt_fairseq.companions import CONFIG_FILE
-from pixelgpt_fairseq.data.binarize_examples import binarize_examples
 from pixelgpt_fairseq.data.data_folder import DataFolder
 from pixelgpt_fairseq.data.tokens import Tokenizer
+from pixelgpt_fairseq.preprocessing.binarize_examples import binarize_examples
 from pixelgpt_fairseq.rendering import RendererConfig
 from pixelgpt_fairseq.rendering.options import add_renderer_options, chosen_settings
 
@@ -75,14 +75,14 @@ def render_split(args, folder, split, task, path, read):
         split: its name.
         task: SentenceTask.
         path: of the table, for messages.
-        read: function of *on_bad_row* (see :func:`~pixelgpt_fairseq.data.examples.read_examples`) to an iterator of
+        read: function of *on_bad_row* (see :func:`~pixelgpt_fairseq.sources.examples.read_examples`) to an iterator of
             examples.
 
     Returns:
         ExampleSummary
 
     Raises:
-        UserError: see :func:`~pixelgpt_fairseq.data.binarize_examples.binarize_examples`.
+        UserError: see :func:`~pixelgpt_fairseq.preprocessing.binarize_examples.binarize_examples`.
     """
     config, tokenizer = choose_look(args, DataFolder(folder))
     if tokenizer is None and not DataFolder(folder).splits():

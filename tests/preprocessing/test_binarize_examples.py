@@ -6,13 +6,13 @@ import signal
 import pytest
 from toy_corpus import documents
 
-from pixelgpt_fairseq.data import binarize_examples as module
-from pixelgpt_fairseq.data.binarize_examples import binarize_examples
-from pixelgpt_fairseq.data.examples import Example
-from pixelgpt_fairseq.data.glue import GLUE_TASKS
 from pixelgpt_fairseq.data.tokens import train_tokenizer
 from pixelgpt_fairseq.errors import UserError
+from pixelgpt_fairseq.preprocessing import binarize_examples as module
+from pixelgpt_fairseq.preprocessing.binarize_examples import binarize_examples
 from pixelgpt_fairseq.rendering import RendererConfig
+from pixelgpt_fairseq.sources.examples import Example
+from pixelgpt_fairseq.sources.glue import GLUE_TASKS
 
 RTE = GLUE_TASKS["rte"][0]
 EXAMPLES = [Example((text[: 20 + i], text[:30]), i % 2) for i, text in enumerate(documents(50) * 4)]

@@ -1,4 +1,4 @@
-"""GLUE's public files, from the server that publishes them to the folders that :mod:`pixelgpt_fairseq.data.glue` reads.
+"""GLUE's public files, from the server that has them to the folders that :mod:`pixelgpt_fairseq.sources.glue` reads.
 
 What comes from the network is bounded in size and checked; of an archive only the files that are read are taken, by
 their names, so that no path in it leads anywhere else.
@@ -17,8 +17,8 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from pixelgpt_fairseq.data.glue import GLUE_TASKS
 from pixelgpt_fairseq.errors import UserError
+from pixelgpt_fairseq.sources.glue import GLUE_TASKS
 
 BASE_URL = "https://dl.fbaipublicfiles.com"
 _ARCHIVES = {

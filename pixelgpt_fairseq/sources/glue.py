@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import NamedTuple
 
-from pixelgpt_fairseq.data.examples import SentenceTask
+from pixelgpt_fairseq.sources.examples import SentenceTask
 
 
 class Source(NamedTuple):

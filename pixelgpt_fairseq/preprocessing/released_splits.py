@@ -4,14 +4,14 @@ import sys
 from pathlib import Path
 
 from pixelgpt_fairseq.checkpoints import load_checkpoint
-from pixelgpt_fairseq.data.binarize_released import binarize_released
 from pixelgpt_fairseq.data.data_folder import DataFolder
-from pixelgpt_fairseq.data.released import find_released, released_name
 from pixelgpt_fairseq.data.tokens import Tokenizer
 from pixelgpt_fairseq.errors import UserError
-from pixelgpt_fairseq.render_examples import is_model
+from pixelgpt_fairseq.preprocessing.binarize_released import binarize_released
+from pixelgpt_fairseq.preprocessing.render_examples import is_model
 from pixelgpt_fairseq.rendering import RendererConfig
 from pixelgpt_fairseq.rendering.options import chosen_settings
+from pixelgpt_fairseq.sources.released import find_released, released_name
 
 
 def add_released_options(parser, example):
@@ -48,7 +48,7 @@ def binarize_released_split(args, folder, split, task, path, detokenized):
 
     Args:
         args: the options of :func:`add_released_options` and those of
-            :func:`~pixelgpt_fairseq.render_examples.add_split_options` and ``add_look_options``.
+            :func:`~pixelgpt_fairseq.preprocessing.render_examples.add_split_options` and ``add_look_options``.
         folder: path of the data folder.
         split: its name there.
         task: SentenceTask.
@@ -59,7 +59,7 @@ def binarize_released_split(args, folder, split, task, path, detokenized):
         ReleasedSummary
 
     Raises:
-        UserError: see :func:`~pixelgpt_fairseq.data.binarize_released.binarize_released`.
+        UserError: see :func:`~pixelgpt_fairseq.preprocessing.binarize_released.binarize_released`.
     """
     like = load_checkpoint(args.like) if args.like and is_model(args.like) else None
     skipped = _FirstErrors() if args.skip_bad_rows else None

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import NamedTuple
 
-from pixelgpt_fairseq.data.corpus import CONTROL_TO_SPACE
-from pixelgpt_fairseq.data.tables import BadRow, has_column, read_rows
 from pixelgpt_fairseq.errors import UserError
+from pixelgpt_fairseq.sources.corpus import CONTROL_TO_SPACE
+from pixelgpt_fairseq.sources.tables import BadRow, has_column, read_rows
 
 NO_LABEL = -1
 
@@ -76,7 +76,7 @@ def read_examples(
     """Read the examples of one file.
 
     Args:
-        path: see :func:`~pixelgpt_fairseq.data.tables.read_rows`.
+        path: see :func:`~pixelgpt_fairseq.sources.tables.read_rows`.
         task: SentenceTask.
         columns: one or two: the sentences.
         label_column: None if there are no labels. They are the words of ``task.labels`` or the numbers of the classes.

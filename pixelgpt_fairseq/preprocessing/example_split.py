@@ -1,10 +1,4 @@
-"""What a split of labelled examples consists of, whoever drew them.
-
-The folder is laid out as :mod:`~pixelgpt_fairseq.data.data_folder` says, with these differences: an item is an example,
-there are no columns, and ``train.labels.npy`` holds the number of each example's class (int64) or its score (float64).
-An example of one sentence is drawn in the text layout, one of two in the pair layout; its tokens are ``<s> A`` or
-``<s> A <s> B``.
-"""
+"""What it takes to make a split of labelled examples, whoever drew them."""
 
 import itertools
 from dataclasses import dataclass
@@ -12,11 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from pixelgpt_fairseq.data import data_folder
-from pixelgpt_fairseq.data.binarize import stage
-from pixelgpt_fairseq.data.examples import NO_LABEL, SentenceTask
 from pixelgpt_fairseq.errors import UserError
-
-LABELS = "labels"
+from pixelgpt_fairseq.preprocessing.binarize import stage
+from pixelgpt_fairseq.sources.examples import NO_LABEL, SentenceTask
 
 
 @dataclass
@@ -28,11 +20,6 @@ class ExampleCounts:
     tokens: int = 0
     characters: int = 0
     full_strips: int = 0  # as long as a strip may be: of most of them the end is missing
-
-
-def labels_path(folder, split):
-    """Path of the labels of a split."""
-    return folder.path / f"{split}.{LABELS}.npy"
 
 
 def encode_texts(texts, tokenizer):
@@ -65,14 +52,14 @@ def stage_examples(partial, folder, split, task, counts, labels, files, shared, 
     """Finish a split of examples in *partial*: its labels, its manifest, and the files that splits share.
 
     Args:
-        partial: the folder that :func:`~pixelgpt_fairseq.data.binarize.move_into_place` will empty.
+        partial: the folder that :func:`~pixelgpt_fairseq.preprocessing.binarize.move_into_place` will empty.
         folder: DataFolder that is to have the split.
         split: its name.
         task: SentenceTask.
         counts: ExampleCounts.
         labels: the class or score of every example.
         files: paths of the streams, in *partial*.
-        shared: see :func:`~pixelgpt_fairseq.data.binarize.shared_files`.
+        shared: see :func:`~pixelgpt_fairseq.preprocessing.binarize.shared_files`.
         settings: what else the manifest is to say: how strips and tokens were made.
 
     Returns:
@@ -81,7 +68,7 @@ def stage_examples(partial, folder, split, task, counts, labels, files, shared, 
     """
     labels = np.array(labels, dtype=np.float64 if task.regression else np.int64)
     present = labels[labels != NO_LABEL]
-    path = partial / labels_path(folder, split).name
+    path = partial / folder.labels_path(split).name
     np.save(path, labels)
     sizes = {path.name: path.stat().st_size for path in (*files, path)}
     manifest = {

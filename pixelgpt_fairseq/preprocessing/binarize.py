@@ -3,7 +3,7 @@
 Passages of the corpus are gathered into chunks; workers render and tokenise a chunk each into files of its own, which
 are appended to the split in order: the result does not depend on the number of workers. Everything is written in a
 hidden folder beside the split's files and moved into place at the end, the manifest last. A run that is ended can be
-started again and goes on where it was, see :mod:`~pixelgpt_fairseq.data.resumption`.
+started again and goes on where it was, see :mod:`~pixelgpt_fairseq.preprocessing.resumption`.
 """
 
 import contextlib
@@ -21,8 +21,6 @@ from fairseq.data.indexed_dataset import best_fitting_int_dtype
 from tqdm import tqdm
 
 from pixelgpt_fairseq.data import data_folder
-from pixelgpt_fairseq.data.chunks import Counts, Streams, StreamWriter, binarize_chunks, gather_chunks
-from pixelgpt_fairseq.data.corpus import check_inputs, read_passages
 from pixelgpt_fairseq.data.data_folder import (
     COLUMNS,
     PIECES,
@@ -32,7 +30,10 @@ from pixelgpt_fairseq.data.data_folder import (
     settings_differences,
     write_whole,
 )
-from pixelgpt_fairseq.data.resumption import (
+from pixelgpt_fairseq.data.tokens import TokenDictionary, Tokenizer, train_tokenizer
+from pixelgpt_fairseq.errors import UserError
+from pixelgpt_fairseq.preprocessing.chunks import Counts, Streams, StreamWriter, binarize_chunks, gather_chunks
+from pixelgpt_fairseq.preprocessing.resumption import (
     PROGRESS_FILE,
     Progress,
     describe_work,
@@ -40,9 +41,8 @@ from pixelgpt_fairseq.data.resumption import (
     save_progress,
     take_up,
 )
-from pixelgpt_fairseq.data.tokens import TokenDictionary, Tokenizer, train_tokenizer
-from pixelgpt_fairseq.errors import UserError
 from pixelgpt_fairseq.rendering import TextRenderer, missing_characters, missing_summary
+from pixelgpt_fairseq.sources.corpus import check_inputs, read_passages
 
 RECORD_EVERY = 5  # seconds; what a killed run did since is done again
 LOCK_SECONDS = 3  # the workers of a run that was killed take a moment to end
@@ -90,7 +90,7 @@ def binarize(
         split: ``train``, ``valid`` or ``test``.
         config: RendererConfig.
         tokenizer: Tokenizer; an int, to train one of so many tokens on the inputs; or None, to render only.
-        documents, encoding_errors: see :func:`~pixelgpt_fairseq.data.corpus.read_passages`.
+        documents, encoding_errors: see :func:`~pixelgpt_fairseq.sources.corpus.read_passages`.
         store: ``patches``; ``text``, from which they are rendered again while training; or ``both``.
         max_missing: the greatest share of visible characters that may lack a glyph in every font.
         workers: processes.

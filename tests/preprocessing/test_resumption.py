@@ -13,12 +13,12 @@ import zlib
 import pytest
 from toy_corpus import documents
 
-from pixelgpt_fairseq.data import binarize as binarizing
-from pixelgpt_fairseq.data import chunks, resumption
-from pixelgpt_fairseq.data.binarize import binarize, partial_path
 from pixelgpt_fairseq.data.data_folder import DataFolder
 from pixelgpt_fairseq.data.tokens import train_tokenizer
 from pixelgpt_fairseq.errors import UserError
+from pixelgpt_fairseq.preprocessing import binarize as binarizing
+from pixelgpt_fairseq.preprocessing import chunks, resumption
+from pixelgpt_fairseq.preprocessing.binarize import binarize, partial_path
 from pixelgpt_fairseq.rendering import RendererConfig
 
 CONFIG = RendererConfig(max_patches=40)

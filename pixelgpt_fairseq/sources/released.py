@@ -22,10 +22,10 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
-from pixelgpt_fairseq.data.examples import NO_LABEL, SentenceTask
 from pixelgpt_fairseq.data.patches import PATCH_SIZE
-from pixelgpt_fairseq.data.tables import BadRow
 from pixelgpt_fairseq.errors import UserError
+from pixelgpt_fairseq.sources.examples import NO_LABEL, SentenceTask
+from pixelgpt_fairseq.sources.tables import BadRow
 
 # fairseq lets every logger speak, and this one has a line to say of every chunk of every PNG.
 logging.getLogger("PIL.PngImagePlugin").setLevel(logging.INFO)

@@ -13,18 +13,17 @@ from refusals import refusal, script
 from shared_fixtures import shared
 from toy_released import ROWS, STRIP_PATCHES, png, row, strip, write_rows
 
-from pixelgpt_fairseq.data import released as released_module
-from pixelgpt_fairseq.data.binarize_examples import binarize_examples
-from pixelgpt_fairseq.data.binarize_released import binarize_released
 from pixelgpt_fairseq.data.classification import ClassificationDataset
 from pixelgpt_fairseq.data.data_folder import PIXEL, TEXT, DataFolder
-from pixelgpt_fairseq.data.example_split import labels_path
-from pixelgpt_fairseq.data.examples import Example
-from pixelgpt_fairseq.data.glue import GLUE_TASKS
-from pixelgpt_fairseq.data.released import read_released, released_name
-from pixelgpt_fairseq.data.xnli import XNLI
 from pixelgpt_fairseq.errors import UserError
+from pixelgpt_fairseq.preprocessing.binarize_examples import binarize_examples
+from pixelgpt_fairseq.preprocessing.binarize_released import binarize_released
 from pixelgpt_fairseq.rendering import RendererConfig, default_fonts
+from pixelgpt_fairseq.sources import released as released_module
+from pixelgpt_fairseq.sources.examples import Example
+from pixelgpt_fairseq.sources.glue import GLUE_TASKS
+from pixelgpt_fairseq.sources.released import read_released, released_name
+from pixelgpt_fairseq.sources.xnli import XNLI
 
 RTE = GLUE_TASKS["rte"][0]
 LOOK = RendererConfig(fonts=default_fonts()[:1])
@@ -164,7 +163,7 @@ def test_test_splits_have_no_labels(tmp_path):
     folder = write_rows(tmp_path / "rte-test", [row("a", "b", -1), {k: v for k, v in GOOD.items() if k != "label"}])
     binarize_released(folder, tmp_path / "data", "test", RTE, progress=False)
     assert not DataFolder(tmp_path / "data").manifest("test")["labelled"]
-    assert np.load(labels_path(DataFolder(tmp_path / "data"), "test")).tolist() == [-1, -1]
+    assert np.load(DataFolder(tmp_path / "data").labels_path("test")).tolist() == [-1, -1]
 
 
 def test_binarised_strips_are_the_released_ones_and_text_is_tokenised(folder, tmp_path, toy_data):

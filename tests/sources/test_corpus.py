@@ -7,9 +7,9 @@ import tracemalloc
 import pytest
 from backports import zstd
 
-from pixelgpt_fairseq.data import corpus
-from pixelgpt_fairseq.data.corpus import check_inputs, read_passages
 from pixelgpt_fairseq.errors import UserError
+from pixelgpt_fairseq.sources import corpus
+from pixelgpt_fairseq.sources.corpus import check_inputs, read_passages
 
 
 def write(folder, content):

@@ -7,12 +7,12 @@ import pytest
 from fairseq.data.indexed_dataset import MMapIndexedDataset
 from toy_corpus import ENVIRONMENT, documents
 
-from pixelgpt_fairseq.data import binarize as binarizing
-from pixelgpt_fairseq.data import chunks
-from pixelgpt_fairseq.data.binarize import binarize, partial_folder
 from pixelgpt_fairseq.data.data_folder import COLUMNS, PIXEL, TEXT, DataFolder
 from pixelgpt_fairseq.data.tokens import train_tokenizer
 from pixelgpt_fairseq.errors import UserError
+from pixelgpt_fairseq.preprocessing import binarize as binarizing
+from pixelgpt_fairseq.preprocessing import chunks
+from pixelgpt_fairseq.preprocessing.binarize import binarize, partial_folder
 from pixelgpt_fairseq.rendering import RendererConfig, TextRenderer
 
 CONFIG = RendererConfig(max_patches=40)  # shorter than most of the documents
@@ -119,7 +119,7 @@ def test_a_document_longer_than_memory_would_hold_is_one_document(tmp_path, corp
     """Passages of a few words give the same document: bos and eos at its ends, one separator."""
     path = tmp_path / "corpus.txt"
     path.write_text(" ".join(documents(10)))
-    monkeypatch.setattr("pixelgpt_fairseq.data.corpus.MAX_PASSAGE_CHARACTERS", 500)
+    monkeypatch.setattr("pixelgpt_fairseq.sources.corpus.MAX_PASSAGE_CHARACTERS", 500)
     summary = binarize([path], tmp_path / "data", "train", CONFIG, tokenizer, progress=False)
     assert summary.counts.documents == 1
     data = DataFolder(tmp_path / "data")
@@ -296,7 +296,7 @@ def test_characters_without_a_glyph_are_counted_by_script(tmp_path):
 
 MEMORY_PROGRAM = """
 import resource, sys
-from pixelgpt_fairseq.data.binarize import binarize
+from pixelgpt_fairseq.preprocessing.binarize import binarize
 from pixelgpt_fairseq.rendering import RendererConfig
 for path in sys.argv[1:]:
     binarize([path], path + ".data", "train", RendererConfig(), progress=False)

@@ -7,9 +7,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
-from pixelgpt_fairseq.data.examples import SentenceTask, read_examples
-from pixelgpt_fairseq.data.tables import read_rows
 from pixelgpt_fairseq.errors import UserError
+from pixelgpt_fairseq.sources.examples import SentenceTask, read_examples
+from pixelgpt_fairseq.sources.tables import read_rows
 
 # In the order of the paper's tables.
 LANGUAGES = tuple("en ar bg de el fr hi ru es sw th tr ur vi zh".split())
@@ -76,7 +76,7 @@ def find_sources(xnli_dir, splits: Iterable[str] = SPLITS, on_bad_row=None) -> d
         xnli_dir: a folder with ``xnli.dev.tsv``, ``xnli.test.tsv``, ``multinli.train.en.tsv`` and so on, as they are or
             in the folders of the published archives.
         splits: those to look for.
-        on_bad_row: as in :func:`~pixelgpt_fairseq.data.tables.read_rows`, of the rows in which the language stands.
+        on_bad_row: as in :func:`~pixelgpt_fairseq.sources.tables.read_rows`, of the rows in which the language stands.
 
     Raises:
         UserError: naming the file and line of a row that is no row.
@@ -99,7 +99,7 @@ def find_sources(xnli_dir, splits: Iterable[str] = SPLITS, on_bad_row=None) -> d
 
 
 def read_source(source, language, on_bad_row=None, detokenized=False):
-    """Yield the examples of a language: see :func:`~pixelgpt_fairseq.data.examples.read_examples`."""
+    """Yield the examples of a language: see :func:`~pixelgpt_fairseq.sources.examples.read_examples`."""
     where = (source.language_column, language) if source.language_column else None
     return read_examples(
         source.path, XNLI, source.columns, source.label, detokenized, on_bad_row, where=where, spellings=SPELLINGS

@@ -11,12 +11,13 @@ import zlib
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pixelgpt_fairseq.data import chunks, corpus
-from pixelgpt_fairseq.data.chunks import Counts
-from pixelgpt_fairseq.data.corpus import Position
 from pixelgpt_fairseq.data.data_folder import write_whole
 from pixelgpt_fairseq.errors import UserError
+from pixelgpt_fairseq.preprocessing import chunks
+from pixelgpt_fairseq.preprocessing.chunks import Counts
 from pixelgpt_fairseq.rendering import RendererConfig
+from pixelgpt_fairseq.sources import corpus
+from pixelgpt_fairseq.sources.corpus import Position
 
 WORK_FILE, PROGRESS_FILE = "work.json", "progress.json"
 _VERSION = 1
@@ -44,7 +45,7 @@ def describe_work(inputs, documents, encoding_errors, store, config, tokenizer):
 
     Args:
         inputs, documents, encoding_errors, store, config, tokenizer: see
-            :func:`~pixelgpt_fairseq.data.binarize.binarize`.
+            :func:`~pixelgpt_fairseq.preprocessing.binarize.binarize`.
     """
     files = [(os.path.abspath(path), os.stat(path)) for path in inputs]
     if isinstance(tokenizer, int):
