@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from pixelgpt_fairseq.errors import UserError
 from pixelgpt_fairseq.sources.corpus import CONTROL_TO_SPACE
+from pixelgpt_fairseq.sources.labels import ClassNumbers, class_words
 from pixelgpt_fairseq.sources.tables import BadRow, has_column, read_rows
 
 NO_LABEL = -1
@@ -58,9 +59,7 @@ def custom_task(name, labels=None):
     """
     if not labels:
         return SentenceTask(name, (), ("pearsonr", "spearmanr"), "spearmanr")
-    if len(set(labels)) != len(labels) or len(labels) < 2:
-        raise UserError(f"--labels {' '.join(labels)}: name at least two classes, each once")
-    return SentenceTask(name, tuple(labels), ("accuracy", "f1", "matthews_correlation"), "accuracy")
+    return SentenceTask(name, class_words(labels), ("accuracy", "f1", "matthews_correlation"), "accuracy")
 
 
 class Example(NamedTuple):
@@ -79,7 +78,8 @@ def read_examples(
         path: see :func:`~pixelgpt_fairseq.sources.tables.read_rows`.
         task: SentenceTask.
         columns: one or two: the sentences.
-        label_column: None if there are no labels. They are the words of ``task.labels`` or the numbers of the classes.
+        label_column: None if there are no labels. See :class:`~pixelgpt_fairseq.sources.labels.ClassNumbers` for the
+            spellings that are understood.
         detokenized: whether the sentences go through :func:`detokenize`.
         on_bad_row: called with the error of each row to be passed over (wrong columns, unknown label, empty sentence);
             None: the error is raised. Where there are no labels every row counts: only empty sentences are let through.
@@ -90,9 +90,7 @@ def read_examples(
     Raises:
         UserError: naming the file, line and value.
     """
-    numbers = {str(number): number for number in range(len(task.labels))}
-    classes = numbers | {word: number for number, word in enumerate(task.labels)}
-    classes |= {other: classes[word] for other, word in (spellings or {}).items()}
+    classes = ClassNumbers(task.labels, spellings)
     labelled = label_column is not None
     wanted = (*columns, *([label_column] if labelled else []), *([where[0]] if where else []))
     skip = on_bad_row if labelled else None
@@ -140,9 +138,10 @@ def _label(path, line, value, task, classes):
         if not math.isfinite(score):
             raise BadRow(f"{path}, line {line}: label {value!r} is not a number")
         return score
-    if value not in classes:
+    number = classes.find(value)
+    if number is None:
         raise BadRow(f"{path}, line {line}: unknown label {value!r}: it is none of {', '.join(task.labels)}")
-    return classes[value]
+    return number
 
 
 _DETOKENIZE = [

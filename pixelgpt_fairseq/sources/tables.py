@@ -135,7 +135,9 @@ def _json_value(path, line, row, column):
     if column not in row:
         raise BadRow(f"{path}, line {line}: no {column!r}: it has {', '.join(map(repr, row))}")
     value = row[column]
-    if isinstance(value, bool) or not isinstance(value, str | int | float):
+    if isinstance(value, bool):
+        return json.dumps(value)  # the labels true and false
+    if not isinstance(value, str | int | float):
         raise BadRow(f"{path}, line {line}: {column!r} is {value!r}, not a text or a number")
     return str(value)
 

@@ -73,6 +73,53 @@ def test_labels_may_be_words_or_numbers(tmp_path):
     assert read(path) == [Example(("a", "b"), 0), Example(("c", "d"), 1)]
 
 
+@pytest.mark.parametrize(
+    ("words", "labels", "expected"),
+    [
+        (["1", "2", "3", "4", "5"], ["1", "5", "2.0", " 3 "], [0, 4, 1, 2]),
+        (["0", "1"], ["0", "1.0", "1", "00"], [0, 1, 1, 0]),
+        (["1", "0"], ["0", "1"], [1, 0]),
+        (["-1", "0", "1"], ["-1", "0", "+1", "-1.0"], [0, 1, 2, 0]),
+        (["2.5", "2.0"], ["2", "2.50"], [1, 0]),
+        (["sad", "very glad"], ["Sad", "VERY  glad", "0", "1", "1.0"], [0, 1, 0, 1, 1]),
+        (["us", "US"], ["US", "us", "1"], [1, 0, 1]),
+        (["false", "true"], ["True", "FALSE", "1"], [1, 0, 1]),
+    ],
+)
+def test_a_label_means_the_word_that_it_spells(tmp_path, words, labels, expected):
+    path = write_tsv(tmp_path / "a.tsv", ("text", "label"), *(("a", label) for label in labels))
+    examples = read(path, custom_task("mood", words), ("text",))
+    assert [example.label for example in examples] == expected
+
+
+@pytest.mark.parametrize(
+    ("words", "label"),
+    [
+        (["1", "2", "3", "4", "5"], "0"),
+        (["1", "2", "many"], "0"),
+        (["1", "01"], "1.0"),
+        (["us", "US"], "Us"),
+        (["sad", "glad"], "-1"),
+        (["sad", "glad"], "2"),
+        (["sad", "glad"], ""),
+    ],
+)
+def test_a_label_that_spells_no_word_or_several_is_refused(tmp_path, words, label):
+    path = write_tsv(tmp_path / "a.tsv", ("text", "label"), ("a", label))
+    with pytest.raises(UserError, match=f"line 2: unknown label '{label}': it is none of {', '.join(words)}"):
+        read(path, custom_task("mood", words), ("text",))
+
+
+def test_labels_of_json_lines_may_be_numbers_words_or_truth_values(tmp_path):
+    path = tmp_path / "a.jsonl"
+    for words, labels in ((["1", "2"], [1, 2.0, "1"]), (["true", "false"], [True, False, "True"])):
+        path.write_text("".join(json.dumps({"text": "a", "label": label}) + "\n" for label in labels))
+        assert [example.label for example in read(path, custom_task("mood", words), ("text",))] == [0, 1, 0]
+    path.write_text('{"text": "a", "label": true}')
+    with pytest.raises(UserError, match="line 1: unknown label 'true': it is none of 0, 1"):
+        read(path, custom_task("mood", ["0", "1"]), ("text",))
+
+
 def test_quotation_marks_of_tsv_mean_nothing(tmp_path):
     path = write_tsv(tmp_path / "a.tsv", HEADER, (0, '"a', 'b" c', 0), (1, '"', "d", 1))
     assert [example.texts for example in read(path)] == [('"a', 'b" c'), ('"', "d")]
@@ -167,7 +214,8 @@ def test_only_test_splits_may_lack_labels(tmp_path):
 
 def test_classes_of_ones_own_are_named_once():
     assert custom_task("mood", ["sad", "glad"]).labels == ("sad", "glad")
-    for labels in (["sad"], ["sad", "sad"]):
+    assert custom_task("mood", [" very  sad", "glad\n"]).labels == ("very sad", "glad")
+    for labels in (["sad"], ["sad", "sad"], ["sad", "sad "], ["sad", " "]):
         with pytest.raises(UserError, match="at least two classes, each once"):
             custom_task("mood", labels)
 
