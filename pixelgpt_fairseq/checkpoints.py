@@ -15,6 +15,7 @@ from pixelgpt_fairseq.errors import UserError
 from pixelgpt_fairseq.models import provenance
 from pixelgpt_fairseq.models.pixelgpt import PixelGPTModel, complete_config
 from pixelgpt_fairseq.models.released_checkpoint import load_released
+from pixelgpt_fairseq.models.released_config import is_on
 from pixelgpt_fairseq.models.weight_files import check_plain
 from pixelgpt_fairseq.rendering import RendererConfig, TextRenderer
 
@@ -107,7 +108,7 @@ def _load_folder(folder):
     companions = read_companions(folder, model.released_settings, model)
     record = provenance.read(model) | {"data": companions.data_settings}
     setattr(model, provenance.RECORD, provenance.encode(record))
-    raw_patch_targets = not model.released_settings.get("norm_pix_loss", True)
+    raw_patch_targets = not is_on(model.released_settings, "norm_pix_loss")
     return Checkpoint(str(folder), model, companions.tokenizer, raw_patch_targets)
 
 

@@ -36,6 +36,7 @@ from pixelgpt_fairseq.models.released_checkpoint import (
     settings_text,
     write_released,
 )
+from pixelgpt_fairseq.models.released_config import is_on
 from pixelgpt_fairseq.models.weight_files import check_plain
 from pixelgpt_fairseq.rendering import RendererConfig
 from pixelgpt_fairseq.tasks.rendered_classification import MAX_POSITIONS
@@ -194,7 +195,7 @@ def _training_config(opened, task_options, modality) -> dict:
     if model.num_labels is None:
         task, criterion = RenderedPretrainingConfig(), PatchTokenLossConfig()
         criterion._name, task._name = "patch_token_loss", "rendered_pretraining"
-        criterion.raw_patch_targets = not opened.settings.get("norm_pix_loss", True)
+        criterion.raw_patch_targets = not is_on(opened.settings, "norm_pix_loss")
         streams = [TEXT] * (model.vocab_size is not None) + [PIXEL] * model.uses_patches
         task.modalities = ",".join([*streams, PAIR] if len(streams) > 1 else streams)
         task.tokens_per_sample = min(task.tokens_per_sample, model.max_positions())

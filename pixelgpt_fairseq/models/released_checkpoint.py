@@ -18,39 +18,9 @@ from pixelgpt_fairseq.data.patches import PATCH_SIZE
 from pixelgpt_fairseq.errors import UserError
 from pixelgpt_fairseq.models import provenance
 from pixelgpt_fairseq.models.pixelgpt import PixelGPTConfig, PixelGPTModel
+from pixelgpt_fairseq.models.released_config import is_on, read_config, written_config
 from pixelgpt_fairseq.models.weight_files import WeightFiles, read_json, write_safetensors
 
-# Settings of config.json that the model takes over under the same name, without which there is no model.
-REQUIRED = (
-    "hidden_size",
-    "num_hidden_layers",
-    "num_attention_heads",
-    "intermediate_size",
-    "vocab_size",
-    "max_position_embeddings",
-    "rms_norm_eps",
-)
-# Those that older folders may lack.
-DEFAULTS = {
-    "num_key_value_heads": None,  # None: as many as query heads
-    "rope_theta": 10000.0,
-    "num_channels": 3,
-    "tie_word_embeddings": False,
-    "initializer_range": 0.02,
-    "attention_dropout": 0.0,
-}
-_REAL = ("rms_norm_eps", "rope_theta", "initializer_range", "attention_dropout")
-_LARGEST = 1 << 31
-# Settings that change what a model computes, and the only values of them that this package computes.
-SUPPORTED = {
-    "hidden_act": ("silu",),
-    "patch_size": (PATCH_SIZE, [PATCH_SIZE, PATCH_SIZE]),
-    "rope_scaling": (None,),
-    "attention_bias": (False,),
-    "mlp_bias": (False,),
-    "pretraining_tp": (1,),
-    "sliding_window": (None,),
-}
 # Written where nothing is known; a folder that was read keeps its own.
 RELEASED_SETTINGS = {
     "hidden_act": "silu",
@@ -90,15 +60,15 @@ def open_released(folder: str | os.PathLike) -> ReleasedFolder:
     """
     folder = Path(folder)
     settings = read_json(folder / "config.json")
-    config = _read_config(settings, folder)
+    config = read_config(settings, folder / "config.json")
     weights = WeightFiles(folder)
     if config.num_hidden_layers > len(weights.names):  # a model of a billion layers need not be built to be refused
         raise UserError(f"{folder}: {config.num_hidden_layers} layers (config.json) in {len(weights.names)} tensors")
     with torch.device("meta"):  # shapes only
         model = PixelGPTModel(
             config,
-            uses_patches=settings.get("reads_patches", True),
-            vocab_size=settings["vocab_size"] if settings.get("reads_tokens", True) else None,
+            uses_patches=is_on(settings, "reads_patches"),
+            vocab_size=settings["vocab_size"] if is_on(settings, "reads_tokens") else None,
             num_labels=_num_labels(settings, weights.shapes),
         )
     redundant = _redundant(weights, config, folder)
@@ -187,11 +157,9 @@ def settings_text(settings: dict) -> bytes:
 
 def released_settings(model: PixelGPTModel, dtype: torch.dtype) -> dict:
     """What ``config.json`` shall say of *model*, whose weights are of type *dtype*."""
-    settings = RELEASED_SETTINGS | getattr(model, "released_settings", {})
-    for name in (*REQUIRED, *DEFAULTS):
-        if name != "vocab_size":
-            settings[name] = getattr(model.config, name)
-    settings["torch_dtype"] = str(dtype).removeprefix("torch.")
+    settings = written_config(model.config, RELEASED_SETTINGS | getattr(model, "released_settings", {}))
+    for name in {"torch_dtype", "dtype"} & settings.keys() or {"torch_dtype"}:  # versions 4 and 5 of transformers
+        settings[name] = str(dtype).removeprefix("torch.")
     settings["vocab_size"] = model.vocab_size or settings.get("vocab_size", 0)
     kind = "CausalLM" if model.num_labels is None else "SequenceClassification"
     settings["architectures"] = [f"ErniePixelFor{kind}"]
@@ -204,35 +172,6 @@ def released_settings(model: PixelGPTModel, dtype: torch.dtype) -> dict:
         if not reads:
             settings[name] = False
     return settings
-
-
-def _read_config(settings: dict, folder: Path) -> PixelGPTConfig:
-    missing = [name for name in REQUIRED if settings.get(name) is None]
-    if missing:
-        raise UserError(f"{folder}/config.json lacks {', '.join(missing)}")
-    sizes = {name: settings[name] for name in REQUIRED if name != "vocab_size"}
-    options = {name: settings.get(name, default) for name, default in DEFAULTS.items()}
-    for name, value in {**sizes, **options, "vocab_size": settings["vocab_size"]}.items():
-        kind = (int, float) if name in _REAL else bool if name == "tie_word_embeddings" else int
-        is_number = isinstance(value, kind) and isinstance(value, bool) == (kind is bool) and 0 <= value < _LARGEST
-        if not is_number and not (value is None and DEFAULTS.get(name, 0) is None):
-            raise UserError(f"{folder}/config.json: {name} {json.dumps(value)} cannot be")
-    unsupported = [
-        f"{name} {json.dumps(settings[name])}"
-        for name, supported in SUPPORTED.items()
-        if name in settings and not any(settings[name] == value for value in supported)
-    ]
-    image_size = settings.get("image_size", [PATCH_SIZE])
-    if not isinstance(image_size, list) or image_size[:1] != [PATCH_SIZE]:
-        unsupported.append(f"image_size {json.dumps(image_size)}")
-    head_dim = settings.get("head_dim")
-    if head_dim is not None and head_dim != settings["hidden_size"] / (settings["num_attention_heads"] or 1):
-        unsupported.append(f"head_dim {json.dumps(head_dim)}")
-    if unsupported:
-        raise UserError(f"{folder}/config.json asks for what this package does not support: {', '.join(unsupported)}")
-    if options["num_key_value_heads"] is None:
-        options["num_key_value_heads"] = settings["num_attention_heads"]
-    return PixelGPTConfig(**sizes, **options)
 
 
 def _num_labels(settings: dict, shapes: dict[str, torch.Size]) -> int | None:
