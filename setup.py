@@ -1,19 +1,22 @@
 """Packaging. The tested versions of everything are in constraints.txt: pip install -e . -c constraints.txt."""
 
 import runpy
+import sys
 
 from setuptools import find_packages, setup
 
-# A Python that will not do is told so now: some versions of pip find out only after downloading torch.
-runpy.run_path("pixelgpt_fairseq/_requirements.py", run_name="__main__")
+# Refuse an unsupported Python before pip downloads torch: some versions of pip check `python_requires` only afterwards.
+if problem := runpy.run_path("pixelgpt_fairseq/_requirements.py")["python_problem"]():
+    sys.exit(f"error: {problem}")
 
 # PyPI's `fairseq` 0.12.2 cannot be imported by Python 3.11 and later. These two are its main branch with that mended:
 # the first as wheels for CPython 3.11 and 3.12 on Linux x86-64, the second as a source package for everyone else.
+# fairseq.txt pins their files by hash.
 FAIRSEQ = [
     've-fairseq==0.12.3; platform_python_implementation == "CPython"'
-    ' and sys_platform == "linux" and platform_machine == "x86_64"',
+    ' and sys_platform == "linux" and platform_machine == "x86_64" and python_version < "3.13"',
     'fairseq-fixed==0.12.3.1; platform_python_implementation != "CPython"'
-    ' or sys_platform != "linux" or platform_machine != "x86_64"',
+    ' or sys_platform != "linux" or platform_machine != "x86_64" or python_version >= "3.13"',
 ]
 
 setup(
@@ -27,9 +30,10 @@ setup(
         "Intended Audience :: Science/Research",
         "Programming Language :: Python :: 3.11",
         "Programming Language :: Python :: 3.12",
+        "Programming Language :: Python :: 3.13",
         "Topic :: Scientific/Engineering :: Artificial Intelligence",
     ],
-    python_requires=">=3.11,<3.13",
+    python_requires=">=3.11,<3.14",
     packages=find_packages(include=["pixelgpt_fairseq", "pixelgpt_fairseq.*"]),
     install_requires=[
         *FAIRSEQ,

@@ -1,16 +1,21 @@
 """Is this Python able to run the package? One line says what is missing, and how to get it.
 
 Nothing is imported to find out, so the check costs about a millisecond. The file reads nothing but the standard
-library and stays within old syntax: ``python pixelgpt_fairseq/_requirements.py`` answers on any Python 3.6 and later.
+library and stays within old syntax: ``python pixelgpt_fairseq/_requirements.py`` answers on any Python 3.6 and later
+whether the package can be installed there.
 """
 
 import importlib.util
 import os
 import platform
 import re
+import shutil
 import sys
+import sysconfig
 
-PYTHONS = ((3, 11), (3, 12))
+PYTHONS = ((3, 11), (3, 12), (3, 13))
+# The Pythons for which ve-fairseq has wheels (for Linux x86-64). For all others, fairseq-fixed is compiled.
+PYTHONS_WITH_WHEEL = ((3, 11), (3, 12))
 
 # What is imported -> what pip calls it. setup.py says which versions.
 DISTRIBUTIONS = {
@@ -48,10 +53,47 @@ def python_problem():
     """The line about an unsupported Python, or None."""
     if sys.version_info[:2] in PYTHONS:
         return None
-    supported = " or ".join(f"{major}.{minor}" for major, minor in PYTHONS)
+    oldest, newest = ("{}.{}".format(*version) for version in (PYTHONS[0], PYTHONS[-1]))
+    too_new = sys.version_info[:2] > PYTHONS[-1]
+    reason = ", which Hydra and pygame do not support yet" if too_new else ""
     return (
-        f"pixelgpt-fairseq needs Python {supported}, and this is Python {'.'.join(map(str, sys.version_info[:3]))}: "
-        f"make its environment with one of those, for example `make demo PYTHON=python3.12`"
+        f"pixelgpt-fairseq needs Python {oldest} to {newest}, and this is Python "
+        f"{'.'.join(map(str, sys.version_info[:3]))}{reason}: install one of those beside it, and name it if `make` "
+        f"does not find it, for example `make demo PYTHON=python3.12`"
+    )
+
+
+def installation_problem():
+    """The line about what the system lacks to make an environment and install into it, or None."""
+    return python_problem() or _venv_problem() or _compiler_problem()
+
+
+def _venv_problem():
+    version = "{}.{}".format(*sys.version_info[:2])
+    if importlib.util.find_spec("ensurepip") is not None:
+        return None
+    return (
+        f"this Python {version} cannot make virtual environments: install its venv module "
+        f"(Debian, Ubuntu: `apt install python{version}-venv`)"
+    )
+
+
+def _compiler_problem():
+    if not fairseq_is_compiled():
+        return None
+    missing = []
+    if not any(shutil.which(name) for name in ("c++", "g++", "clang++")):
+        missing.append("a C++ compiler")
+    if not os.path.exists(os.path.join(sysconfig.get_path("include"), "Python.h")):
+        missing.append("Python's headers (Python.h)")
+    if not missing:
+        return None
+    version = "{}.{}".format(*sys.version_info[:2])
+    return (
+        f"fairseq has no ready-made build for Python {version} on {sys.platform} {platform.machine()}, and compiling "
+        f"it takes {' and '.join(missing)}: install what is missing (Debian, Ubuntu: `apt install g++ "
+        f"python{version}-dev`; Fedora: `dnf install gcc-c++ python{version}-devel`), or take Python 3.12 on Linux "
+        "x86-64"
     )
 
 
@@ -85,8 +127,13 @@ def fairseq_problem():
 
 def fairseq_distribution():
     """The distribution that provides a working ``fairseq`` on this platform; setup.py holds the same rule."""
-    has_wheel = (platform.python_implementation(), sys.platform, platform.machine()) == ("CPython", "linux", "x86_64")
-    return "ve-fairseq==0.12.3" if has_wheel else "fairseq-fixed==0.12.3.1"
+    return "fairseq-fixed==0.12.3.1" if fairseq_is_compiled() else "ve-fairseq==0.12.3"
+
+
+def fairseq_is_compiled():
+    """Whether fairseq has no wheel for this Python and platform."""
+    here = platform.python_implementation(), sys.platform, platform.machine()
+    return here != ("CPython", "linux", "x86_64") or sys.version_info[:2] not in PYTHONS_WITH_WHEEL
 
 
 def _package_origin(name):
@@ -110,5 +157,6 @@ def _print_requirement_errors_without_frames():
 
 if __name__ == "__main__":
     # For the Makefile, before anything is installed.
-    if python_problem():
-        sys.exit(f"error: {python_problem()}")
+    if installation_problem():
+        sys.exit("error: " + installation_problem())
+    print("compiled" if fairseq_is_compiled() else "wheel")

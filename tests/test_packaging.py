@@ -1,6 +1,7 @@
 """Installing: the versions, the one-line messages, the Makefile's environment, the command lines."""
 
 import importlib.metadata
+import importlib.util
 import os
 import re
 import runpy
@@ -105,23 +106,48 @@ def test_fairseq_itself_is_never_required_and_one_working_copy_of_it_always_is(r
 
 
 @pytest.mark.parametrize(
-    ("implementation", "system", "machine", "expected"),
+    ("implementation", "system", "machine", "python_version", "expected"),
     [
-        ("CPython", "linux", "x86_64", "ve-fairseq"),
-        ("CPython", "linux", "aarch64", "fairseq-fixed"),
-        ("CPython", "darwin", "arm64", "fairseq-fixed"),
-        ("CPython", "darwin", "x86_64", "fairseq-fixed"),
-        ("PyPy", "linux", "x86_64", "fairseq-fixed"),
+        ("CPython", "linux", "x86_64", "3.11", "ve-fairseq"),
+        ("CPython", "linux", "x86_64", "3.12", "ve-fairseq"),
+        ("CPython", "linux", "x86_64", "3.13", "fairseq-fixed"),
+        ("CPython", "linux", "aarch64", "3.12", "fairseq-fixed"),
+        ("CPython", "darwin", "arm64", "3.11", "fairseq-fixed"),
+        ("CPython", "darwin", "x86_64", "3.13", "fairseq-fixed"),
+        ("PyPy", "linux", "x86_64", "3.11", "fairseq-fixed"),
     ],
 )
-def test_each_platform_gets_exactly_one_fairseq(requirements, implementation, system, machine, expected):
-    platform = {
+def test_each_platform_gets_exactly_one_fairseq(
+    requirements, monkeypatch, implementation, system, machine, python_version, expected
+):
+    here = {
         "platform_python_implementation": implementation,
         "sys_platform": system,
         "platform_machine": machine,
+        "python_version": python_version,
         "extra": "",
     }
-    assert [r.name for r in requirements if "fairseq" in r.name and r.marker.evaluate(platform)] == [expected]
+    assert [r.name for r in requirements if "fairseq" in r.name and r.marker.evaluate(here)] == [expected]
+    hashed = [r for r in hashed_fairseq() if r.marker.evaluate(here)]
+    assert [r.name for r in hashed] == [expected]
+
+    monkeypatch.setattr(_requirements.platform, "python_implementation", lambda: implementation)
+    monkeypatch.setattr(_requirements.platform, "machine", lambda: machine)
+    monkeypatch.setattr(_requirements.sys, "platform", system)
+    monkeypatch.setattr(_requirements.sys, "version_info", (*map(int, python_version.split(".")), 0))
+    assert _requirements.fairseq_distribution() == f"{hashed[0].name}{hashed[0].specifier}"
+
+
+def hashed_fairseq():
+    """The requirements of fairseq.txt, each of which names at least one hash."""
+    text = (ROOT / "fairseq.txt").read_text().replace("\\\n", " ")
+    lines = [line for line in text.splitlines() if line and not line.startswith("#")]
+    assert all(re.search(r" --hash=sha256:[0-9a-f]{64}( |$)", line) for line in lines)
+    return [Requirement(line.partition("--hash")[0]) for line in lines]
+
+
+def test_fairseq_is_pinned_alike_by_version_and_by_hash(requirements):
+    assert {str(r) for r in hashed_fairseq()} == {str(r) for r in requirements if "fairseq" in r.name}
 
 
 def test_the_check_at_import_asks_for_what_setup_py_asks_for(setup_arguments):
@@ -197,11 +223,57 @@ def test_callers_from_python_get_an_import_error():
     assert "Traceback" in result.stderr
 
 
-@pytest.mark.parametrize("version", [(3, 10, 13), (3, 13, 0)])
-def test_a_python_that_is_not_supported_says_so_in_one_line(version):
+@pytest.mark.parametrize(("version", "reason"), [((3, 10, 13), ""), ((3, 14, 0), "Hydra and pygame")])
+def test_a_python_that_is_not_supported_says_so_in_one_line(version, reason):
     line = only_line(python(f"import sys; sys.version_info = {version}; import pixelgpt_fairseq"))
-    assert line.startswith("error: pixelgpt-fairseq needs Python 3.11 or 3.12, and this is Python")
+    assert line.startswith("error: pixelgpt-fairseq needs Python 3.11 to 3.13, and this is Python")
     assert ".".join(map(str, version)) in line
+    assert reason in line
+
+
+@pytest.fixture
+def bare_system(tmp_path, monkeypatch):
+    """A Python 3.13 on Linux x86-64 without compiler and headers; yields the functions that bring them."""
+    programs, headers = tmp_path / "bin", tmp_path / "include"
+    programs.mkdir()
+    headers.mkdir()
+    monkeypatch.setenv("PATH", str(programs))
+    monkeypatch.setattr(_requirements.sys, "version_info", (3, 13, 5))
+    monkeypatch.setattr(_requirements.sysconfig, "get_path", lambda name: str(headers))
+
+    def install_compiler():
+        (programs / "g++").touch(mode=0o755)
+
+    def install_headers():
+        (headers / "Python.h").touch()
+
+    return install_compiler, install_headers
+
+
+def test_what_compiling_fairseq_takes_is_checked_before_anything_is_installed(bare_system):
+    install_compiler, install_headers = bare_system
+    problem = _requirements.installation_problem()
+    assert "a C++ compiler and Python's headers (Python.h)" in problem
+    assert "apt install g++ python3.13-dev" in problem
+    install_compiler()
+    problem = _requirements.installation_problem()
+    assert "headers" in problem
+    assert "a C++ compiler" not in problem
+    install_headers()
+    assert _requirements.installation_problem() is None
+
+
+def test_a_python_with_a_wheel_of_fairseq_needs_no_compiler(bare_system, monkeypatch):
+    monkeypatch.setattr(_requirements.sys, "version_info", (3, 12, 1))
+    monkeypatch.setattr(_requirements.platform, "machine", lambda: "x86_64")
+    assert _requirements.installation_problem() is None
+
+
+def test_a_python_without_its_venv_module_says_what_to_install(monkeypatch):
+    find = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "ensurepip" else find(name))
+    version = "{}.{}".format(*sys.version_info[:2])
+    assert f"apt install python{version}-venv" in _requirements.installation_problem()
 
 
 def own_fairseq(folder, default):
@@ -242,7 +314,8 @@ case "$*" in
     "-m venv "*) mkdir -p "$3/bin" && cp "$0" "$3/bin/python" ;;
     "-m pip --version") test -e .venv ;;
     "-m pip install "*) {install} ;;
-    -V) echo "Python 3.11.0" ;;
+    pixelgpt_fairseq/_requirements.py) {check} ;;
+    -V) echo "Python {version}" ;;
 esac
 """
 
@@ -253,30 +326,35 @@ def checkout(tmp_path):
     folder = tmp_path / "a checkout"
     for name in ("pixelgpt_fairseq", "scripts", "examples", "tests"):
         (folder / name).mkdir(parents=True)
-    for name in ("Makefile", "setup.py", "constraints.txt", "pixelgpt_fairseq/_requirements.py"):
+    for name in ("Makefile", "setup.py", "constraints.txt", "fairseq.txt", "pixelgpt_fairseq/_requirements.py"):
         shutil.copy(ROOT / name, folder / name)
     return folder
 
 
-def make(checkout, *arguments, install="true"):
+def write_stub(path, log, install="true", check="echo wheel", version="3.11.0"):
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(STUB.format(log=log, install=install, check=check, version=version))
+    path.chmod(0o755)
+
+
+def make(checkout, *arguments, **stub):
     """Run make with the stand-in; return the result and what was asked of Python."""
     log = checkout / "asked"
     log.unlink(missing_ok=True)
-    stub = checkout / "python"
-    stub.write_text(STUB.format(log=log, install=install))
-    stub.chmod(0o755)
+    write_stub(checkout / "python", log, **stub)
     if (checkout / ".venv" / "bin").exists():
-        shutil.copy(stub, checkout / ".venv" / "bin" / "python")
+        shutil.copy(checkout / "python", checkout / ".venv" / "bin" / "python")
     result = subprocess.run(
         ["make", *arguments],
         cwd=checkout,
         capture_output=True,
         text=True,
-        env={"PATH": os.environ["PATH"], "PYTHON": str(stub)},
+        env={"PATH": os.environ["PATH"], "PYTHON": str(checkout / "python")},
     )
     return result, log.read_text().splitlines() if log.exists() else []
 
 
+HASHED = "-m pip install --disable-pip-version-check --no-deps --require-hashes -r fairseq.txt"
 needs_make = pytest.mark.skipif(shutil.which("make") is None, reason="needs make")
 
 
@@ -286,6 +364,7 @@ def test_make_installs_once_and_again_when_the_versions_change(checkout):
     result, asked = make(checkout, "test")
     assert result.returncode == 0, result.stderr
     assert asked.count(install) == 1
+    assert asked.index(HASHED) < asked.index(install)
     assert asked[-1] == TESTS
 
     _, asked = make(checkout, "test", "ARGS=tests/data")
@@ -322,12 +401,58 @@ def test_make_clean_leaves_the_users_files(checkout):
     assert (checkout / "checkpoints").exists()
 
 
+def make_among(checkout, pythons):
+    """Run make where *pythons* (name -> version, what the check does) are installed; return what was asked of which."""
+    folder = checkout / "bin"
+    shutil.rmtree(folder, ignore_errors=True)
+    shutil.rmtree(checkout / ".venv", ignore_errors=True)
+    log = checkout / "asked"
+    log.unlink(missing_ok=True)
+    for name, (version, check) in pythons.items():
+        write_stub(folder / name, log, version=version, check=check)
+    for tool in ("make", "sh", "sed", "grep", "cat", "cp", "mkdir", "test", "touch", "sleep", "kill", "rm"):
+        if shutil.which(tool):
+            (folder / tool).symlink_to(shutil.which(tool))
+    result = subprocess.run(["make", "test"], cwd=checkout, capture_output=True, text=True, env={"PATH": str(folder)})
+    made = (checkout / ".venv" / "bin" / "python").read_text() if (checkout / ".venv" / "bin").exists() else ""
+    return result, re.findall(r'echo "Python ([\d.]+)"', made)
+
+
+@needs_make
+@pytest.mark.parametrize(
+    ("pythons", "taken"),
+    [
+        ({"python3": ("3.14.0", "exit 1"), "python3.12": ("3.12.1", "echo wheel")}, ["3.12.1"]),
+        ({"python3": ("3.11.7", "echo wheel"), "python3.13": ("3.13.0", "echo wheel")}, ["3.13.0"]),
+        ({"python3": ("3.11.7", "echo wheel"), "python3.13": ("3.13.0", "exit 1")}, ["3.11.7"]),
+        ({"python3": ("3.13.5", "echo compiled")}, ["3.13.5"]),
+        ({"python3": ("3.14.0", "echo no 3.14 >&2; exit 1")}, []),
+    ],
+)
+def test_make_takes_the_newest_supported_python_that_has_what_it_needs(checkout, pythons, taken):
+    result, made_with = make_among(checkout, pythons)
+    assert made_with == taken
+    assert (result.returncode == 0) == bool(taken), result.stderr
+    assert taken or "no 3.14" in result.stderr
+
+
+@needs_make
+def test_compiling_fairseq_is_announced_and_its_build_uses_the_pinned_versions(checkout):
+    result, asked = make(checkout, "test", check="echo compiled", version="3.13.0")
+    assert result.returncode == 0, result.stderr
+    assert "it is compiled, which takes about four minutes" in result.stdout
+    needs = "-m pip install --disable-pip-version-check -c constraints.txt torch numpy cython setuptools wheel"
+    compiled = HASHED.replace("-r fairseq", "--no-build-isolation -r fairseq")
+    assert asked.index(needs) < asked.index(compiled)
+
+
 @needs_make
 def test_make_names_a_python_that_is_not_there(checkout):
     result, _ = make(checkout, "demo", "PYTHON=no-such-python")
     ours = [line for line in result.stderr.splitlines() if not line.startswith("make")]
     assert ours == [
-        "error: there is no no-such-python here: name a Python 3.11 or 3.12, for example 'make demo PYTHON=python3.12'"
+        "error: there is no no-such-python here: install Python 3.11, 3.12 or 3.13 (Debian, Ubuntu: apt install "
+        "python3 python3-venv), or name one: 'make demo PYTHON=python3.12'"
     ]
 
 
