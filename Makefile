@@ -71,7 +71,7 @@ SHOWN := { grep --line-buffered -oE '(Downloading|Using cached|Processing) .* MB
 define install_fairseq
 	if [ "$$($(RUN) $(CHECK))" = compiled ]; then \
 	    echo "fairseq has no ready-made build for $$($(RUN) -V) on this platform: it is compiled, which takes about four minutes"; \
-	    { $(PIP) -c constraints.txt torch numpy cython setuptools wheel || exit 1; } | $(SHOWN); \
+	    { $(PIP) -c constraints.txt torch numpy cython setuptools || exit 1; } | $(SHOWN); \
 	    ( seconds=0; while sleep 30 >/dev/null 2>&1; do seconds=$$((seconds + 30)); echo "  compiling fairseq: $$seconds s"; done ) & ticking=$$!; \
 	    $(PIP) --no-deps --require-hashes --no-build-isolation -r fairseq.txt >/dev/null; status=$$?; \
 	    kill $$ticking; exit $$status; \
