@@ -9,6 +9,7 @@ from pixelgpt_fairseq.data.tokens import Tokenizer
 from pixelgpt_fairseq.errors import UserError
 from pixelgpt_fairseq.models.weight_files import is_weight_file
 from pixelgpt_fairseq.rendering import RendererConfig
+from pixelgpt_fairseq.sources.class_names import match_classes, read_class_names
 from pixelgpt_fairseq.sources.examples import SentenceTask
 
 logger = logging.getLogger(__name__)
@@ -52,8 +53,12 @@ def read_companions(folder, settings: dict, model) -> Companions:
     if renderer or found.tokenizer:
         sha256 = found.tokenizer.sha256 if found.tokenizer else None
         found.data_settings = {"renderer": renderer, "tokenizer_sha256": sha256}
+    names = None if model.num_labels is None else read_class_names(settings, folder / CONFIG_FILE, model.num_labels)
     if classification:
+        _check_names(names, classification, folder)
         found.data_settings["classification"] = classification
+    elif names:
+        found.data_settings["class_names"] = names
     if isinstance(own, dict) and isinstance(own.get("task"), dict):
         found.task_options = own["task"]
     return found
@@ -84,6 +89,16 @@ def _read_classification(own: dict, folder: Path, num_labels: int | None) -> dic
     if not fits:
         raise UserError(f"{folder / CONFIG_FILE}: {OWN_SETTINGS}.classification is no task of {num_labels} outputs")
     return task.to_dict()
+
+
+def _check_names(names: list[str] | None, classification: dict, folder: Path):
+    """Refuse a folder that gives its outputs two orders."""
+    labels = classification["labels"]
+    if names and labels and match_classes(names, labels, classification["name"]) != list(range(len(labels))):
+        raise UserError(
+            f"{folder / CONFIG_FILE}: id2label names the outputs {', '.join(names)}, {OWN_SETTINGS}.classification "
+            f"{', '.join(labels)}: which order holds?"
+        )
 
 
 def read_files(folder):

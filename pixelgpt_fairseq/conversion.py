@@ -39,6 +39,7 @@ from pixelgpt_fairseq.models.released_checkpoint import (
 from pixelgpt_fairseq.models.released_config import is_on
 from pixelgpt_fairseq.models.weight_files import check_plain
 from pixelgpt_fairseq.rendering import RendererConfig
+from pixelgpt_fairseq.sources.class_names import match_classes
 from pixelgpt_fairseq.tasks.rendered_classification import MAX_POSITIONS
 from pixelgpt_fairseq.tasks.rendered_glue import RenderedGlueConfig
 from pixelgpt_fairseq.tasks.rendered_pretraining import RenderedPretrainingConfig
@@ -88,7 +89,7 @@ def import_released(folder, checkpoint, sentence_task=None, modality=None, progr
             raise UserError(
                 f"{folder} has {model.num_labels} outputs, task {sentence_task.name} needs {sentence_task.num_labels}"
             )
-        companions.data_settings["classification"] = sentence_task.to_dict()
+        _take_task(companions, sentence_task, opened)
     cfg = _training_config(opened, companions.task_options, modality)
     record = provenance.read(model) | {"data": companions.data_settings}
     weights = OrderedDict({provenance.RECORD: provenance.encode(record)})
@@ -99,8 +100,9 @@ def import_released(folder, checkpoint, sentence_task=None, modality=None, progr
     task_state = {}
     if companions.tokenizer and model.vocab_size is not None:
         task_state["tokenizer"] = _as_tensor(companions.tokenizer.serialized)
-    if companions.data_settings.get("classification"):
-        task_state["classification"] = companions.data_settings["classification"]
+    for name in ("classification", "class_names"):
+        if companions.data_settings.get(name):
+            task_state[name] = companions.data_settings[name]
     history = {"criterion_name": "", "optimizer_name": "", "lr_scheduler_state": {}, "num_updates": 0}
     iterator = {"version": 2, "epoch": 1, "iterations_in_epoch": 0, "shuffle": True}
     state = {
@@ -169,6 +171,9 @@ def _companion_files(state, data_settings, model, dtype) -> dict[str, bytes]:
     """The files of a released folder beside its weights, for a checkpoint that was trained here."""
     cfg, files = state["cfg"], {}
     settings = released_settings(model, dtype)
+    names = data_settings.get("class_names")
+    if names:
+        settings["id2label"], settings["label2id"] = _numbered(names)
     settings["norm_pix_loss"] = not (cfg["criterion"] or {}).get("raw_patch_targets", False)
     own = {"task": {key: value for key, value in (cfg.get("task") or {}).items() if key not in _OF_A_RUN}}
     classification = data_settings.get("classification")
@@ -176,8 +181,7 @@ def _companion_files(state, data_settings, model, dtype) -> dict[str, bytes]:
         own["classification"] = classification
         words = classification["labels"]
         if words:
-            settings["id2label"] = {str(number): word for number, word in enumerate(words)}
-            settings["label2id"] = {word: number for number, word in enumerate(words)}
+            settings["id2label"], settings["label2id"] = _numbered(words)
         settings["finetuning_task"] = classification["name"]
         settings["problem_type"] = "single_label_classification" if words else "regression"
     files[CONFIG_FILE] = settings_text(settings | {OWN_SETTINGS: own})
@@ -187,6 +191,11 @@ def _companion_files(state, data_settings, model, dtype) -> dict[str, bytes]:
     if tokenizer is not None:
         files[TOKENIZER_FILE] = bytes(tokenizer.numpy())
     return files
+
+
+def _numbered(names) -> tuple[dict, dict]:
+    """``id2label`` and ``label2id``."""
+    return {str(number): name for number, name in enumerate(names)}, {name: i for i, name in enumerate(names)}
 
 
 def _training_config(opened, task_options, modality) -> dict:
@@ -221,6 +230,24 @@ def _training_config(opened, task_options, modality) -> dict:
         if room < MAX_POSITIONS[str(cfg.task.modality)]:
             cfg.task.max_positions = room
     return OmegaConf.to_container(cfg, resolve=True, enum_to_str=True)
+
+
+def _take_task(companions, task, opened):
+    """Record that a classifier was fine-tuned on *task*, with the task's words in the order of the outputs."""
+    where, settings = opened.path / CONFIG_FILE, companions.data_settings
+    told = (settings.get("classification") or {}).get("name")
+    if told is not None:
+        if told != task.name:
+            raise UserError(f"{where}: it was fine-tuned on task {told}, not on {task.name}")
+        return
+    names = settings.pop("class_names", None)
+    if names:
+        try:
+            order = match_classes(names, task.labels, task.name)
+        except UserError as error:
+            raise UserError(f"{where}: {error}") from None
+        task = dataclasses.replace(task, labels=tuple(task.labels[number] for number in order))
+    settings["classification"] = task.to_dict()
 
 
 def _check_modality(modality, opened):

@@ -18,6 +18,7 @@ from pixelgpt_fairseq.errors import UserError
 from pixelgpt_fairseq.metrics import OF_CLASSES, OF_SCORES, confusion_matrix
 from pixelgpt_fairseq.sources.examples import SentenceTask
 from pixelgpt_fairseq.sources.glue import GLUE_TASKS
+from pixelgpt_fairseq.tasks.rendered_classification import check_classes
 
 logger = logging.getLogger(__name__)
 
@@ -185,9 +186,9 @@ def _check_task(checkpoint, state, data, split):
         if outputs != given.num_labels:
             raise UserError(f"{checkpoint}: {outputs} outputs, task {given.name} has {given.num_labels}")
         logger.warning(f"{checkpoint}: does not say which task it was trained on: it is taken for {given.name}")
-        return
-    if trained["name"] != given.name:
+    elif trained["name"] != given.name:
         raise UserError(f"{checkpoint}: trained on task {trained['name']}, {data} holds {given.name}")
-    if trained["labels"] != list(given.labels):
-        words = [", ".join(labels) or "scores" for labels in (trained["labels"], given.labels)]
-        raise UserError(f"{checkpoint}: trained on labels {words[0]}; those in {data} are {words[1]}")
+    try:
+        check_classes(state["task_state"], given, data)
+    except UserError as error:
+        raise UserError(f"{checkpoint}: {error}") from None

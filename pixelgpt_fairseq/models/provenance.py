@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from pixelgpt_fairseq.errors import UserError
 from pixelgpt_fairseq.rendering.config import RendererConfig
+from pixelgpt_fairseq.sources.class_names import match_classes
 
 logger = logging.getLogger(__name__)
 
@@ -57,17 +58,15 @@ def reconcile(model: nn.Module, state: dict, prefix: str = ""):
     Raises:
         UserError: if tokenizers or tensor shapes differ, or tensors are missing or unknown.
     """
+    _reconcile_classes(model, state, prefix)
     _reconcile_records(model, state, prefix)
     _reconcile_tensors(model, state, prefix)
 
 
 def _reconcile_records(model: nn.Module, state: dict, prefix: str):
-    own, loaded = read(model), {}
-    if prefix + RECORD in state:  # absent from older and converted checkpoints
-        try:
-            loaded = decode(state[prefix + RECORD])
-        except ValueError:  # an average of checkpoints whose records differ
-            logger.warning("the checkpoint's record of its data and architecture is unreadable: nothing is compared")
+    own, loaded = read(model), _loaded_record(state, prefix)
+    if prefix + RECORD in state and not loaded:  # an average of checkpoints whose records differ
+        logger.warning("the checkpoint's record of its data and architecture is unreadable: nothing is compared")
     _compare_architectures(loaded.get("architecture", {}), own["architecture"])
     if own["data"] and loaded.get("data"):
         _compare_data(loaded["data"], own["data"], uses_tokens=model.vocab_size is not None)
@@ -75,6 +74,35 @@ def _reconcile_records(model: nn.Module, state: dict, prefix: str):
         own["data"] = loaded["data"]
         setattr(model, RECORD, encode(own).to(getattr(model, RECORD).device))
     state[prefix + RECORD] = getattr(model, RECORD)
+
+
+def _loaded_record(state: dict, prefix: str) -> dict:
+    """The record of a loaded state; empty where there is none that can be read."""
+    try:
+        return decode(state[prefix + RECORD])
+    except (KeyError, ValueError):
+        return {}
+
+
+def _reconcile_classes(model: nn.Module, state: dict, prefix: str):
+    """Put the rows of a loaded classification head into the order of this model's classes, which names tell."""
+    loaded, own = _loaded_record(state, prefix).get("data") or {}, read(model)["data"]
+    names = (loaded.get("classification") or {}).get("labels") or loaded.get("class_names")
+    task, score = own.get("classification") or {}, state.get(prefix + "score.weight")
+    labels = task.get("labels")
+    if not names or not labels or score is None or not len(score) == len(names) == len(labels):
+        return
+    try:
+        order = match_classes(names, labels, task["name"])
+    except UserError:
+        logger.warning(
+            f"the checkpoint tells {', '.join(names)} apart, the labels of this data are {', '.join(labels)}: its "
+            "classification head means something else"
+        )
+        return
+    if order != sorted(order):
+        logger.info(f"the checkpoint's classes are {', '.join(names)}: put into the order {', '.join(labels)}")
+        state[prefix + "score.weight"] = score[[order.index(number) for number in range(len(order))]]
 
 
 def _compare_architectures(loaded: dict, own: dict):
@@ -94,12 +122,6 @@ def _compare_data(loaded: dict, own: dict, uses_tokens: bool):
         raise UserError(
             f"the tokenizer of the data (sha256 {given[:12]}…) is not the one this checkpoint was trained with "
             f"({trained[:12]}…): render the data with the checkpoint's tokenizer"
-        )
-    trained, given = ((data.get("classification") or {}).get("labels") for data in (loaded, own))
-    if trained and given and trained != given:
-        logger.warning(
-            f"the checkpoint tells {', '.join(trained)} apart, the labels of this data are {', '.join(given)}: its "
-            "classification head means something else"
         )
     if loaded.get("renderer") and own.get("renderer"):
         try:  # from what was recorded alone: a checkpoint loads where its fonts are not installed

@@ -20,6 +20,7 @@ from pixelgpt_fairseq.models import provenance
 from pixelgpt_fairseq.models.pixelgpt import PixelGPTConfig, PixelGPTModel
 from pixelgpt_fairseq.models.released_config import is_on, read_config, written_config
 from pixelgpt_fairseq.models.weight_files import WeightFiles, read_json, write_safetensors
+from pixelgpt_fairseq.sources.class_names import read_class_names
 
 # Written where nothing is known; a folder that was read keeps its own.
 RELEASED_SETTINGS = {
@@ -71,6 +72,8 @@ def open_released(folder: str | os.PathLike) -> ReleasedFolder:
             vocab_size=settings["vocab_size"] if is_on(settings, "reads_tokens") else None,
             num_labels=_num_labels(settings, weights.shapes),
         )
+    if model.num_labels is not None and "score.weight" in weights.shapes:
+        read_class_names(settings, folder / "config.json", model.num_labels)  # raises where they cannot be
     redundant = _redundant(weights, config, folder)
     found = {name: torch.empty(weights.shapes[name], device="meta") for name in weights.names if name not in redundant}
     provenance.check_tensors(dict(model.named_parameters()), found, str(folder))
@@ -163,7 +166,7 @@ def released_settings(model: PixelGPTModel, dtype: torch.dtype) -> dict:
     settings["vocab_size"] = model.vocab_size or settings.get("vocab_size", 0)
     kind = "CausalLM" if model.num_labels is None else "SequenceClassification"
     settings["architectures"] = [f"ErniePixelFor{kind}"]
-    if model.num_labels is not None and len(settings.get("id2label", {})) != model.num_labels:
+    if model.num_labels is not None and len(settings.get("id2label") or {}) != model.num_labels:
         settings["id2label"] = {str(label): f"LABEL_{label}" for label in range(model.num_labels)}
         settings.pop("label2id", None)
     # Two settings of our own, only where a model lacks an embedding that every released one has.
@@ -175,13 +178,12 @@ def released_settings(model: PixelGPTModel, dtype: torch.dtype) -> dict:
 
 
 def _num_labels(settings: dict, shapes: dict[str, torch.Size]) -> int | None:
-    """Labels of a classifier, None for a language model. Without ``id2label``, the score's own shape tells."""
-    is_classifier = any("SequenceClassification" in str(name) for name in settings.get("architectures") or ())
-    if not is_classifier and "score.weight" not in shapes:
-        return None
-    if isinstance(settings.get("id2label"), dict):
-        return len(settings["id2label"])
-    return shapes["score.weight"][0] if "score.weight" in shapes else 2
+    """Outputs of a classifier, None for a language model."""
+    if "score.weight" in shapes:
+        return shapes["score.weight"][0] if shapes["score.weight"] else 1
+    architectures = settings.get("architectures") or ()
+    is_classifier = "SequenceClassification" in json.dumps(architectures)
+    return 1 if is_classifier else None  # a classifier without its weights is refused by the names of the tensors
 
 
 def _redundant(weights: WeightFiles, config: PixelGPTConfig, folder: Path) -> list[str]:

@@ -82,6 +82,18 @@ GLUE_TASKS = {
     )
 }
 
+# The names that GLUE's descriptions have for classes whose files hold numbers, or another word: name -> number. The
+# transformers library and the data sets made for it use them.
+CLASS_NAMES = {
+    "cola": {"unacceptable": 0, "acceptable": 1},
+    "sst2": {"negative": 0, "positive": 1},
+    "mrpc": {"not_equivalent": 0, "equivalent": 1},
+    "qqp": {"not_duplicate": 0, "duplicate": 1},
+    "wnli": {"not_entailment": 0, "entailment": 1},
+    "mnli": {"contradictory": 2},
+    "xnli": {"contradictory": 2},
+}
+
 
 def find_source(source, folder) -> Path | None:
     """The file of *source* in a GLUE folder, or None if there is none of its names."""

@@ -13,6 +13,7 @@ from pixelgpt_fairseq.architecture import take_architecture
 from pixelgpt_fairseq.data.classification import MODALITIES, PAIR, ClassificationDataset
 from pixelgpt_fairseq.data.data_folder import PIXEL, TEXT, DataFolder
 from pixelgpt_fairseq.errors import UserError, exit_on_user_error
+from pixelgpt_fairseq.sources.class_names import match_classes
 from pixelgpt_fairseq.sources.examples import SentenceTask
 from pixelgpt_fairseq.tasks.rendered_task import RenderedTask
 
@@ -145,16 +146,16 @@ class RenderedClassificationTask(RenderedTask):
     def load_state_dict(self, state_dict):
         """Take over what a checkpoint keeps of its task.
 
+        Its classes may stand in another order than the data folder's, whose order the model then takes over (see
+        :func:`~pixelgpt_fairseq.models.provenance.reconcile`).
+
         Raises:
             UserError: if its classes are not those of the data folder.
         """
-        theirs = state_dict.get("classification")
-        if theirs is not None and theirs["labels"] != list(self.sentence_task.labels):
-            trained, given = (", ".join(labels) or "scores" for labels in (theirs["labels"], self.sentence_task.labels))
-            raise UserError(
-                f"the labels in {self.cfg.data} are {given} (task {self.sentence_task.name}), the checkpoint was "
-                f"trained on {trained} (task {theirs['name']})"
-            )
+        check_classes(state_dict, self.sentence_task, self.cfg.data)
+        state_dict = {
+            name: value for name, value in state_dict.items() if name not in ("classification", "class_names")
+        }
         super().load_state_dict(state_dict)
 
     @exit_on_user_error
@@ -219,6 +220,34 @@ class RenderedClassificationTask(RenderedTask):
         """Log speed and batch sizes as every fairseq task, and the metrics of this one."""
         super().reduce_metrics(logging_outputs, criterion)
         criterion.log_metrics(logging_outputs)
+
+
+def check_classes(task_state, task, data):
+    """Compare the classes that a checkpoint keeps of its task with those of a data folder, by their names.
+
+    Args:
+        task_state: of the checkpoint: ``classification`` (a SentenceTask), or ``class_names`` where a released folder
+            did not tell its task; nothing is compared where there is neither.
+        task: SentenceTask of the data folder.
+        data: its path, for messages.
+
+    Raises:
+        UserError: if they are not the same.
+    """
+    theirs = task_state.get("classification")
+    names = task_state.get("class_names") if theirs is None else theirs["labels"]
+    if names is None:
+        return
+    try:
+        if theirs is not None and bool(names) != bool(task.labels):
+            raise UserError
+        match_classes(names, task.labels, task.name)
+    except UserError:
+        trained, given = (", ".join(labels) or "scores" for labels in (names, task.labels))
+        of_task = f" (task {theirs['name']})" if theirs else ""
+        raise UserError(
+            f"the labels in {data} are {given} (task {task.name}), the checkpoint was trained on {trained}{of_task}"
+        ) from None
 
 
 def position_limits(cfg, defaults=MAX_POSITIONS):

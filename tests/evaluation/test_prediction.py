@@ -1,5 +1,7 @@
+import re
 import shutil
 
+import numpy as np
 import pytest
 import torch
 from refusals import refusal, script
@@ -164,7 +166,7 @@ def test_mistakes_are_told_in_one_line(finetuned, toy_data, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_classes_in_another_order_are_refused(finetuned, tmp_path):
+def test_other_classes_are_refused(finetuned, tmp_path):
     one = finetuned["rte"]
     data = shutil.copytree(one.data, tmp_path / "data")
     manifest = data / "test.manifest.json"
@@ -172,8 +174,27 @@ def test_classes_in_another_order_are_refused(finetuned, tmp_path):
     manifest.write_text(swapped)
     line = refusal(main, "--checkpoint", one.checkpoint, "--data", data, "--output", tmp_path)
     assert line == (
-        f"{one.checkpoint}: trained on labels entailment, not_entailment; those in {data} are not_entailment, maybe"
+        f"{one.checkpoint}: the labels in {data} are not_entailment, maybe (task rte), the checkpoint was trained on "
+        "entailment, not_entailment (task rte)"
     )
+
+
+def test_classes_in_another_order_are_matched_by_name(finetuned, tmp_path):
+    one = finetuned["rte"]
+    data = shutil.copytree(one.data, tmp_path / "data")
+    manifest = data / "valid.manifest.json"
+    turned = re.sub(r'"entailment",\s*"not_entailment"', '"Not entailment", "ENTAILMENT"', manifest.read_text())
+    assert turned != manifest.read_text()
+    for split in ("train", "test"):
+        (data / f"{split}.manifest.json").unlink()
+    manifest.write_text(turned)
+    np.save(data / "valid.labels.npy", 1 - np.load(data / "valid.labels.npy"))
+    ours, theirs = (
+        predict(one.checkpoint, folder, ["valid"], cpu=True, progress=False)["valid"] for folder in (data, one.data)
+    )
+    assert ours.words() == [{"entailment": "ENTAILMENT"}.get(word, "Not entailment") for word in theirs.words()]
+    assert torch.equal(ours.logits, theirs.logits.flip(1))
+    assert ours.metrics() == theirs.metrics()
 
 
 def test_data_rendered_otherwise_than_the_checkpoints_is_named_and_used(finetuned, toy_glue, tmp_path, capsys):
