@@ -72,7 +72,7 @@ def scores(line, *names):
 def _number(value):
     try:
         return float(value)
-    except ValueError:
+    except (TypeError, ValueError):  # null, or a word
         return value
 
 

@@ -7,24 +7,27 @@ import time
 
 import pytest
 import torch
-from toy_corpus import BIN, ENVIRONMENT, ROOT, TOY_TRAINING, command, json_lines, user_error
-from two_workers import assert_same_weights, train_by_two_workers
+from fairseq_runs import Run, train, validate
+from refusals import refusal, script
+from toy_corpus import BIN, ENVIRONMENT, ROOT, TOY_TRAINING, command
+from two_workers import DESCENT, assert_same_weights, train_by_two_workers
 
 REGIMES = {"TextGPT": "text", "PixelGPT": "pixel", "MonoGPT": "text,pixel", "DualGPT": "text,pixel,pair"}
 
 
-def losses(process):
-    """Training loss of every update."""
+def pretrain(data, save_dir, *options):
+    return train(data, *TOY_TRAINING, "--save-dir", save_dir, *options)
+
+
+def by_process(data, save_dir, *options):
+    """The same in a process of its own."""
+    process = command("fairseq-train", data, *TOY_TRAINING, "--save-dir", save_dir, *options)
     assert process.returncode == 0, process.stderr
-    return [float(line["loss"]) for line in json_lines(process.stderr + process.stdout, "train_inner")]
+    return Run(process.stdout + process.stderr)
 
 
 def weights(folder, name="checkpoint_last.pt"):
     return torch.load(folder / name, weights_only=True)["model"]
-
-
-def train(data, save_dir, *options):
-    return command("fairseq-train", data, *TOY_TRAINING, "--save-dir", save_dir, *options)
 
 
 @pytest.fixture(scope="module")
@@ -34,25 +37,26 @@ def dual_run(toy_data, tmp_path_factory):
     options = (
         "--modalities text,pixel,pair --patch-loss-weight 10 --max-update 60 --validate-interval-updates 20".split()
     )
-    return train(toy_data, folder, *options, "--tensorboard-logdir", folder / "tensorboard"), folder
+    return pretrain(toy_data, folder, *options, "--tensorboard-logdir", folder / "tensorboard"), folder
 
 
 def test_losses_of_every_modality_fall(dual_run):
-    process, _ = dual_run
-    first, *_, last = json_lines(process.stderr + process.stdout, "valid")
+    first, *_, last = dual_run[0].lines("valid")
     for name in ("pixel_patch_loss", "text_token_loss", "text_ppl", "pair_patch_loss", "pair_token_loss", "pair_ppl"):
-        assert float(last[f"valid_{name}"]) < float(first[f"valid_{name}"]), name
+        assert last[name] < first[name], name
 
 
 def test_fairseq_validate_gives_the_numbers_of_training(toy_data, dual_run):
-    process, folder = dual_run
-    *_, last = json_lines(process.stderr + process.stdout, "valid")
+    run, folder = dual_run
+    *_, last = run.lines("valid")
     options = "--user-dir pixelgpt_fairseq --task rendered_pretraining --cpu --batch-size 2 --log-format json".split()
-    validated = command("fairseq-validate", toy_data, *options, "--path", folder / "checkpoint_last.pt")
-    assert validated.returncode == 0, validated.stderr
-    (found,) = json_lines(validated.stderr + validated.stdout, "valid")
-    for name in ("loss", "pixel_patch_loss", "text_token_loss", "text_ppl", "pair_patch_loss", "pair_token_loss"):
-        assert float(found[f"valid_{name}"]) == pytest.approx(float(last[f"valid_{name}"]), rel=1e-3), name
+    options += ["--path", folder / "checkpoint_last.pt"]
+    process = command("fairseq-validate", toy_data, *options)
+    assert process.returncode == 0, process.stderr
+    for found in (Run(process.stdout + process.stderr), validate(toy_data, *options)):
+        (line,) = found.lines("valid")
+        for name in ("loss", "pixel_patch_loss", "text_token_loss", "text_ppl", "pair_patch_loss", "pair_token_loss"):
+            assert line[name] == pytest.approx(last[name], rel=1e-3), name
 
 
 def test_tensorboard_logs_through_fairseqs_flag(dual_run):
@@ -67,33 +71,33 @@ def test_a_checkpoint_alone_draws_its_predictions(dual_run, tmp_path):
     shown = command("show_predictions.py", "--checkpoint", checkpoint, "--text", "Hello patches", "--output", picture)
     assert shown.returncode == 0, shown.stderr
     assert picture.read_bytes().startswith(b"\x89PNG")
-    again = command("show_predictions.py", "--checkpoint", checkpoint, "--text", "Hello", "--output", picture)
-    assert "already there" in user_error(again)
+    again = ["--checkpoint", checkpoint, "--text", "Hello", "--output", picture]
+    assert "already there" in refusal(script("show_predictions"), *again)
 
 
 @pytest.mark.parametrize("regime", REGIMES)
 def test_two_workers_equal_one_with_twice_the_update_frequency(toy_data, tmp_path, regime):
-    options = ["--modalities", REGIMES[regime], "--max-update", "20", "--disable-validation"]
-    alone = train(toy_data, tmp_path / "alone", *options, "--update-freq", "2")
+    options = ["--modalities", REGIMES[regime], "--max-update", "20", "--disable-validation", *DESCENT]
+    alone = pretrain(toy_data, tmp_path / "alone", *options, "--update-freq", "2")
     output = train_by_two_workers(toy_data, *TOY_TRAINING, *options, "--save-dir", tmp_path / "two")
-    together = [float(line["loss"]) for line in json_lines(output, "train_inner")]
+    together = Run(output).losses()
     assert len(together) == 20
-    assert together == pytest.approx(losses(alone), abs=1e-3)  # logged with few digits; the weights are exact
-    assert_same_weights(tmp_path / "two", tmp_path / "alone")
+    assert together == pytest.approx(alone.losses(), abs=1e-3)  # logged with few digits; the weights are exact
+    assert_same_weights(tmp_path / "two", tmp_path / "alone", tolerance=1e-6)
 
 
 def test_accumulated_batches_equal_the_single_large_batch(toy_data, tmp_path):
-    options = ["--modalities", "text,pixel,pair", "--max-update", "10", "--disable-validation"]
+    options = ["--modalities", "text,pixel,pair", "--max-update", "10", "--disable-validation", *DESCENT]
     for folder, how in (("small", ["--batch-size", "2", "--update-freq", "2"]), ("large", ["--batch-size", "4"])):
-        assert train(toy_data, tmp_path / folder, *options, *how).returncode == 0
-    assert_same_weights(tmp_path / "small", tmp_path / "large")
+        pretrain(toy_data, tmp_path / folder, *options, *how)
+    assert_same_weights(tmp_path / "small", tmp_path / "large", tolerance=1e-6)
 
 
 def test_a_killed_run_resumes_step_for_step(toy_data, tmp_path):
     options = ["--modalities", "text,pixel,pair", "--max-update", "40", "--disable-validation"]
     # Two epochs, so that a run may be resumed within the second.
     options += ["--save-interval-updates", "10", "--keep-interval-updates", "1", "--batch-size", "8"]
-    whole = losses(train(toy_data, tmp_path / "whole", *options))
+    whole = pretrain(toy_data, tmp_path / "whole", *options).losses()
     assert len(whole) == 40
     killed = subprocess.Popen(
         [BIN / "fairseq-train", toy_data, *TOY_TRAINING, *options, "--save-dir", tmp_path / "killed"],
@@ -109,7 +113,7 @@ def test_a_killed_run_resumes_step_for_step(toy_data, tmp_path):
         time.sleep(0.02)
     killed.send_signal(signal.SIGKILL)
     killed.wait()
-    resumed = losses(train(toy_data, tmp_path / "killed", *options))
+    resumed = by_process(toy_data, tmp_path / "killed", *options).losses()
     assert 0 < len(resumed) < 40
     assert resumed == whole[-len(resumed) :]
     expected = weights(tmp_path / "whole")
@@ -119,10 +123,8 @@ def test_a_killed_run_resumes_step_for_step(toy_data, tmp_path):
 
 @pytest.mark.parametrize("flags", [["--bf16"], ["--memory-efficient-fp16"], ["--checkpoint-activations"]])
 def test_trains_with_fairseqs_precision_flags(toy_data, tmp_path, flags):
-    process = train(
-        toy_data, tmp_path, "--modalities", "pixel,pair", "--max-update", "6", "--disable-validation", *flags
-    )
-    found = losses(process)
+    options = ["--modalities", "pixel,pair", "--max-update", "6", "--disable-validation"]
+    found = pretrain(toy_data, tmp_path, *options, *flags).losses()
     assert len(found) == 6
     assert found[-1] < found[0]
 
