@@ -16,7 +16,9 @@ from pixelgpt_fairseq.rendering.options import add_renderer_options, chosen_sett
 def get_parser():
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--input", nargs="+", required=True, metavar="FILE", help="text in UTF-8, plain, .gz or .zst")
+    parser.add_argument(
+        "--input", nargs="+", required=True, metavar="FILE", help="text, plain or compressed: .gz, .zst, .xz or .bz2"
+    )
     parser.add_argument("--destdir", required=True, metavar="DIR", help="data folder, made if absent")
     parser.add_argument(
         "--split", default="train", choices=("train", "valid", "test"), help="name of this split (default: train)"

@@ -60,7 +60,11 @@ def damaged(toy_data, tmp_path):
         (None, "no such file"),
         (b"", "empty"),
         (b" \n\t\n\n", "no text: only white space"),
-        (b"fine\n\nbad \xff\n", "line 3: byte 0xff is not UTF-8: mend the file, or pass --encoding-errors replace"),
+        (
+            b"fine\n\nbad \xff\n",
+            "line 3: byte 0xff is not UTF-8: mend the file, convert it (such as with `iconv -f ENCODING -t UTF-8`), or "
+            "pass --encoding-errors replace",
+        ),
     ],
 )
 def test_input_without_text_is_named(render, corpus, tmp_path, content, message, tokenizer, workers):

@@ -42,7 +42,8 @@ from pixelgpt_fairseq.preprocessing.resumption import (
     take_up,
 )
 from pixelgpt_fairseq.rendering import TextRenderer, missing_characters, missing_summary
-from pixelgpt_fairseq.sources.corpus import check_inputs, read_passages
+from pixelgpt_fairseq.sources.corpus import read_passages
+from pixelgpt_fairseq.sources.corpus_checks import check_inputs
 
 RECORD_EVERY = 5  # seconds; what a killed run did since is done again
 LOCK_SECONDS = 3  # the workers of a run that was killed take a moment to end
@@ -85,7 +86,7 @@ def binarize(
     A run that was ended, by whatever, goes on after the last chunk that it finished when it is started again.
 
     Args:
-        inputs: paths of UTF-8 text files, plain or compressed by gzip or zstd.
+        inputs: paths of text files: see :func:`~pixelgpt_fairseq.sources.corpus.read_passages`.
         destdir: the data folder (see :mod:`pixelgpt_fairseq.data.data_folder`), made if absent.
         split: ``train``, ``valid`` or ``test``.
         config: RendererConfig.
@@ -108,7 +109,7 @@ def binarize(
     folder = DataFolder(destdir)
     say = _say if progress else _say_nothing
     try:
-        check_inputs(inputs)
+        check_inputs(inputs, documents)
         check_destination(folder, split, overwrite)
         if not isinstance(tokenizer, int):
             check_shared_files(folder, split, config, tokenizer, overwrite)

@@ -1,14 +1,11 @@
 """Reading a text corpus as documents of any length, in constant memory."""
 
 import codecs
-import contextlib
-import gzip
-import os
 import re
-import zlib
 from typing import NamedTuple
 
 from pixelgpt_fairseq.errors import UserError
+from pixelgpt_fairseq.sources.containers import Garbled, open_text
 
 # A longer document arrives as several passages, so that memory does not depend on the length of lines or documents.
 MAX_PASSAGE_CHARACTERS = 1 << 20
@@ -19,7 +16,6 @@ CONTROL_TO_SPACE = dict.fromkeys([*range(0x20), *range(0x7F, 0xA0), 0x2028, 0x20
 _BYTES_TO_SPACE = bytes(32 if code in CONTROL_TO_SPACE and code < 0x80 else code for code in range(256))
 _MORE_CONTROLS = re.compile(f"[{''.join(chr(code) for code in CONTROL_TO_SPACE if code >= 0x80)}]")
 
-_GZIP_MAGIC, _ZSTD_MAGIC = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"  # neither begins a text in UTF-8
 _LOOK_EVERY = 1 << 20  # bytes
 
 
@@ -55,7 +51,7 @@ def read_passages(paths, documents="blank-line", encoding_errors="fail", start=P
     """Read the documents of *paths*, one file after the other.
 
     Args:
-        paths: UTF-8 text files, plain or compressed by gzip or zstd.
+        paths: text files as :func:`~pixelgpt_fairseq.sources.containers.open_text` reads them.
         documents: ``"blank-line"``: lines up to the next empty line, or to the end of the file, are a document, joined
             by spaces; ``"line"``: every line that is not empty is one.
         encoding_errors: what to do with bytes that are not UTF-8: ``"fail"``, or ``"replace"`` them by U+FFFD.
@@ -65,8 +61,8 @@ def read_passages(paths, documents="blank-line", encoding_errors="fail", start=P
         Passage
 
     Raises:
-        UserError: naming the file, and the line for invalid UTF-8; for a file of white space alone, and for one that
-            cannot be decompressed.
+        UserError: naming the file, and the line for invalid UTF-8; for a file of white space alone, one that cannot be
+            decompressed, and one that is no text.
     """
     for number, path in enumerate(paths):
         if number < start.file:
@@ -107,21 +103,6 @@ def _passages(line_parts, documents, begin):
         yield Passage("".join(held).strip(), not started, True, end)
 
 
-def check_inputs(paths):
-    """Check that *paths* are files that hold something.
-
-    Raises:
-        UserError: naming the first that does not.
-    """
-    for path in paths:
-        if not os.path.exists(path):
-            raise UserError(f"{path}: no such file")
-        if not os.path.isfile(path):
-            raise UserError(f"{path}: not a file: name files of text, such as FOLDER/*.txt")
-        if not os.path.getsize(path):
-            raise UserError(f"{path}: empty")
-
-
 class _LinePart(NamedTuple):
     text: str  # control characters are spaces
     begins: bool  # a line
@@ -137,15 +118,15 @@ def _line_parts(path, encoding_errors, begin):
 
     A part depends on where it begins alone, so that reading can begin there again.
     """
-    errors = "strict" if encoding_errors == "fail" else "replace"
     line, begins, remainder = begin.line, not begin.in_line, b""
     offset, stored, next_look = begin.offset, begin.stored, 0
-    with _open_text(path) as (file, raw_file):
+    garbled = Garbled(path, begin.offset)
+    with open_text(path, encoding_errors) as (file, raw_file):
         file.seek(begin.offset)  # a compressed file is read up to there
         while True:
             raw = remainder + file.readline(MAX_PASSAGE_CHARACTERS - len(remainder))
             if not raw:
-                return
+                return garbled.finish(line, offset)
             ends = len(raw) < MAX_PASSAGE_CHARACTERS or raw.endswith(b"\n")
             cut = len(raw) if ends else _cut(raw)
             raw, remainder = raw[:cut], raw[cut:]
@@ -157,46 +138,22 @@ def _line_parts(path, encoding_errors, begin):
             if not start:
                 raw = raw.removeprefix(codecs.BOM_UTF8)
             try:
-                text = raw.translate(_BYTES_TO_SPACE).decode("utf-8", errors)
+                text = raw.translate(_BYTES_TO_SPACE).decode("utf-8")
+                if 0 in raw:
+                    garbled.add(raw, line, offset)
             except UnicodeDecodeError as error:
-                raise UserError(
-                    f"{path}, line {line}: byte 0x{raw[error.start]:02x} is not UTF-8: "
-                    "mend the file, or pass --encoding-errors replace"
-                ) from None
+                garbled.add(raw, line, offset)
+                if encoding_errors == "fail":
+                    raise UserError(
+                        f"{path}, line {line}: byte 0x{raw[error.start]:02x} is not UTF-8: mend the file, convert it "
+                        "(such as with `iconv -f ENCODING -t UTF-8`), or pass --encoding-errors replace"
+                    ) from None
+                text = raw.translate(_BYTES_TO_SPACE).decode("utf-8", "replace")
             if not text.isascii():
                 text = _MORE_CONTROLS.sub(" ", text)
             yield _LinePart(text, begins, ends, line, start, offset, stored)
             begins = ends
             line += ends
-
-
-@contextlib.contextmanager
-def _open_text(path):
-    """The bytes of the text of *path*, and the file itself."""
-    damaged = (EOFError, zlib.error, gzip.BadGzipFile)
-    with open(path, "rb") as raw_file:
-        magic, name = raw_file.peek(4), str(path)
-        if magic.startswith(_GZIP_MAGIC) or name.endswith(".gz"):
-            file = gzip.GzipFile(fileobj=raw_file)
-        elif magic.startswith(_ZSTD_MAGIC) or name.endswith(".zst"):
-            zstd = _zstd(path)
-            damaged = (EOFError, zstd.ZstdError)
-            file = zstd.ZstdFile(raw_file)
-        else:
-            file = raw_file
-        try:
-            yield file, raw_file
-        except damaged as error:
-            raise UserError(f"{path}: damaged, or cut short: {error}: fetch it again") from None
-
-
-def _zstd(path):
-    """The module that reads zstd."""
-    try:
-        from backports import zstd
-    except ImportError:
-        raise UserError(f"{path}: to read zstd, run `pip install backports.zstd`") from None
-    return zstd
 
 
 def _cut(raw):

@@ -3,10 +3,10 @@
 import codecs
 import csv
 import json
-import os
 from typing import NamedTuple
 
 from pixelgpt_fairseq.errors import UserError
+from pixelgpt_fairseq.sources.containers import open_text, text_suffix
 
 MAX_LINE_BYTES = 1 << 20
 FORMATS = {".tsv": "tsv", ".txt": "tsv", ".csv": "csv", ".jsonl": "json", ".json": "json"}
@@ -28,7 +28,8 @@ def read_rows(path, columns, on_bad_row=None):
 
     Args:
         path: a file whose name ends in ``.tsv`` (columns between tabs, quotation marks mean nothing: GLUE's way),
-            ``.csv`` (quoted as spreadsheets do) or ``.jsonl`` (a JSON object on every line).
+            ``.csv`` (quoted as spreadsheets do) or ``.jsonl`` (a JSON object on every line); compressed or in UTF-16
+            where :func:`~pixelgpt_fairseq.sources.containers.open_text` reads it.
         columns: names that the file's first line (or its objects) must have; or numbers from 1, for a file without
             a header.
         on_bad_row: called with the :class:`BadRow` of a row to be passed over; None: the error is raised.
@@ -68,16 +69,19 @@ def has_column(path, column):
 
 def _open(path):
     """(format, iterator of (line, columns or JSON object))."""
-    kind = FORMATS.get(os.path.splitext(path)[1].lower())
+    kind = FORMATS.get(text_suffix(path))
     if kind is None:
-        raise UserError(f"{path}: cannot tell the format: the name must end in {', '.join(FORMATS)}")
+        raise UserError(
+            f"{path}: cannot tell the format: the name must end in {', '.join(FORMATS)}, or in one of these and .gz, "
+            ".zst, .xz or .bz2"
+        )
     return kind, {"tsv": _tsv_rows, "csv": _csv_rows, "json": _JsonRows}[kind](path, _lines(path))
 
 
 def _lines(path):
     """Yield (number, text) of the lines, without their ends; empty ones at the end of the file are left out."""
     try:
-        with open(path, "rb") as file:
+        with open_text(path) as (file, _):
             empty = []
             for number, raw in enumerate(iter(lambda: file.readline(MAX_LINE_BYTES + 1), b""), start=1):
                 if len(raw) > MAX_LINE_BYTES:
