@@ -17,28 +17,31 @@ def collate(samples, pad=None, strip_patches=None):
     Returns:
         dict: ``modality``, ``id``, ``nsentences``, ``ntokens`` (positions in use) and ``net_input``, the arguments of
         :meth:`~pixelgpt_fairseq.models.pixelgpt.PixelGPTModel.forward`: patches and tokens with bool masks, which are
-        left out where nothing is padded. With labels also ``labels`` ``[B]``, int64 or float64. ``{}`` for no samples.
+        left out where nothing is padded, and ``longest_row``, the positions of the longest row: known here, while
+        reading it off a mask would make the host wait for the GPU. With labels also ``labels`` ``[B]``, int64 or
+        float64. ``{}`` for no samples.
     """
     if not samples:
         return {}
-    net_input, positions = {}, 0
+    net_input, row_lengths = {}, 0
     for key, padding in (("patches", 255), ("tokens", pad)):
         if key not in samples[0]:
             continue
         rows = [sample[key] for sample in samples]
         lengths = torch.tensor([len(row) for row in rows])
-        positions += int(lengths.sum())
+        row_lengths = row_lengths + lengths
         net_input[key] = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=padding)
         if lengths.min() < lengths.max():
             mask_name = "patch_mask" if key == "patches" else "token_mask"
             net_input[mask_name] = ~data_utils.lengths_to_padding_mask(lengths)
     if len(net_input.keys() & {"patches", "tokens"}) == 2:
         net_input["strip_patches"] = strip_patches
+    net_input["longest_row"] = int(row_lengths.max())
     batch = {
         "modality": samples[0]["modality"],
         "id": torch.tensor([sample["id"] for sample in samples]),
         "nsentences": len(samples),
-        "ntokens": positions,
+        "ntokens": int(row_lengths.sum()),
         "net_input": net_input,
     }
     if "label" in samples[0]:

@@ -37,13 +37,27 @@ class Packing:
         return self.source if like.dim() == 2 else self.source.unsqueeze(-1).expand(-1, -1, like.shape[2])
 
 
-def pack(in_use: Tensor) -> Packing:
-    """Pack rows by their mask ``[B, L]`` (True: in use); at least one column stays. Reads one number off the device."""
+def pack(in_use: Tensor, longest: int | None = None) -> Packing:
+    """Pack rows by their mask ``[B, L]`` (True: in use); at least one column stays.
+
+    *longest* is the number of positions in use of the longest row. Without it, that number is read off the device,
+    which makes the host wait for it.
+    """
     lengths = in_use.sum(1)
-    longest = max(int(lengths.max()), 1)
+    longest = max(int(lengths.max()) if longest is None else longest, 1)
     order = in_use.to(torch.uint8).argsort(dim=1, descending=True, stable=True)
     source = order[:, :longest]
     return Packing(source, torch.arange(longest, device=in_use.device) < lengths.unsqueeze(1), lengths)
+
+
+def few_widths(width: int) -> int:
+    """Round a row's width up, so that few different widths occur: by an eighth of its magnitude, at most by 63.
+
+    Every new shape costs time on a GPU: a kernel plan in cuDNN, or a compilation. Rounded are 1 to 64 positions to a
+    multiple of 8, up to 128 of 16, up to 256 of 32, and beyond of 64; up to 1,024 that leaves 28 widths.
+    """
+    step = min(max(8, (1 << (width - 1).bit_length()) // 8), 64)
+    return -(-width // step) * step
 
 
 def trim(columns: Tensor | None, in_use: Tensor | None) -> tuple[Tensor | None, Tensor | None]:

@@ -19,7 +19,7 @@ from pixelgpt_fairseq.data.patches import PATCH_SIZE, patchify, scale_pixels
 from pixelgpt_fairseq.errors import UserError, exit_on_user_error
 from pixelgpt_fairseq.models import provenance
 from pixelgpt_fairseq.models.decoder import Decoder, Projection
-from pixelgpt_fairseq.models.packing import pack, pad_columns, trim
+from pixelgpt_fairseq.models.packing import few_widths, pack, pad_columns, trim
 
 # What makes an architecture; everything else has one default. The first is the size of the released models.
 ARCHITECTURES = {
@@ -88,6 +88,14 @@ class PixelGPTConfig(FairseqDataclass):
     attention_dropout: float = field(default=0.0, metadata={"help": "dropout of attention weights"})
     checkpoint_activations: bool = field(
         default=False, metadata={"help": "recompute each layer in the backward pass: less memory, a third slower"}
+    )
+    compile: bool = field(
+        default=False,
+        metadata={"help": "compile layers and losses (torch.compile): faster on a GPU after some seconds of compiling"},
+    )
+    tf32: bool = field(
+        default=False,
+        metadata={"help": "on a GPU, multiply float32 matrices with 10 bits of mantissa (TF32): several times faster"},
     )
 
 
@@ -164,6 +172,7 @@ class PixelGPTModel(BaseFairseqModel):
             raise UserError("a model must read patches, tokens or both")
         self.config = config
         self.uses_patches, self.vocab_size, self.num_labels = uses_patches, vocab_size, num_labels
+        self.rounds_widths = config.compile  # on a GPU always: see few_widths
         self.model = PixelTextDecoder(config, uses_patches, vocab_size)
         if num_labels is not None:
             self.score = Projection(config.hidden_size, num_labels)
@@ -249,6 +258,7 @@ class PixelGPTModel(BaseFairseqModel):
         tokens: Tensor | None = None,
         token_mask: Tensor | None = None,
         strip_patches: int | None = None,
+        longest_row: int | None = None,
         **kwargs,
     ) -> PixelGPTOutput:
         """Read patches, tokens, or patches followed by tokens (a pair).
@@ -261,6 +271,9 @@ class PixelGPTModel(BaseFairseqModel):
                 attended by nobody, costs next to nothing, and its predictions are zeros.
             strip_patches: the strip width at which a pair's text positions start, however much of the strip is in use;
                 the width of *patches* if None.
+            longest_row: positions in use of the longest row, patches and tokens together, where the caller knows it
+                (:func:`~pixelgpt_fairseq.data.batches.collate` does) and patches and tokens are no wider than their
+                longest. None: both are read off the masks, for which the host has to wait.
             kwargs: ignored, so that a batch may carry more than the model reads.
 
         Raises:
@@ -269,8 +282,9 @@ class PixelGPTModel(BaseFairseqModel):
         if patches is not None and patches.dim() == 4:
             patches = patchify(patches)
         num_patches, num_tokens = (0 if part is None else part.shape[1] for part in (patches, tokens))
-        patches, patch_mask = trim(patches, patch_mask)
-        tokens, token_mask = trim(tokens, token_mask)
+        if longest_row is None:
+            patches, patch_mask = trim(patches, patch_mask)
+            tokens, token_mask = trim(tokens, token_mask)
 
         hidden, positions, masks = [], [], []
         if patches is not None:
@@ -294,14 +308,19 @@ class PixelGPTModel(BaseFairseqModel):
         if any(mask is not None for mask in masks):
             everywhere = hidden.new_ones(hidden.shape[:2], dtype=torch.bool).split(widths, dim=1)
             in_use = [full if mask is None else mask for mask, full in zip(masks, everywhere, strict=True)]
-            packing = pack(torch.cat(in_use, dim=1))
+            packing = pack(torch.cat(in_use, dim=1), longest_row)
             hidden, positions = packing.gather(hidden), packing.gather(positions.expand(hidden.shape[0], -1))
+        width = hidden.shape[1]
+        if self.rounds_widths or hidden.is_cuda:
+            # Padding at the end of a row is attended by nobody.
+            padding = few_widths(width) - width
+            hidden, positions = pad_columns(hidden, width + padding), F.pad(positions, (0, padding))
 
         if self.num_labels is not None:
-            end = hidden.new_full(hidden.shape[:1], hidden.shape[1] - 1, dtype=torch.long)
+            end = hidden.new_full(hidden.shape[:1], width - 1, dtype=torch.long)
             last = end if packing is None else packing.last()
             return PixelGPTOutput(class_logits=self.score(self.model(hidden, positions, only=last)[:, 0]))
-        hidden = self.model(hidden, positions)
+        hidden = self.model(hidden, positions)[:, :width]
         if packing is not None:
             hidden = packing.scatter(hidden, sum(widths))
         parts = iter(hidden.split(widths, dim=1))
@@ -342,10 +361,10 @@ class PixelGPTModel(BaseFairseqModel):
         """
         idle = []
         if patches is None and self.uses_patches:
-            idle += ["model.embed_patches", "lm_pixel_head"]
+            idle += [self.model.embed_patches, getattr(self, "lm_pixel_head", None)]
         if tokens is None and self.vocab_size is not None:
-            idle += ["model.embed_tokens", "lm_token_head"]
-        return sum(p[:0].sum() for name, p in self.named_parameters() if name.startswith(tuple(idle))) if idle else 0.0
+            idle += [self.model.embed_tokens, getattr(self, "lm_token_head", None)]
+        return sum((p[:0].sum() for module in idle if module is not None for p in module.parameters()), 0.0)
 
 
 def complete_config(config) -> PixelGPTConfig:
