@@ -78,7 +78,9 @@ def confusion_matrix(predicted, truth, num_labels, languages=None, num_languages
     """
     if languages is not None:
         truth = truth + languages * num_labels
-    return torch.bincount(truth * num_labels + predicted, minlength=num_languages * num_labels**2).double()
+    # Ones are added at their cells: bincount would make the host wait for a GPU, to learn the largest number.
+    cells = torch.zeros(num_languages * num_labels**2, dtype=torch.float64, device=predicted.device)
+    return cells.index_add_(0, truth * num_labels + predicted, torch.ones_like(predicted, dtype=torch.float64))
 
 
 def log_classes(confusion, names):

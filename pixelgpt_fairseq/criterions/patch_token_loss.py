@@ -2,6 +2,8 @@
 
 import math
 from dataclasses import dataclass, field
+from functools import partial
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -9,6 +11,7 @@ from fairseq.criterions import FairseqCriterion, register_criterion
 from fairseq.dataclass import FairseqDataclass
 from fairseq.logging import metrics
 
+from pixelgpt_fairseq.criterions.linear_cross_entropy import linear_cross_entropy
 from pixelgpt_fairseq.data.patches import gray_to_rgb_patches, normalize_gray_patches, normalize_patches, scale_pixels
 
 MODALITIES = ("pixel", "text", "pair")
@@ -50,27 +53,26 @@ class PatchTokenLoss(FairseqCriterion):
             (loss, sample_size, logging_output): gradients are those of ``loss`` divided by the sum of all sample sizes.
         """
         inputs = sample["net_input"]
-        output = model(**inputs)
-        sums = {}  # loss: (sums [rows], numbers of targets [rows])
+        # In a batch of pairs, every row counts as one.
+        options = {"mean_of_rows": "patches" in inputs and "tokens" in inputs, "compiled": model.config.compile}
+        heads = {}
         if "patches" in inputs:
-            sums["patch"] = next_patch_loss(
-                output.patch_predictions, inputs["patches"], inputs.get("patch_mask"), not self.raw_patch_targets
-            )
+            arguments = inputs["patches"], inputs.get("patch_mask"), not self.raw_patch_targets
+            heads["patch_head"] = partial(patch_head_loss, *arguments, **options)
         if "tokens" in inputs:
-            sums["token"] = next_token_loss(output.token_logits, inputs["tokens"], inputs.get("token_mask"))
-        if len(sums) == 1:
-            (name, (row_sums, row_targets)), *_ = sums.items()
-            loss = self.weights[name] * row_sums.sum()
-            sample_size = row_targets.sum()
+            heads["token_head"] = partial(token_head_loss, inputs["tokens"], inputs.get("token_mask"), **options)
+        output = model(**inputs, **heads)
+        losses = {"patch": output.patch_predictions, "token": output.token_logits}
+        losses = {name: HeadLoss(*loss) for name, loss in losses.items() if loss is not None}
+        loss = sum(self.weights[name] * of_head.loss for name, of_head in losses.items())
+        if len(losses) == 1:
+            (of_head,) = losses.values()
+            sample_size = of_head.targets
         else:
-            loss = sum(
-                self.weights[name] * (row_sums / row_targets.clamp(min=1)).sum()
-                for name, (row_sums, row_targets) in sums.items()
-            )
-            sample_size = torch.tensor(sample["nsentences"], device=loss.device)
-        return loss, sample_size, self._logging_output(sample, sums, sample_size)
+            sample_size = loss.new_full((), sample["nsentences"], dtype=torch.long)
+        return loss, sample_size, self._logging_output(sample, losses, sample_size)
 
-    def _logging_output(self, sample, sums, sample_size):
+    def _logging_output(self, sample, losses, sample_size):
         # All workers must log the same keys and types: absent modalities log zeros.
         zero = torch.zeros((), dtype=torch.float64, device=sample_size.device)
         logged = {
@@ -79,10 +81,10 @@ class PatchTokenLoss(FairseqCriterion):
             for loss in LOSSES
             for what in ("sum", "targets")
         }
-        for loss, (row_sums, row_targets) in sums.items():
+        for loss, of_head in losses.items():
             key = f"{sample['modality']}_{loss}"
-            logged[f"{key}_sum"] = row_sums.detach().sum().double()
-            logged[f"{key}_targets"] = row_targets.sum().double()
+            logged[f"{key}_sum"] = of_head.sum.detach().double()
+            logged[f"{key}_targets"] = of_head.targets.double()
         logged["sample_size"] = sample_size.double()
         logged["nsentences"] = zero + sample["nsentences"]
         logged["ntokens"] = zero + sample["ntokens"]
@@ -91,7 +93,8 @@ class PatchTokenLoss(FairseqCriterion):
     @classmethod
     def reduce_metrics(cls, logging_outputs):
         """Log each modality's losses, the perplexity of its tokens, and the mean over modalities as ``loss``."""
-        totals = {key: sum(output[key] for output in logging_outputs) for key in logging_outputs[0]}
+        totals = [torch.stack([torch.as_tensor(value) for value in output.values()]) for output in logging_outputs]
+        totals = dict(zip(logging_outputs[0], sum(totals).tolist(), strict=True))  # the only wait for the GPU
         for modality in MODALITIES:
             for loss in LOSSES:
                 targets = totals[f"{modality}_{loss}_targets"]
@@ -109,6 +112,43 @@ class PatchTokenLoss(FairseqCriterion):
         return True
 
 
+class HeadLoss(NamedTuple):
+    """The loss of a head over a batch; scalars on the device of the batch."""
+
+    loss: torch.Tensor  # what is trained: summed over targets, or over the means of rows
+    sum: torch.Tensor  # over targets
+    targets: torch.Tensor  # their number
+
+
+def patch_head_loss(patches, mask, normalise, hidden, weight, mean_of_rows=False, compiled=False):
+    """Next patch prediction from hidden states ``[B, L', H]``, L' <= L, and the patch head's weight ``[values, H]``.
+
+    Arguments as those of :func:`next_patch_loss`; *mean_of_rows*: each row counts as the mean over its targets.
+
+    Returns:
+        HeadLoss
+    """
+    loss = _compiled_patch_row_sums if compiled else _patch_row_sums
+    patches, mask = _cut(patches, hidden), _cut(mask, hidden)
+    sums, targets = loss(hidden, weight, patches, mask, normalise)
+    return HeadLoss((sums / targets.clamp(min=1) if mean_of_rows else sums).sum(), sums.sum(), targets.sum())
+
+
+def token_head_loss(tokens, mask, hidden, weight, mean_of_rows=False, compiled=False):
+    """Next token prediction from hidden states ``[B, L', H]``, L' <= L, and the token head's weight ``[V, H]``.
+
+    The same as :func:`next_token_loss` of their product, which never exists as a whole (see
+    :mod:`~pixelgpt_fairseq.criterions.linear_cross_entropy`). Arguments and result as of :func:`patch_head_loss`.
+    """
+    targets, in_use = _next_tokens(_cut(tokens, hidden), _cut(mask, hidden))
+    count = in_use.sum(dim=1, keepdim=True)
+    in_use = in_use.float()
+    weights = in_use / count.clamp(min=1) if mean_of_rows else in_use
+    flat = (part.flatten() for part in (targets, weights))
+    loss, losses = linear_cross_entropy(hidden.flatten(0, 1), weight, *flat, compiled=compiled)
+    return HeadLoss(loss, (losses * in_use.flatten()).sum(), count.sum())
+
+
 def next_patch_loss(predictions, patches, mask=None, normalise=True):
     """Mean squared error between each prediction and the patch that follows.
 
@@ -124,7 +164,10 @@ def next_patch_loss(predictions, patches, mask=None, normalise=True):
     """
     targets = _patch_targets(patches[:, 1:], predictions.shape[-1], normalise)
     errors = F.mse_loss(predictions[:, :-1].float(), targets, reduction="none").mean(dim=-1)
-    return _row_sums(errors, mask)
+    if mask is None:
+        return errors.sum(dim=1), errors.new_full((len(errors),), errors.shape[1])
+    in_use = mask[:, 1:].to(errors.dtype)
+    return (errors * in_use).sum(dim=1), in_use.sum(dim=1)
 
 
 def next_token_loss(logits, tokens, mask=None):
@@ -138,9 +181,28 @@ def next_token_loss(logits, tokens, mask=None):
     Returns:
         (sums, targets): as :func:`next_patch_loss`.
     """
-    targets = tokens[:, 1:]
-    losses = F.cross_entropy(logits[:, :-1].flatten(0, 1).float(), targets.flatten(), reduction="none")
-    return _row_sums(losses.view_as(targets), mask)
+    targets, in_use = _next_tokens(tokens, mask)  # shifted are the tokens: shifted logits would be a copy
+    losses = F.cross_entropy(logits.flatten(0, 1).float(), targets.flatten(), reduction="none")
+    in_use = in_use.to(losses.dtype)
+    return (losses.view_as(targets) * in_use).sum(dim=1), in_use.sum(dim=1)
+
+
+def _patch_row_sums(hidden, weight, patches, mask, normalise):
+    return next_patch_loss(F.linear(hidden, weight), patches, mask, normalise)
+
+
+_compiled_patch_row_sums = torch.compile(_patch_row_sums)
+
+
+def _next_tokens(tokens, mask):
+    """What each position predicts, int64 ``[B, L]``, and whether that is a token in use, bool ``[B, L]``."""
+    following = torch.ones_like(tokens, dtype=torch.bool) if mask is None else mask
+    return F.pad(tokens[:, 1:], (0, 1)), F.pad(following[:, 1:], (0, 1))
+
+
+def _cut(columns, hidden):
+    """The columns of ``[B, L, ...]`` for which there are hidden states; the others are in use in no row."""
+    return None if columns is None else columns[:, : hidden.shape[1]]
 
 
 def _patch_targets(patches, values, normalise):
@@ -149,13 +211,6 @@ def _patch_targets(patches, values, normalise):
     if normalise:
         return normalize_patches(patches) if channels == 1 else normalize_gray_patches(patches, channels)
     return gray_to_rgb_patches(scale_pixels(patches), channels)
-
-
-def _row_sums(losses, mask):
-    if mask is None:
-        return losses.sum(dim=1), losses.new_full((len(losses),), losses.shape[1])
-    in_use = mask[:, 1:].to(losses.dtype)
-    return (losses * in_use).sum(dim=1), in_use.sum(dim=1)
 
 
 def _mean(meters, name):

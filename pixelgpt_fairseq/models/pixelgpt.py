@@ -6,8 +6,9 @@ model with other training streams. Shapes: B rows, Lp patches, Lt tokens, H hidd
 """
 
 import importlib.util
+from collections.abc import Callable
 from dataclasses import dataclass, field, fields
-from typing import NamedTuple, Optional
+from typing import Any, NamedTuple, Optional
 
 import torch
 import torch.nn.functional as F
@@ -184,6 +185,10 @@ class PixelGPTModel(BaseFairseqModel):
                 self.lm_token_head = Projection(config.hidden_size, vocab_size)
         provenance.attach(self, data_settings or {})
         self.apply(self._init_weights)
+        if config.compile:
+            self.compile_layers()
+        if config.tf32:
+            torch.backends.cuda.matmul.allow_tf32 = True
 
     @classmethod
     def from_pretrained(cls, path):
@@ -233,6 +238,18 @@ class PixelGPTModel(BaseFairseqModel):
             nn.init.xavier_uniform_(module.weight.view(module.weight.shape[0], -1))
             nn.init.zeros_(module.bias)
 
+    def compile_layers(self, **options):
+        """Compile each layer in place, so that parameters keep their names; *options* are those of torch.compile.
+
+        Layers share their code, and so what is compiled: once for the first shape, and once more, for all shapes, when
+        others come; all this for training and evaluation each, and for a classifier's last layer.
+        """
+        # By default torch stops compiling a function at the ninth variant, and runs it slowly from then on.
+        torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, 32)
+        self.rounds_widths = True
+        for layer in self.model.layers:
+            layer.compile(**options)
+
     @property
     def data_settings(self) -> dict:
         """How the data that this model was trained on were made; empty if unknown."""
@@ -259,6 +276,8 @@ class PixelGPTModel(BaseFairseqModel):
         token_mask: Tensor | None = None,
         strip_patches: int | None = None,
         longest_row: int | None = None,
+        patch_head: Callable[[Tensor, Tensor], Any] | None = None,
+        token_head: Callable[[Tensor, Tensor], Any] | None = None,
         **kwargs,
     ) -> PixelGPTOutput:
         """Read patches, tokens, or patches followed by tokens (a pair).
@@ -274,6 +293,11 @@ class PixelGPTModel(BaseFairseqModel):
             longest_row: positions in use of the longest row, patches and tokens together, where the caller knows it
                 (:func:`~pixelgpt_fairseq.data.batches.collate` does) and patches and tokens are no wider than their
                 longest. None: both are read off the masks, for which the host has to wait.
+            patch_head: what stands in the place of the linear patch head: a function of hidden states ``[B, Lp', H]``
+                and the head's weight ``[P * P * C, H]``, whose result the output holds as ``patch_predictions``. Lp' is
+                smaller than Lp where no row uses the last columns. So a criterion gets its loss without predictions
+                of the whole batch, while data parallelism still sees every parameter used in the forward.
+            token_head: likewise, with the weight ``[V, H]``, for ``token_logits``.
             kwargs: ignored, so that a batch may carry more than the model reads.
 
         Raises:
@@ -326,9 +350,11 @@ class PixelGPTModel(BaseFairseqModel):
         parts = iter(hidden.split(widths, dim=1))
         patch_predictions = token_logits = None
         if patches is not None:
-            patch_predictions = pad_columns(self.lm_pixel_head(next(parts)), num_patches)
+            part, head = next(parts), self.lm_pixel_head
+            patch_predictions = patch_head(part, head.weight) if patch_head else pad_columns(head(part), num_patches)
         if tokens is not None:
-            token_logits = pad_columns(F.linear(next(parts), self._token_head_weight()), num_tokens)
+            part, weight = next(parts), self._token_head_weight()
+            token_logits = token_head(part, weight) if token_head else pad_columns(F.linear(part, weight), num_tokens)
         return PixelGPTOutput(patch_predictions, token_logits)
 
     def _embed_patches(self, patches: Tensor) -> Tensor:

@@ -205,11 +205,6 @@ class RenderedClassificationTask(RenderedTask):
         return dataset.batch_by_size(dataset.ordered_indices(), **limits)
 
     @exit_on_user_error
-    def train_step(self, sample, model, criterion, optimizer, update_num, ignore_grad=False):
-        """As every fairseq task; a loss that is not finite ends the run with one line."""
-        return super().train_step(sample, model, criterion, optimizer, update_num, ignore_grad)
-
-    @exit_on_user_error
     def valid_step(self, sample, model, criterion):
         """As every fairseq task, and no examples (a worker's share of too few batches) are no mistake."""
         if not sample:

@@ -1,6 +1,7 @@
 """What all tasks share: how their batches reach fairseq's trainer."""
 
 from fairseq.data.iterators import EpochBatchIterator
+from fairseq.nan_detector import NanDetector
 from fairseq.tasks import FairseqTask
 
 from pixelgpt_fairseq.errors import UserError, exit_on_user_error
@@ -43,6 +44,25 @@ class RenderedTask(FairseqTask):
             Lists of indices.
         """
         raise NotImplementedError
+
+    @exit_on_user_error
+    def train_step(self, sample, model, criterion, optimizer, update_num, ignore_grad=False):
+        """As every fairseq task; gradients that are not finite end the run with one line.
+
+        To look at every loss would make the host wait for the GPU. But fairseq looks at the norm of an update's
+        gradients, and where it is not finite, runs the update once more under its NanDetector, which cannot cope with
+        models whose output has absent parts.
+
+        Raises:
+            UserError: in that second run.
+        """
+        hooks = model.model._forward_hooks.values()
+        if any(isinstance(getattr(hook, "__self__", None), NanDetector) for hook in hooks):
+            raise UserError(
+                f"update {update_num + 1}: the loss or its gradients are not finite: choose a lower --lr, a longer "
+                "--warmup-updates or --clip-norm 1.0; with --fp16, try --bf16"
+            )
+        return super().train_step(sample, model, criterion, optimizer, update_num, ignore_grad)
 
     @exit_on_user_error
     def get_batch_iterator(
