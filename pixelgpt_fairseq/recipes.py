@@ -15,7 +15,6 @@ from types import SimpleNamespace
 
 from fairseq import options, tasks
 from fairseq.dataclass.utils import convert_namespace_to_omegaconf
-from hydra.experimental.callback import Callback
 
 from pixelgpt_fairseq.data.classification import PAIR
 from pixelgpt_fairseq.errors import UserError
@@ -265,25 +264,3 @@ def validation_splits(task) -> list[str]:
     """The labelled splits of a GLUE task that are not trained on; the first decides which checkpoint is best."""
     _, sources = GLUE_TASKS[task]
     return [source.split for source in sources if source.label is not None and source.split != "train"]
-
-
-class FreshRun(Callback):
-    """Makes the runs of a Hydra sweep, which share a process, forget what fairseq keeps of the one before.
-
-    In attributes of two functions it keeps the best score and the evaluations since: a second run would neither write a
-    best checkpoint nor train beyond its first evaluation unless it beat the first. TensorBoard's writers would write to
-    the folder of the first run, and meters would add up confusion matrices of different sizes.
-    """
-
-    def on_job_start(self, config, **kwargs):
-        """Forget, before each run."""
-        from fairseq import checkpoint_utils
-        from fairseq.logging import metrics, progress_bar
-        from fairseq_cli import train
-
-        for function in (checkpoint_utils.save_checkpoint, train.should_stop_early):
-            vars(function).clear()
-        metrics.reset()
-        writers = progress_bar._tensorboard_writers
-        while writers:
-            writers.popitem()[1].close()

@@ -87,7 +87,7 @@ class _Lines(logging.Handler):
 
 def _run(main, *arguments) -> Run:
     heard = _Lines()
-    with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings(), _nothing_left_behind():
+    with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings(), nothing_left_behind():
         warnings.simplefilter("ignore")  # Hydra's and torch's, of fairseq's ways
         patch.chdir(ROOT)
         patch.setattr(sys, "argv", ["fairseq", *map(str, arguments)])
@@ -102,7 +102,7 @@ def _run(main, *arguments) -> Run:
 
 
 @contextlib.contextmanager
-def _nothing_left_behind():
+def nothing_left_behind():
     """Begin without what fairseq has kept in this process since it was started, and end without it, too."""
     root, python, arrays = logging.getLogger(), random.getstate(), np.random.get_state()
     handlers, level = root.handlers[:], root.level

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from fairseq import checkpoint_utils, options, tasks
+from fairseq import options, tasks
 from fairseq.data import iterators
 from fairseq.dataclass.initialize import add_defaults, hydra_init
 from fairseq.dataclass.utils import convert_namespace_to_omegaconf
@@ -16,9 +16,9 @@ from fairseq.logging import metrics
 from fairseq.models import MODEL_DATACLASS_REGISTRY
 from fairseq.tasks import TASK_DATACLASS_REGISTRY
 from fairseq.trainer import Trainer
-from fairseq_cli.train import should_stop_early
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
+from hydra_runs import OUTSIDE_A_RUN
 from omegaconf import OmegaConf, open_dict
 from refusals import refusal, script
 from toy_corpus import ROOT, command
@@ -30,7 +30,7 @@ from pixelgpt_fairseq.conversion import export_released
 from pixelgpt_fairseq.data.data_folder import DataFolder
 from pixelgpt_fairseq.errors import UserError
 from pixelgpt_fairseq.models.provenance import RECORD
-from pixelgpt_fairseq.recipes import FreshRun, find_recipe, load_recipes, share_of_batch
+from pixelgpt_fairseq.recipes import find_recipe, load_recipes, share_of_batch
 from pixelgpt_fairseq.sources.glue import GLUE_TASKS
 from pixelgpt_fairseq.sources.xnli import XNLI
 
@@ -157,7 +157,7 @@ def composed(folder, name, *overrides):
     GlobalHydra.instance().clear()
     hydra_init(name)
     with initialize_config_dir(str(FOLDER / folder), version_base="1.1"):
-        cfg = compose(name, overrides=["task.data=/data", "task.modality=pair", "common.user_dir=.", *overrides])
+        cfg = compose(name, overrides=["task.data=/data", "task.modality=pair", *OUTSIDE_A_RUN, *overrides])
     GlobalHydra.instance().clear()
     with open_dict(cfg):
         add_defaults(cfg)
@@ -166,7 +166,7 @@ def composed(folder, name, *overrides):
 
 def test_there_is_a_configuration_for_each_task():
     assert {path.stem for path in (FOLDER / "glue").glob("*.yaml")} == {*GLUE_TASKS, "settings"}
-    assert {path.stem for path in (FOLDER / "xnli").glob("*.yaml")} == {*recipes.XNLI_SETTINGS.values()}
+    assert {path.stem for path in (FOLDER / "xnli").glob("*.yaml")} == {*recipes.XNLI_SETTINGS.values(), "settings"}
 
 
 @pytest.mark.parametrize("size", ["released", "tiny"])
@@ -198,33 +198,6 @@ def test_what_the_table_leaves_to_a_sweep_is_its_most_common_value():
     assert list(cfg.optimization.lr) == list(Counter(recipe.lr for recipe in single).most_common(1)[0][0])
     batch = cfg.dataset.batch_size * cfg.distributed_training.distributed_world_size * cfg.optimization.update_freq[0]
     assert batch == Counter(recipe.effective_batches[0] for recipe in single).most_common(1)[0][0]
-
-
-def test_a_run_of_a_sweep_forgets_the_best_score_of_the_one_before():
-    functions = (checkpoint_utils.save_checkpoint, should_stop_early)
-    try:
-        functions[0].best = functions[1].best = 0.9
-        functions[1].num_runs = 7
-        FreshRun().on_job_start(config=None)
-        assert [vars(function) for function in functions] == [{}, {}]
-    finally:
-        for function in functions:
-            vars(function).clear()
-
-
-def test_a_sweep_of_hydra_has_the_best_checkpoint_and_the_events_of_every_run_in_its_folder(data, tmp_path):
-    pytest.importorskip("tensorboard")
-    recipe = ["--config-dir", "examples/finetuning/glue", "--config-name", "wnli", "size=tiny", "task.modality=text"]
-    length = ["optimization.max_update=2", "dataset.validate_interval_updates=1", "optimization.lr=[1e-2],[1e-9]"]
-    where = [f"task.data={data['wnli']}", f"hydra.sweep.dir={tmp_path}"]
-    process = command("fairseq-hydra-train", "--multirun", *recipe, *length, *where)
-    assert process.returncode == 0, process.stderr
-    for run in ("0", "1"):
-        state = torch.load(tmp_path / run / "checkpoints" / "checkpoint_best.pt", weights_only=True)
-        assert state["cfg"]["task"]["modality"] == "text"
-        state = torch.load(tmp_path / run / "checkpoints" / "checkpoint_last.pt", weights_only=True)
-        assert state["optimizer_history"][-1]["num_updates"] == 2
-        assert list((tmp_path / run / "tensorboard" / "valid").iterdir())
 
 
 # scripts/finetune.py

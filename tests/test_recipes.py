@@ -6,6 +6,7 @@ from fairseq.models import MODEL_DATACLASS_REGISTRY
 from fairseq.tasks import TASK_DATACLASS_REGISTRY
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
+from hydra_runs import OUTSIDE_A_RUN
 from omegaconf import OmegaConf, open_dict
 from toy_corpus import ROOT
 
@@ -23,7 +24,7 @@ def composed(request):
     GlobalHydra.instance().clear()
     hydra_init(request.param)
     with initialize_config_dir(str(FOLDER), version_base="1.1"):
-        cfg = compose(request.param, overrides=["task.data=/data", "common.user_dir=."])
+        cfg = compose(request.param, overrides=["task.data=/data", *OUTSIDE_A_RUN])
     GlobalHydra.instance().clear()
     with open_dict(cfg):
         add_defaults(cfg)

@@ -13,14 +13,18 @@ from processes import Command
 DESCENT = "--optimizer nag --momentum 0 --lr 1e-2 --clip-norm 0".split()
 
 
-def train_by_two_workers(*arguments):
-    """Run ``fairseq-train`` with *arguments* in two processes, joined by gloo; returns what the first printed."""
+def free_port():
+    """A port at which nothing listens now."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+        return free.getsockname()[1]
+
+
+def train_by_two_workers(*arguments):
+    """Run ``fairseq-train`` with *arguments* in two processes, joined by gloo; returns what the first printed."""
     distributed = split(
         "--ddp-backend legacy_ddp --distributed-backend gloo --distributed-world-size 2 --distributed-no-spawn "
-        f"--distributed-init-method tcp://127.0.0.1:{port} --distributed-rank"
+        f"--distributed-init-method tcp://127.0.0.1:{free_port()} --distributed-rank"
     )
     workers = [Command(fairseq_cli.train.cli_main, *arguments, *distributed, rank) for rank in ("0", "1")]
     first, _ = [worker.wait() for worker in workers]

@@ -1,0 +1,41 @@
+"""fairseq-hydra-train in this process, on the recipes in ``examples/``."""
+
+import sys
+import warnings
+
+import fairseq_cli.hydra_train
+import pytest
+import torch
+from fairseq_runs import nothing_left_behind
+from hydra.core.global_hydra import GlobalHydra
+from toy_corpus import ROOT
+
+PRETRAINING, GLUE, XNLI = (ROOT / "examples" / path for path in ("pretraining", "finetuning/glue", "finetuning/xnli"))
+_SMALL = "model.hidden_size=32 model.num_hidden_layers=1 model.intermediate_size=32".split()
+SMALL_PRETRAINING = [*_SMALL, "task.tokens_per_sample=64", "dataset.batch_size=2"]
+SMALL_FINETUNING = ["size=tiny", *(f"+{size}" for size in _SMALL)]
+# Hydra knows the folder of a run only while it runs.
+OUTSIDE_A_RUN = ["common.user_dir=.", "checkpoint.save_dir=checkpoints", "common.tensorboard_logdir=tensorboard"]
+
+
+def hydra_options(folder, name, *arguments):
+    """The command line of a recipe, as strings; flags such as ``--multirun`` may stand anywhere among *arguments*."""
+    parts = [str(part) for part in ("--config-dir", folder, "--config-name", name, *arguments)]
+    flags = [part for part in parts[4:] if part.startswith("--")]  # Hydra wants them before all overrides
+    return [*flags, *(part for part in parts if part not in flags)]
+
+
+def hydra_train(folder, name, *arguments):
+    """Train by a recipe in ``examples/``, from the folder that this process is in."""
+    with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings(), nothing_left_behind():
+        warnings.simplefilter("ignore")  # Hydra's, of fairseq's ways
+        patch.setattr(sys, "argv", ["fairseq-hydra-train", *hydra_options(folder, name, *arguments)])
+        try:
+            fairseq_cli.hydra_train.cli_main()
+        finally:
+            GlobalHydra.instance().clear()
+
+
+def updates(checkpoint):
+    """The number of updates after which a checkpoint was saved."""
+    return torch.load(checkpoint, weights_only=True)["optimizer_history"][-1]["num_updates"]
