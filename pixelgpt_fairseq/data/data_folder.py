@@ -30,7 +30,7 @@ from pathlib import Path
 
 from pixelgpt_fairseq.data import indexed
 from pixelgpt_fairseq.data.patches import patch_layout
-from pixelgpt_fairseq.data.tokens import TokenDictionary, Tokenizer, read_symbols
+from pixelgpt_fairseq.data.tokens import TokenDictionary, Tokenizer
 from pixelgpt_fairseq.errors import UserError
 from pixelgpt_fairseq.rendering import RendererConfig
 
@@ -109,14 +109,22 @@ class DataFolder:
         dictionary_path, tokenizer_path = self.path / DICTIONARY_FILE, self.path / TOKENIZER_FILE
         if not dictionary_path.exists() and not tokenizer_path.exists():
             return None
-        symbols = read_symbols(dictionary_path)
         dictionary = TokenDictionary.from_tokenizer(Tokenizer.load(tokenizer_path))
-        if len(dictionary) != len(symbols):
+        try:
+            found = dictionary_path.read_text(encoding="utf-8").split("\n")
+        except FileNotFoundError:
+            raise UserError(f"{dictionary_path}: no such file: render the data again") from None
+        except OSError as error:
+            raise UserError(f"{dictionary_path}: {error.strerror}") from None
+        except UnicodeDecodeError:
+            raise UserError(f"{dictionary_path}: not UTF-8: it is damaged: render the data again") from None
+        expected = dictionary.to_text().split("\n")
+        if len(expected) != len(found):
             raise UserError(
-                f"{tokenizer_path} has {len(dictionary):,} tokens, {DICTIONARY_FILE} {len(symbols):,}: "
+                f"{tokenizer_path} has {len(dictionary):,} tokens, {DICTIONARY_FILE} {len(found) - 1:,}: "
                 "the tokenizer is not the one that the data was binarised with"
             )
-        for number, (ours, theirs) in enumerate(zip(dictionary.symbols, symbols, strict=True), start=1):
+        for number, (ours, theirs) in enumerate(zip(expected, found, strict=True), start=1):
             if ours != theirs:
                 raise UserError(
                     f"{dictionary_path}, line {number}: {theirs!r}, but {TOKENIZER_FILE} has {ours!r}: "

@@ -12,6 +12,7 @@ from fairseq.data import Dictionary
 from pixelgpt_fairseq.errors import UserError
 
 WORD_START = "▁"
+MAX_BYTES = 64 << 20  # of a tokenizer's file; models of a million tokens have a third of it
 # A tokenizer is trained on at most this many documents, drawn at random.
 MAX_TRAINING_DOCUMENTS = 1_000_000
 MAX_TRAINING_CHARACTERS = 4_000  # of each document
@@ -19,6 +20,8 @@ MAX_TRAINING_CHARACTERS = 4_000  # of each document
 
 class TokenDictionary(Dictionary):
     """A fairseq dictionary whose ids are SentencePiece's own (LLaMA: unk 0, bos 1, eos 2; padding is eos).
+
+    A tokenizer without bos has its eos in both places, and the other way round (see :class:`Tokenizer`).
 
     fairseq's :class:`~fairseq.data.Dictionary` puts four symbols of its own first; here nothing is moved, so that
     a LLaMA ``tokenizer.model`` and the weights trained with it fit unchanged.
@@ -40,66 +43,48 @@ class TokenDictionary(Dictionary):
         return cls(
             [model.id_to_piece(i) for i in range(model.get_piece_size())],
             unk=model.unk_id(),
-            bos=model.bos_id(),
-            eos=model.eos_id(),
+            bos=tokenizer.bos,
+            eos=tokenizer.eos,
         )
 
-    @classmethod
-    def load(cls, path):
-        """Read what :meth:`to_text` gave.
-
-        Raises:
-            UserError: naming the line that is not ``symbol count``, or the special symbol that is absent.
-        """
-        symbols = read_symbols(path)
-        ids = {symbol: i for i, symbol in enumerate(symbols)}
-        absent = [symbol for symbol in ("<unk>", "<s>", "</s>") if symbol not in ids]
-        if absent:
-            raise UserError(f"{path}: the symbol {absent[0]} is absent")
-        return cls(symbols, unk=ids["<unk>"], bos=ids["<s>"], eos=ids["</s>"])
-
     def to_text(self):
-        """The content of ``dict.txt``: one ``symbol count`` a line, in the order of the ids."""
-        return "".join(f"{symbol} {count}\n" for symbol, count in zip(self.symbols, self.count, strict=True))
+        """The content of ``dict.txt``: one ``symbol count`` a line, in the order of the ids.
+
+        Symbols may hold a line feed, a tab or anything else that would tear a line apart: what cannot be seen is
+        written as Python writes it in a string (``\\n``, ``\\u2028``), and so is the backslash.
+        """
+        return "".join(f"{_visible(symbol)} {count}\n" for symbol, count in zip(self.symbols, self.count, strict=True))
 
     def word_starts(self):
         """Bool ``[vocabulary]``: the tokens that begin a word."""
         return np.array([symbol.startswith(WORD_START) for symbol in self.symbols])
 
 
-def read_symbols(path):
-    """The symbols of a ``dict.txt``, in the order of their ids.
+def _visible(symbol):
+    """*symbol* with its backslashes, and all but the space that is not visible, as escapes; no two become the same."""
+    return "".join(
+        character if character == " " or (character.isprintable() and character != "\\") else _escape(character)
+        for character in symbol
+    )
 
-    Raises:
-        UserError: naming the line that is not ``symbol count``.
-    """
-    symbols = []
-    # Some vocabularies hold a carriage return as a symbol: lines end in \n alone.
-    try:
-        with open(path, encoding="utf-8", newline="\n") as file:
-            for number, line in enumerate(file, start=1):
-                symbol, _, count = line.rstrip("\n").rpartition(" ")
-                if not symbol or not count.isdigit():
-                    raise UserError(f"{path}, line {number}: not a symbol and its count")
-                symbols.append(symbol)
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file: was the data rendered with a tokenizer?") from None
-    except OSError as error:
-        raise UserError(f"{path}: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise UserError(f"{path}, line {len(symbols) + 1} or after: not UTF-8: the dictionary is damaged") from None
-    return symbols
+
+def _escape(character):
+    return character.encode("unicode_escape").decode("ascii")
 
 
 class Tokenizer:
-    """A SentencePiece model and the SHA-256 that identifies it.
+    """A SentencePiece model of any type and the SHA-256 that identifies it.
 
     Args:
         serialized: the bytes of a ``tokenizer.model``.
         name: what to call it in messages.
 
+    Attributes:
+        bos: id of the token that begins a text; that of eos where the model has no bos, as T5's.
+        eos: id of the token that ends a document; that of bos where the model has no eos.
+
     Raises:
-        UserError: if the bytes are no SentencePiece model, or one without bos or eos.
+        UserError: if the bytes are no SentencePiece model, or one with neither bos nor eos.
     """
 
     def __init__(self, serialized, name="tokenizer"):
@@ -109,27 +94,37 @@ class Tokenizer:
         try:
             self.model.LoadFromSerializedProto(serialized)
         except (RuntimeError, OSError):
-            raise UserError(f"{name}: not a SentencePiece model") from None
-        for symbol, i in (("unk", self.model.unk_id()), ("bos", self.model.bos_id()), ("eos", self.model.eos_id())):
-            if i < 0:
-                raise UserError(f"{name}: the tokenizer has no {symbol} symbol")
+            json = serialized.lstrip()[:1] == b"{"
+            advice = ": it is JSON; take the tokenizer.model or spiece.model that belongs to it" if json else ""
+            raise UserError(f"{name}: not a SentencePiece model{advice}") from None
+        bos, eos = self.model.bos_id(), self.model.eos_id()
+        if max(bos, eos) < 0:
+            raise UserError(f"{name}: the tokenizer has neither a bos nor an eos symbol to begin and to end texts with")
+        self.bos, self.eos = (bos if bos >= 0 else eos), (eos if eos >= 0 else bos)
 
     @classmethod
     def load(cls, path):
         """Read a ``tokenizer.model`` file."""
         try:
             with open(path, "rb") as file:
-                return cls(file.read(), name=str(path))
+                content = file.read(MAX_BYTES + 1)
         except FileNotFoundError:
             raise UserError(f"{path}: no such file") from None
         except OSError as error:
             raise UserError(f"{path}: {error.strerror}") from None
+        if len(content) > MAX_BYTES:
+            raise UserError(f"{path}: larger than {MAX_BYTES >> 20} MiB: not a SentencePiece model")
+        return cls(content, name=str(path))
 
     def __reduce__(self):
         return Tokenizer, (self.serialized,)
 
     def __len__(self):
         return self.model.get_piece_size()
+
+    def special_tokens(self):
+        """Ids of the tokens that begin and end texts, as manifests keep them."""
+        return {"bos": self.bos, "eos": self.eos}
 
     def encode(self, text):
         """Tokens of *text*, without bos and eos, and where each begins.

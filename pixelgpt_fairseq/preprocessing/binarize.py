@@ -145,6 +145,7 @@ def binarize(
                     "store": store,
                     "documents_are": documents,
                     "missing_characters": missing_characters(done.characters, config),
+                    "special_tokens": tokenizer.special_tokens() if tokenizer else None,
                     **_settings(config, tokenizer),
                 }
                 check_shared_files(folder, split, config, tokenizer, overwrite)  # another split may have come meanwhile

@@ -100,6 +100,7 @@ def binarize_examples(
                 missing_characters=missing_characters(characters, config),
                 renderer=renderer.config.to_dict(),
                 tokenizer_sha256=tokenizer.sha256 if tokenizer else None,
+                special_tokens=tokenizer.special_tokens() if tokenizer else None,
             )
             move_into_place(folder, partial, split)
     except OSError as error:

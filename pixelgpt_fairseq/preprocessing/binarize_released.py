@@ -134,6 +134,7 @@ def binarize_released(
                 "released": os.path.basename(os.path.abspath(released)),
                 "renderer": None,  # nobody knows
                 "tokenizer_sha256": tokenizer.sha256 if tokenizer else None,
+                "special_tokens": tokenizer.special_tokens() if tokenizer else None,
             }
             agreement = comparison.agreement if comparison else None
             if agreement:

@@ -78,10 +78,10 @@ def binarize_passage(passage, renderer, tokenizer=None):
             else:
                 columns = reordered_token_columns(text, starts, renderer.columns(text) + MARGIN)
             if first:
-                tokens = np.append(tokenizer.model.bos_id(), tokens)
+                tokens = np.append(tokenizer.bos, tokens)
                 columns = np.vstack([columns[:1, [0, 0]], columns])
             if last:
-                tokens = np.append(tokens, tokenizer.model.eos_id())
+                tokens = np.append(tokens, tokenizer.eos)
                 columns = np.vstack([columns, columns[-1:, [1, 1]]])
         patches = drawn.patches()
         yield Piece(text, patches if last else patches[:-1], tokens, columns)

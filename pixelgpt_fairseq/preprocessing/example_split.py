@@ -24,8 +24,7 @@ class ExampleCounts:
 
 def encode_texts(texts, tokenizer):
     """Tokens of the sentences of an example, each after a bos: int64 ``[m]``."""
-    bos = tokenizer.model.bos_id()
-    tokens = itertools.chain.from_iterable([bos, *tokenizer.model.encode(text)] for text in texts)
+    tokens = itertools.chain.from_iterable([tokenizer.bos, *tokenizer.model.encode(text)] for text in texts)
     return np.fromiter(tokens, dtype=np.int64)
 
 

@@ -119,7 +119,7 @@ def test_dictionary_is_the_tokenizers(folder):
     assert dictionary.symbols == [tokenizer.model.id_to_piece(i) for i in range(len(tokenizer))]
     path = folder.path / "dict.txt"
     path.write_text(path.read_text().replace("▁the 1", "▁teh 1"))
-    with pytest.raises(UserError, match=r"dict.txt, line \d+: '▁teh', but tokenizer.model has '▁the'"):
+    with pytest.raises(UserError, match=r"dict.txt, line \d+: '▁teh 1', but tokenizer.model has '▁the 1'"):
         folder.dictionary()
 
 

@@ -6,7 +6,7 @@ import pytest
 import sentencepiece
 from toy_corpus import documents
 
-from pixelgpt_fairseq.data.tokens import TokenDictionary, Tokenizer, read_symbols, train_tokenizer
+from pixelgpt_fairseq.data.tokens import TokenDictionary, Tokenizer, train_tokenizer
 from pixelgpt_fairseq.errors import UserError
 
 
@@ -56,43 +56,21 @@ def test_tokens_begin_at_their_visible_part(tokenizer):
         assert text[start:].startswith(piece)
 
 
-def test_dictionary_is_written_and_read_unchanged(tokenizer, tmp_path):
-    path = tmp_path / "dict.txt"
-    written = TokenDictionary.from_tokenizer(tokenizer)
-    path.write_text(written.to_text(), encoding="utf-8")
-    assert TokenDictionary.load(path).symbols == written.symbols
-    odd = TokenDictionary(["<unk>", "<s>", "</s>", "\r", "a b", "\u2028", "1"])
-    path.write_bytes(odd.to_text().encode())
-    assert TokenDictionary.load(path).symbols == odd.symbols
+def test_a_line_of_the_dictionary_is_a_symbol_whatever_it_holds():
+    unseen = ["\t", "\r", "\u2028", "\x85", "\x0b", "\u3000", "\x00"]
+    symbols = ["<unk>", "<s>", "\n", "\\n", "\\\\n", "a b", "▁é日", "1", *unseen]
+    text = TokenDictionary(symbols, eos=1).to_text()
+    assert text.split("\n") == [*text.splitlines(), ""]
+    lines = text.splitlines()
+    assert len(set(lines)) == len(lines) == len(symbols)
+    assert lines[2:5] == [r"\n 1", r"\\n 1", r"\\\\n 1"]
+    assert lines[5:7] == ["a b 1", "▁é日 1"]
 
 
 def test_tokenizer_can_be_sent_to_workers(tokenizer):
     again = pickle.loads(pickle.dumps(tokenizer))
     assert again.sha256 == tokenizer.sha256
     assert again.encode("text")[0].tolist() == tokenizer.encode("text")[0].tolist()
-
-
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        (b"word 1\nword\n", "line 2: not a symbol and its count"),
-        (b"word 1\nword x\n", "line 2: not a symbol and its count"),
-        (b"word 1\n\n", "line 2: not a symbol and its count"),
-        (b"\xff\xfe 1\n", "not UTF-8"),
-    ],
-)
-def test_damaged_dictionary_is_named_with_its_line(tmp_path, content, message):
-    (tmp_path / "dict.txt").write_bytes(content)
-    with pytest.raises(UserError, match=f"dict.txt.*{message}"):
-        read_symbols(tmp_path / "dict.txt")
-
-
-def test_dictionary_without_special_symbols_or_file_is_refused(tmp_path):
-    (tmp_path / "dict.txt").write_text("<unk> 1\n<s> 1\n")
-    with pytest.raises(UserError, match="the symbol </s> is absent"):
-        TokenDictionary.load(tmp_path / "dict.txt")
-    with pytest.raises(UserError, match="no such file"):
-        TokenDictionary.load(tmp_path / "none.txt")
 
 
 @pytest.mark.parametrize("content", [b"", b"not a model", b"\x00" * 64])
@@ -109,9 +87,18 @@ def test_missing_tokenizer_and_folder_are_named(tmp_path):
         Tokenizer.load(tmp_path)
 
 
-def test_tokenizer_without_bos_is_refused():
-    with pytest.raises(UserError, match=r"mine\.model: the tokenizer has no bos symbol"):
-        Tokenizer(trained(bos_id=-1), name="mine.model")
+def test_a_tokenizer_that_nothing_begins_and_ends_is_refused():
+    with pytest.raises(UserError, match=r"mine\.model: the tokenizer has neither a bos nor an eos symbol"):
+        Tokenizer(trained(bos_id=-1, eos_id=-1), name="mine.model")
+
+
+def test_what_is_likely_meant_is_said(tmp_path, monkeypatch):
+    (tmp_path / "tokenizer.json").write_text('\n{"version": "1.0"}')
+    with pytest.raises(UserError, match=r"tokenizer\.json: not a SentencePiece model: it is JSON; take"):
+        Tokenizer.load(tmp_path / "tokenizer.json")
+    monkeypatch.setattr("pixelgpt_fairseq.data.tokens.MAX_BYTES", 5)
+    with pytest.raises(UserError, match=r"tokenizer\.json: larger than 0 MiB"):
+        Tokenizer.load(tmp_path / "tokenizer.json")
 
 
 @pytest.mark.parametrize(
