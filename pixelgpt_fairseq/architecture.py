@@ -14,7 +14,14 @@ logger = logging.getLogger(__name__)
 
 SIZES = tuple(ARCHITECTURES["pixelgpt"])
 # These have one default for all architectures. A value that is the default counts as left open.
-SETTINGS = ("max_position_embeddings", "rms_norm_eps", "rope_theta", "num_channels", "tie_word_embeddings")
+SETTINGS = (
+    "max_position_embeddings",
+    "rms_norm_eps",
+    "rope_theta",
+    "num_channels",
+    "tie_word_embeddings",
+    "extra_token_rows",
+)
 
 
 def take_architecture(cfg, task_cfg):

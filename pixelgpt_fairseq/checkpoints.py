@@ -128,11 +128,13 @@ def shapes_of(config, weights) -> PixelGPTModel:
     if config.num_hidden_layers > len(tensors):
         raise UserError(f"{config.num_hidden_layers} layers in {len(tensors)} tensors")
     embedding, score = tensors.get("model.embed_tokens.weight"), tensors.get("score.weight")
+    if embedding is not None and not 0 <= config.extra_token_rows < len(embedding):
+        raise UserError(f"{config.extra_token_rows} extra rows in an embedding of {len(embedding)}")
     with torch.device("meta"):
         model = PixelGPTModel(
             config,
             uses_patches=any(name.startswith("model.embed_patches.") for name in tensors),
-            vocab_size=None if embedding is None else len(embedding),
+            vocab_size=None if embedding is None else len(embedding) - config.extra_token_rows,
             num_labels=None if score is None else len(score),
         )
     expected = dict(model.named_parameters())

@@ -44,9 +44,6 @@ def read_companions(folder, settings: dict, model) -> Companions:
     folder, found = Path(folder), Companions()
     if (folder / TOKENIZER_FILE).exists():
         found.tokenizer = Tokenizer.load(folder / TOKENIZER_FILE)
-        size, vocabulary = len(found.tokenizer), model.vocab_size
-        if vocabulary is not None and size != vocabulary:
-            raise UserError(f"{folder / TOKENIZER_FILE} has {size:,} tokens, the model's embedding {vocabulary:,}")
     renderer = _read_renderer(folder)
     own = settings.get(OWN_SETTINGS) or {}
     classification = _read_classification(own, folder, model.num_labels) if isinstance(own, dict) else None

@@ -57,6 +57,8 @@ def main(argv=None):
         print(f"warning: no {RENDERER_FILE}: text is drawn with the default settings and fonts", file=sys.stderr)
     kind = "language model" if model.num_labels is None else f"classifier of {model.num_labels} outputs"
     reads = " and ".join(["patches"] * model.uses_patches + ["tokens"] * (model.vocab_size is not None))
+    if model.vocab_size is not None and model.config.extra_token_rows:
+        reads += f" ({model.vocab_size:,}, and {model.config.extra_token_rows:,} rows of padding, never predicted)"
     size = sum(parameter.numel() for parameter in model.parameters())
     print(
         f"{args.checkpoint}: {kind} that reads {reads}, {size:,} parameters; beside the weights "

@@ -82,6 +82,13 @@ class PixelGPTConfig(FairseqDataclass):
     tie_word_embeddings: bool = field(
         default=False, metadata={"help": "use the token embedding as the token prediction head, too"}
     )
+    extra_token_rows: int = field(
+        default=0,
+        metadata={
+            "help": "rows of the token embedding and head beyond the tokenizer's tokens, as of models whose vocabulary "
+            "is padded to a multiple of 64: kept, and never predicted"
+        },
+    )
     initializer_range: float = field(
         default=0.02, metadata={"help": "standard deviation of the initial weights of projections and embeddings"}
     )
@@ -134,12 +141,12 @@ class PatchEmbeddings(nn.Module):
 class PixelTextDecoder(Decoder):
     """The decoder with the embeddings of what it reads (the ``model.`` part of the released tensor names)."""
 
-    def __init__(self, config, uses_patches: bool, vocab_size: int | None):
+    def __init__(self, config, uses_patches: bool, token_rows: int | None):
         super().__init__(config)
         if uses_patches:
             self.embed_patches = nn.ModuleDict({"patch_embeddings": PatchEmbeddings(config)})
-        if vocab_size is not None:
-            self.embed_tokens = nn.Embedding(vocab_size, config.hidden_size)
+        if token_rows is not None:
+            self.embed_tokens = nn.Embedding(token_rows, config.hidden_size)
 
 
 @register_model("pixelgpt", dataclass=PixelGPTConfig)
@@ -149,7 +156,8 @@ class PixelGPTModel(BaseFairseqModel):
     Args:
         config: a :class:`PixelGPTConfig` or anything with its fields; sizes left None are those of the architecture.
         uses_patches: whether the model has a patch embedding and a patch head.
-        vocab_size: size of token embedding and head; None for a model without tokens.
+        vocab_size: number of tokens, which with ``config.extra_token_rows`` are the rows of token embedding and head;
+            None for a model without tokens.
         num_labels: classes (1: regression); the two prediction heads give way to ``score``.
         data_settings: plain JSON data on how the training data were made, ``{"renderer": {...}, "tokenizer_sha256":
             "..."}``; kept in checkpoints (see :mod:`~pixelgpt_fairseq.models.provenance`).
@@ -173,8 +181,9 @@ class PixelGPTModel(BaseFairseqModel):
             raise UserError("a model must read patches, tokens or both")
         self.config = config
         self.uses_patches, self.vocab_size, self.num_labels = uses_patches, vocab_size, num_labels
+        token_rows = None if vocab_size is None else vocab_size + config.extra_token_rows
         self.rounds_widths = config.compile  # on a GPU always: see few_widths
-        self.model = PixelTextDecoder(config, uses_patches, vocab_size)
+        self.model = PixelTextDecoder(config, uses_patches, token_rows)
         if num_labels is not None:
             self.score = Projection(config.hidden_size, num_labels)
         else:
@@ -182,7 +191,7 @@ class PixelGPTModel(BaseFairseqModel):
                 values = PATCH_SIZE * PATCH_SIZE * config.num_channels
                 self.lm_pixel_head = Projection(config.hidden_size, values)
             if vocab_size is not None and not config.tie_word_embeddings:
-                self.lm_token_head = Projection(config.hidden_size, vocab_size)
+                self.lm_token_head = Projection(config.hidden_size, token_rows)
         provenance.attach(self, data_settings or {})
         self.apply(self._init_weights)
         if config.compile:
@@ -297,7 +306,8 @@ class PixelGPTModel(BaseFairseqModel):
                 and the head's weight ``[P * P * C, H]``, whose result the output holds as ``patch_predictions``. Lp' is
                 smaller than Lp where no row uses the last columns. So a criterion gets its loss without predictions
                 of the whole batch, while data parallelism still sees every parameter used in the forward.
-            token_head: likewise, with the weight ``[V, H]``, for ``token_logits``.
+            token_head: likewise, with the weight ``[V, H]``, for ``token_logits``; with ``extra_token_rows`` the weight
+                has these rows, too: a padded model was trained with them in its softmax.
             kwargs: ignored, so that a batch may carry more than the model reads.
 
         Raises:
@@ -354,7 +364,10 @@ class PixelGPTModel(BaseFairseqModel):
             patch_predictions = patch_head(part, head.weight) if patch_head else pad_columns(head(part), num_patches)
         if tokens is not None:
             part, weight = next(parts), self._token_head_weight()
-            token_logits = token_head(part, weight) if token_head else pad_columns(F.linear(part, weight), num_tokens)
+            if token_head:
+                token_logits = token_head(part, weight)
+            else:  # rows that are no tokens have no logits: nothing can choose them
+                token_logits = pad_columns(F.linear(part, weight[: self.vocab_size]), num_tokens)
         return PixelGPTOutput(patch_predictions, token_logits)
 
     def _embed_patches(self, patches: Tensor) -> Tensor:
@@ -429,6 +442,8 @@ def _check_sizes(config):
     for name in (*ARCHITECTURES["pixelgpt"], "max_position_embeddings", "num_channels"):
         if getattr(config, name) < 1:
             raise UserError(f"--{name.replace('_', '-')} {getattr(config, name)} must be at least 1")
+    if config.extra_token_rows < 0:
+        raise UserError(f"--extra-token-rows {config.extra_token_rows} must be at least 0")
     heads, shared = config.num_attention_heads, config.num_key_value_heads
     if config.hidden_size % heads:
         raise UserError(f"--hidden-size {config.hidden_size} is not divisible by --num-attention-heads {heads}")

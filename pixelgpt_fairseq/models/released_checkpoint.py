@@ -14,7 +14,9 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from pixelgpt_fairseq.data.data_folder import TOKENIZER_FILE
 from pixelgpt_fairseq.data.patches import PATCH_SIZE
+from pixelgpt_fairseq.data.tokens import Tokenizer
 from pixelgpt_fairseq.errors import UserError
 from pixelgpt_fairseq.models import provenance
 from pixelgpt_fairseq.models.pixelgpt import PixelGPTConfig, PixelGPTModel
@@ -22,6 +24,8 @@ from pixelgpt_fairseq.models.released_config import is_on, read_config, written_
 from pixelgpt_fairseq.models.weight_files import WeightFiles, read_json, write_safetensors
 from pixelgpt_fairseq.sources.class_names import read_class_names
 
+# An embedding with more rows than this beyond the tokenizer's tokens is that of another tokenizer.
+MAX_EXTRA_ROWS = 1024
 # Written where nothing is known; a folder that was read keeps its own.
 RELEASED_SETTINGS = {
     "hidden_act": "silu",
@@ -65,11 +69,13 @@ def open_released(folder: str | os.PathLike) -> ReleasedFolder:
     weights = WeightFiles(folder)
     if config.num_hidden_layers > len(weights.names):  # a model of a billion layers need not be built to be refused
         raise UserError(f"{folder}: {config.num_hidden_layers} layers (config.json) in {len(weights.names)} tensors")
+    tokens = _count_tokens(settings, folder) if is_on(settings, "reads_tokens") else None
+    config.extra_token_rows = 0 if tokens is None else settings["vocab_size"] - tokens
     with torch.device("meta"):  # shapes only
         model = PixelGPTModel(
             config,
             uses_patches=is_on(settings, "reads_patches"),
-            vocab_size=settings["vocab_size"] if is_on(settings, "reads_tokens") else None,
+            vocab_size=tokens,
             num_labels=_num_labels(settings, weights.shapes),
         )
     if model.num_labels is not None and "score.weight" in weights.shapes:
@@ -163,7 +169,12 @@ def released_settings(model: PixelGPTModel, dtype: torch.dtype) -> dict:
     settings = written_config(model.config, RELEASED_SETTINGS | getattr(model, "released_settings", {}))
     for name in {"torch_dtype", "dtype"} & settings.keys() or {"torch_dtype"}:  # versions 4 and 5 of transformers
         settings[name] = str(dtype).removeprefix("torch.")
-    settings["vocab_size"] = model.vocab_size or settings.get("vocab_size", 0)
+    settings.pop("extra_token_rows", None)
+    if model.vocab_size is not None:
+        settings["vocab_size"] = model.vocab_size + model.config.extra_token_rows
+        if model.config.extra_token_rows:  # a setting of our own, for folders without a tokenizer
+            settings["extra_token_rows"] = model.config.extra_token_rows
+    settings.setdefault("vocab_size", 0)
     kind = "CausalLM" if model.num_labels is None else "SequenceClassification"
     settings["architectures"] = [f"ErniePixelFor{kind}"]
     if model.num_labels is not None and len(settings.get("id2label") or {}) != model.num_labels:
@@ -184,6 +195,26 @@ def _num_labels(settings: dict, shapes: dict[str, torch.Size]) -> int | None:
     architectures = settings.get("architectures") or ()
     is_classifier = "SequenceClassification" in json.dumps(architectures)
     return 1 if is_classifier else None  # a classifier without its weights is refused by the names of the tensors
+
+
+def _count_tokens(settings: dict, folder: Path) -> int:
+    """How many of the rows of the token embedding are tokens: those that the tokenizer beside the weights has.
+
+    Embeddings are often padded beyond it, to a multiple of 64, say.
+
+    Raises:
+        UserError: if the tokenizer is damaged, or of another size.
+    """
+    rows, path = settings["vocab_size"], folder / TOKENIZER_FILE
+    if not path.exists():
+        extra = settings.get("extra_token_rows") or 0
+        if isinstance(extra, bool) or not isinstance(extra, int) or not 0 <= extra < rows:
+            raise UserError(f"{folder}/config.json: extra_token_rows {json.dumps(extra)} cannot be")
+        return rows - extra
+    tokens = len(Tokenizer.load(path))
+    if not tokens <= rows <= tokens + MAX_EXTRA_ROWS:
+        raise UserError(f"{path} has {tokens:,} tokens, the model's embedding {rows:,}: they do not belong together")
+    return tokens
 
 
 def _redundant(weights: WeightFiles, config: PixelGPTConfig, folder: Path) -> list[str]:

@@ -101,7 +101,7 @@ _READ = frozenset(
         *REQUIRED,
         *DEFAULTS,
         *("head_dim", "image_size", "layer_types", "max_window_layers", "norm_pix_loss"),
-        *("pixelgpt_fairseq", "reads_patches", "reads_tokens"),
+        *("pixelgpt_fairseq", "reads_patches", "reads_tokens", "extra_token_rows"),
         *("rope_parameters", "rope_scaling", "use_sliding_window"),
     )
 )
