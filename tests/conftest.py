@@ -1,9 +1,18 @@
 import torch
 from refusals import fairseq
+from skips import pytest_runtest_makereport, pytest_terminal_summary
 from toy_corpus import checkpoint, toy_data
 from toy_finetuning import finetuned, toy_glue
 
-__all__ = ["checkpoint", "fairseq", "finetuned", "toy_data", "toy_glue"]
+__all__ = [
+    "checkpoint",
+    "fairseq",
+    "finetuned",
+    "pytest_runtest_makereport",
+    "pytest_terminal_summary",
+    "toy_data",
+    "toy_glue",
+]
 
 # Tests run in a process a core, each of which would otherwise start a thread a core.
 torch.set_num_threads(1)

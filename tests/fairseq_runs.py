@@ -47,12 +47,12 @@ class Run:
 
 def train(*arguments) -> Run:
     """Run ``fairseq-train`` on one worker."""
-    return _run(fairseq_cli.train.cli_main, "--distributed-world-size", 1, *arguments)
+    return run(fairseq_cli.train.cli_main, "--distributed-world-size", 1, *arguments)
 
 
 def validate(*arguments) -> Run:
     """Run ``fairseq-validate``."""
-    return _run(fairseq_cli.validate.cli_main, *arguments)
+    return run(fairseq_cli.validate.cli_main, *arguments)
 
 
 def progress(log, kind):
@@ -85,7 +85,8 @@ class _Lines(logging.Handler):
         self.lines.append(FORMAT.format(record))
 
 
-def _run(main, *arguments) -> Run:
+def run(main, *arguments) -> Run:
+    """Run the ``cli_main`` of one of fairseq's commands."""
     heard = _Lines()
     with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings(), nothing_left_behind():
         warnings.simplefilter("ignore")  # Hydra's and torch's, of fairseq's ways

@@ -1,15 +1,11 @@
 """How commands refuse, seen from within this process: one of their own takes seconds to start."""
 
 import importlib.util
-import sys
 
 import fairseq_cli.train
 import pytest
+from fairseq_runs import run
 from toy_corpus import ROOT, TOY_TRAINING
-
-# What --user-dir imports, which fairseq leaves out where the package has been imported already.
-import pixelgpt_fairseq.models.pixelgpt
-import pixelgpt_fairseq.tasks.rendered_pretraining  # noqa: F401
 
 VALIDATION = ["--user-dir", "pixelgpt_fairseq", "--task", "rendered_pretraining", "--cpu", "--batch-size", "2"]
 
@@ -34,15 +30,13 @@ def refusal(main, *arguments):
 
 
 @pytest.fixture
-def fairseq(monkeypatch, tmp_path):
+def fairseq(tmp_path):
     """fairseq-train or fairseq-validate in this process; returns the line with which the package refuses."""
-    monkeypatch.chdir(ROOT)
 
     def refused(*arguments, main=fairseq_cli.train.cli_main):
         options = VALIDATION
         if main is fairseq_cli.train.cli_main:
             options = [*TOY_TRAINING, "--max-update", 2, "--save-dir", tmp_path / "checkpoints"]
-        monkeypatch.setattr(sys, "argv", ["fairseq", *map(str, [*options, *arguments])])
-        return refusal(lambda _: main())
+        return refusal(lambda _: run(main, *options, *arguments))
 
     return refused

@@ -6,6 +6,7 @@ from pathlib import Path
 import fairseq_cli.validate
 import pytest
 import torch
+from fairseq_runs import validate
 from refusals import VALIDATION, refusal, script
 from toy_corpus import TOY_TRAINING, command, documents, user_error
 
@@ -15,16 +16,6 @@ from pixelgpt_fairseq.preprocessing.binarize import binarize
 from pixelgpt_fairseq.rendering import RendererConfig, default_fonts
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")  # Hydra's, of fairseq's ways
-
-
-@pytest.fixture(scope="module")
-def checkpoint(toy_data, tmp_path_factory):
-    """A checkpoint of a few updates."""
-    folder = tmp_path_factory.mktemp("trained")
-    options = ["--modalities", "text,pixel,pair", "--max-update", 2, "--disable-validation", "--save-dir", folder]
-    trained = command("fairseq-train", toy_data, *TOY_TRAINING, *options)
-    assert trained.returncode == 0, trained.stderr
-    return folder / "checkpoint_last.pt"
 
 
 def rebinarized(toy_data, folder, tokenizer=None, **look):
@@ -55,9 +46,8 @@ def test_data_of_another_tokenizer_than_the_checkpoints(fairseq, toy_data, check
 
 def test_data_of_another_look_than_the_checkpoints_is_named_and_used(toy_data, checkpoint, tmp_path):
     data = rebinarized(toy_data, tmp_path / "data", fonts=default_fonts()[0].path)
-    validated = command("fairseq-validate", data, *VALIDATION, "--path", checkpoint)
-    assert validated.returncode == 0, validated.stderr
-    (warning,) = [line for line in validated.stdout.splitlines() if "rendered otherwise" in line]
+    log = validate(data, *VALIDATION, "--path", checkpoint).log
+    (warning,) = [line for line in log.splitlines() if "rendered otherwise" in line]
     assert "font 2: KurintoSansSC-Rg.ttf" in warning
     assert warning.endswith("against none")
 
@@ -66,8 +56,7 @@ def test_validation_uses_the_data_folder_of_its_command_line(toy_data, checkpoin
     state = torch.load(checkpoint, weights_only=True)
     state["cfg"]["task"]["data"] = "/gone/data"
     torch.save(state, tmp_path / "moved.pt")
-    validated = command("fairseq-validate", toy_data, *VALIDATION, "--path", tmp_path / "moved.pt")
-    assert validated.returncode == 0, validated.stderr
+    assert "valid on 'valid' subset | " in validate(toy_data, *VALIDATION, "--path", tmp_path / "moved.pt").log
 
 
 class _Malicious:

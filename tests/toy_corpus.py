@@ -9,6 +9,7 @@ from pathlib import Path
 from pydoc_data.topics import topics
 
 import pytest
+from fairseq_runs import train
 
 from pixelgpt_fairseq.data.tokens import train_tokenizer
 from pixelgpt_fairseq.preprocessing.binarize import binarize
@@ -53,8 +54,7 @@ def checkpoint(toy_data, tmp_path_factory):
     """A DualGPT, hardly trained."""
     folder = tmp_path_factory.mktemp("pretrained")
     options = "--modalities text,pixel,pair --max-update 3 --disable-validation --save-dir".split()
-    process = command("fairseq-train", toy_data, *TOY_TRAINING, *options, folder)
-    assert process.returncode == 0, process.stderr
+    train(toy_data, *TOY_TRAINING, *options, folder)
     return folder / "checkpoint_last.pt"
 
 

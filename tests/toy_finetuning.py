@@ -1,19 +1,12 @@
 """Fine-tuning runs of seconds on the toy GLUE, in this process, and what they leave behind."""
 
-import logging
-import logging.handlers
-import sys
-import warnings
 from types import SimpleNamespace
 
-import fairseq_cli.train
-import fairseq_cli.validate
 import pytest
 import torch
-from fairseq import checkpoint_utils
-from fairseq.logging import metrics
+from fairseq_runs import train, validate
 from refusals import script
-from toy_corpus import ROOT, documents
+from toy_corpus import documents
 from toy_glue import write_glue
 
 from pixelgpt_fairseq.data.tokens import train_tokenizer
@@ -25,7 +18,6 @@ TRAINING = (
     "--validate-interval-updates 4 --save-interval-updates 4 --keep-interval-updates 1 --log-format simple "
     "--maximize-best-checkpoint-metric"
 ).split()
-LOGGERS = [logging.getLogger(name) for name in ("fairseq.logging.progress_bar", "fairseq_cli.train")]
 # task: (modality, splits to validate on, metric that chooses)
 RUNS = {
     "rte": ("pair", "valid", "accuracy"),
@@ -35,23 +27,16 @@ RUNS = {
 
 
 def fairseq_train(data, save_dir, *options):
-    """fairseq-train in this process, which forgets the best score of the one before; its log is ``train.log``."""
-    for function in (checkpoint_utils.save_checkpoint, fairseq_cli.train.should_stop_early):
-        vars(function).clear()
+    """fairseq-train in this process; its log is ``train.log``."""
     save_dir.mkdir(parents=True, exist_ok=True)
-    places = ["--save-dir", save_dir, "--log-file", save_dir / "train.log"]
-    _call(fairseq_cli.train.cli_main, data, *TRAINING, *places, *options)
+    train(data, *TRAINING, "--save-dir", save_dir, "--log-file", save_dir / "train.log", *options)
 
 
 def fairseq_validate(data, checkpoint, subset, *options):
     """fairseq-validate in this process: the metrics that it logs, by name."""
-    fixed = "--user-dir pixelgpt_fairseq --task rendered_glue --cpu --batch-size 4 --log-format simple".split()
-    handler = logging.handlers.BufferingHandler(1000)
-    LOGGERS[0].addHandler(handler)
-    _call(fairseq_cli.validate.cli_main, data, *fixed, "--path", checkpoint, "--valid-subset", subset, *options)
-    prefix = f"valid on '{subset}' subset | "
-    (found,) = {record.getMessage() for record in handler.buffer if record.getMessage().startswith(prefix)}
-    return {name: float(value) for name, value in (part.split() for part in found.removeprefix(prefix).split(" | "))}
+    fixed = "--user-dir pixelgpt_fairseq --task rendered_glue --cpu --batch-size 4 --log-format json".split()
+    (found,) = validate(data, *fixed, "--path", checkpoint, "--valid-subset", subset, *options).lines(subset)
+    return found
 
 
 def pretrained(checkpoint, path):
@@ -62,20 +47,6 @@ def pretrained(checkpoint, path):
     path.parent.mkdir(exist_ok=True)
     torch.save(state, path)
     return path
-
-
-def _call(main, *arguments):
-    with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # Hydra's and torch's, of fairseq's ways
-        patch.chdir(ROOT)
-        metrics.reset()
-        patch.setattr(sys, "argv", ["fairseq", *map(str, arguments)])
-        try:
-            main()
-        finally:
-            for logger in LOGGERS:
-                for handler in logger.handlers[:]:  # of log files: fairseq leaves them there
-                    logger.removeHandler(handler)
 
 
 @pytest.fixture(scope="session")

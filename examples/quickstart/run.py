@@ -103,8 +103,20 @@ def summarise(output, log, picture):
         print(f"  {name:17} {values[0]:.3f} -> {values[-1]:.3f}")
         fell = fell and values[-1] < values[0]
     print(f"Picture: {picture}")
+    tell_what_is_missing()
     if not fell:
         sys.exit("error: a validation loss did not fall")
+
+
+def tell_what_is_missing():
+    """Print the command that brings what shaped text needs, where it is not there."""
+    from PIL import features
+
+    if not features.check("raqm"):
+        from pixelgpt_fairseq.rendering.bidi import INSTALL_FRIBIDI
+
+        print("Missing: the FriBiDi library, without which --renderer-backend pillow cannot draw shaped text (Arabic")
+        print(f"  joined, Hindi with its ligatures, emoji in color). Install it: {INSTALL_FRIBIDI}")
 
 
 def step(title):

@@ -13,6 +13,7 @@ import numpy as np
 
 from pixelgpt_fairseq.errors import UserError
 
+INSTALL_FRIBIDI = "Debian, Ubuntu: apt install libfribidi0; macOS: brew install fribidi"
 _NAMES = ("libfribidi.so.0", "libfribidi.so", "libfribidi.0.dylib", "libfribidi.dylib", "fribidi-0.dll", "fribidi.dll")
 _FROM_THE_FIRST_STRONG = 0x40  # FRIBIDI_PAR_ON: the paragraph's direction is that of its first letter
 _FLAGS = 0
@@ -88,6 +89,6 @@ def _fribidi():
         if hasattr(library, "fribidi_get_par_embedding_levels_ex"):
             return library
     raise UserError(
-        "right-to-left text needs the FriBiDi library, version 1.0 or later: install it (Debian, Ubuntu: apt install "
-        "libfribidi0; macOS: brew install fribidi), or choose --renderer-backend pygame"
+        f"right-to-left text needs the FriBiDi library, version 1.0 or later: install it ({INSTALL_FRIBIDI}), or "
+        "choose --renderer-backend pygame"
     )

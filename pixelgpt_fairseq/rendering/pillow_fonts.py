@@ -8,6 +8,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont, features
 
 from pixelgpt_fairseq.errors import UserError
+from pixelgpt_fairseq.rendering.bidi import INSTALL_FRIBIDI
 from pixelgpt_fairseq.rendering.fonts import has_colours, is_cut_short
 from pixelgpt_fairseq.rendering.glyphs import pygame_freetype
 
@@ -50,8 +51,8 @@ class PillowFont:
     def __init__(self, path, size):
         if not features.check("raqm"):
             raise UserError(
-                "the pillow backend needs Raqm, which Pillow has where the FriBiDi library is: install it (Debian, "
-                "Ubuntu: apt install libfribidi0; macOS: brew install fribidi), or choose --renderer-backend pygame"
+                "the pillow backend needs Raqm, which Pillow has where the FriBiDi library is: install it "
+                f"({INSTALL_FRIBIDI}), or choose --renderer-backend pygame"
             )
         self._path, self._size = path, size
         self._font = self._process = None

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import features
+from skips import needs_raqm
 
 from pixelgpt_fairseq.data.data_folder import COLUMNS, PIXEL, TEXT, DataFolder
 from pixelgpt_fairseq.preprocessing.binarize import binarize
@@ -34,12 +34,10 @@ def items(documents, folder, config, tokenizer):
     return {stream: [rows[i].numpy() for i in range(len(rows))] for stream, rows in streams.items()}
 
 
-@pytest.mark.parametrize("backend", ["pygame", "pillow"])
+@pytest.mark.parametrize("backend", ["pygame", pytest.param("pillow", marks=needs_raqm)])
 @settings(max_examples=8, deadline=None)
 @given(documents=DOCUMENTS)
 def test_documents_binarised_together_are_what_they_are_apart(toy_data, backend, documents):
-    if backend == "pillow" and not features.check("raqm"):
-        pytest.skip("Pillow has no Raqm here: no FriBiDi library")
     config, tokenizer = RendererConfig(backend=backend, max_patches=8), DataFolder(toy_data).tokenizer()
     with tempfile.TemporaryDirectory() as folder:
         together = items(documents, Path(folder), config, tokenizer)

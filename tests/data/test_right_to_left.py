@@ -4,7 +4,7 @@ import random
 
 import numpy as np
 import pytest
-from PIL import features
+from skips import needs_raqm
 
 from pixelgpt_fairseq.data.data_folder import COLUMNS, PIXEL, TEXT, DataFolder
 from pixelgpt_fairseq.data.pairs import PairDataset
@@ -14,7 +14,7 @@ from pixelgpt_fairseq.preprocessing.binarize import binarize
 from pixelgpt_fairseq.preprocessing.chunks import reordered_token_columns
 from pixelgpt_fairseq.rendering import RendererConfig, TextRenderer
 
-pytestmark = pytest.mark.skipif(not features.check("raqm"), reason="Pillow has no Raqm here: no FriBiDi library")
+pytestmark = needs_raqm
 
 WORDS = "يمكن قراءة اللغة كصورة والكلمات كثيرة في هذا النص القصير الذي كتب للاختبار ثم انتهى بسرعة كبيرة جدا".split()
 FOREIGN = "the model reads it from patches 12 345 images".split()

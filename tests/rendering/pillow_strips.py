@@ -1,12 +1,8 @@
 """Renderers of the pillow backend, and what there is to see on their strips."""
 
 import numpy as np
-import pytest
-from PIL import features
 
 from pixelgpt_fairseq.rendering import RendererConfig, TextRenderer
-
-needs_raqm = pytest.mark.skipif(not features.check("raqm"), reason="Pillow has no Raqm here: no FriBiDi library")
 
 LANGUAGES = {
     "Arabic": "يمكن قراءة اللغة كصورة، أليس كذلك؟",

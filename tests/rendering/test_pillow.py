@@ -5,7 +5,8 @@ import unicodedata
 import numpy as np
 import pytest
 from PIL import Image, ImageDraw, ImageFont
-from pillow_strips import LANGUAGES, assert_same, ink, ink_parts, needs_raqm, pillow
+from pillow_strips import LANGUAGES, assert_same, ink, ink_parts, pillow
+from skips import needs_raqm
 
 from pixelgpt_fairseq.rendering import bidi
 

@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 from PIL import Image
-from pillow_strips import assert_same, ink, ink_parts, needs_raqm, pillow
+from pillow_strips import assert_same, ink, ink_parts, pillow
 from pygame_reference import font_path
+from skips import needs_raqm
 
 from pixelgpt_fairseq.errors import UserError
 from pixelgpt_fairseq.rendering import RendererConfig, default_fonts, pillow_fonts

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pillow_strips import LANGUAGES, assert_same, ink, needs_raqm, pillow
+from pillow_strips import LANGUAGES, assert_same, ink, pillow
+from skips import needs_raqm
 
 from pixelgpt_fairseq.errors import UserError
 

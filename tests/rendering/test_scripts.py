@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image, features
+from skips import needs_raqm
 
 from pixelgpt_fairseq.rendering import RendererConfig, TextRenderer, default_fonts, pygame_strips
 
@@ -172,7 +173,7 @@ def test_show_render_takes_every_setting(run, tmp_path):
     np.testing.assert_array_equal(np.asarray(Image.open(output)), TextRenderer(config)("colour").pixels)
 
 
-@pytest.mark.skipif(not features.check("raqm"), reason="Pillow has no Raqm here: no FriBiDi library")
+@needs_raqm
 @pytest.mark.parametrize("layout", [[], ["--words"], ["--pair", "ثان"]])
 def test_show_render_draws_with_either_backend(run, tmp_path, layout):
     pictures = []
@@ -187,7 +188,7 @@ def test_show_render_draws_with_either_backend(run, tmp_path, layout):
     assert pictures[0].shape != pictures[1].shape or (pictures[0] != pictures[1]).any()
 
 
-@pytest.mark.skipif(not features.check("raqm"), reason="Pillow has no Raqm here: no FriBiDi library")
+@needs_raqm
 def test_show_render_draws_both_backends_below_each_other(run, tmp_path, colour_font):
     table = tmp_path / "texts.tsv"
     table.write_text("ar\tكتاب جديد\nemoji\tab 😀\n", encoding="utf-8")

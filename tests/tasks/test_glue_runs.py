@@ -8,10 +8,12 @@ import runpy
 from shlex import split
 
 import pytest
+from fairseq_runs import Run, progress, scores, train, validate
 from omegaconf import OmegaConf
-from toy_corpus import ROOT, command, json_lines, user_error
+from refusals import refusal
+from toy_corpus import ROOT, command
 from toy_glue import write_glue
-from two_workers import assert_same_weights, train_by_two_workers
+from two_workers import DESCENT, assert_same_weights, train_by_two_workers
 
 from pixelgpt_fairseq.data.data_folder import DataFolder
 from pixelgpt_fairseq.models import PixelGPTConfig
@@ -45,12 +47,8 @@ def glue(checkpoint, tmp_path_factory):
     return folder, printed
 
 
-def train(data, save_dir, *options):
-    return command("fairseq-train", data, *FINETUNING, "--save-dir", save_dir, *options)
-
-
-def metrics_of(line, *names):
-    return {name: float(value) for key, value in line.items() for name in names if key.endswith(f"_{name}")}
+def finetune(data, save_dir, *options):
+    return train(data, *FINETUNING, "--save-dir", save_dir, *options)
 
 
 def test_rendering_tells_what_every_split_holds(glue):
@@ -71,37 +69,36 @@ def test_a_pretrained_checkpoint_is_finetuned_and_validates_alike_from_the_check
 ):
     data, names = glue[0] / task, ("loss", "accuracy")
     options = ["--valid-subset", ",".join(subsets), "--finetune-from-model", checkpoint, "--modality", modality]
-    process = train(data, tmp_path, *options, *split("--max-update 5 --best-checkpoint-metric accuracy"))
-    assert process.returncode == 0, process.stderr
-    assert "loading pretrained model" in process.stderr + process.stdout
-    options = [*options[:2], "--path", tmp_path / "checkpoint_last.pt"]
-    validated = command("fairseq-validate", data, *VALIDATION, *options)
-    assert validated.returncode == 0, validated.stderr
+    run = finetune(data, tmp_path, *options, *split("--max-update 5 --best-checkpoint-metric accuracy"))
+    assert "loading pretrained model" in run.log
+    options = ["--valid-subset", ",".join(subsets), "--path", tmp_path / "checkpoint_last.pt"]
+    if modality == "text":
+        process = command("fairseq-validate", data, *VALIDATION, *options)
+        assert process.returncode == 0, process.stderr
+        validated = Run(process.stderr + process.stdout)
+    else:
+        validated = validate(data, *VALIDATION, *options)
     for subset in subsets:
-        *_, trained = json_lines(process.stderr + process.stdout, subset)
-        (found,) = json_lines(validated.stderr + validated.stdout, subset)
-        assert metrics_of(found, *names) == pytest.approx(metrics_of(trained, *names), rel=1e-3)
-        assert set(metrics_of(found, *names)) == set(names)
+        *_, trained = run.lines(subset)
+        (found,) = validated.lines(subset)
+        assert scores(found, *names) == pytest.approx(scores(trained, *names), rel=1e-3)
 
 
 def test_two_workers_equal_one_in_weights_and_metrics(glue, tmp_path):
-    data, names = glue[0] / "stsb", ("pearsonr", "spearmanr")
-    options = ["--modality", "pair", "--max-update", "3", "--best-checkpoint-metric", names[-1]]
-    alone = train(data, tmp_path / "alone", *options, "--update-freq", "2")
-    assert alone.returncode == 0, alone.stderr
+    data, names = glue[0] / "stsb", ("loss", "pearsonr", "spearmanr")
+    options = ["--modality", "pair", "--max-update", "3", "--best-checkpoint-metric", names[-1], *DESCENT]
+    alone = finetune(data, tmp_path / "alone", *options, "--update-freq", "2")
     output = train_by_two_workers(data, *FINETUNING, *options, "--save-dir", tmp_path / "two")
-    (together,) = json_lines(output, "valid")  # of 13 examples: one worker has a batch less
-    (expected,) = json_lines(alone.stderr + alone.stdout, "valid")
-    assert metrics_of(together, "loss", *names) == pytest.approx(metrics_of(expected, "loss", *names), abs=1e-3)
-    assert set(metrics_of(together, *names)) == set(names)
-    assert_same_weights(tmp_path / "two", tmp_path / "alone")
+    (together,) = progress(output, "valid")  # of 13 examples: one worker has a batch less
+    (expected,) = alone.lines("valid")
+    assert scores(together, *names) == pytest.approx(scores(expected, *names), abs=1e-3)
+    assert_same_weights(tmp_path / "two", tmp_path / "alone", tolerance=1e-6)
 
 
 def test_a_loss_beyond_all_numbers_ends_the_run_with_one_line(glue, tmp_path):
     options = split("--modality text --max-update 5 --disable-validation --lr 1e38 --clip-norm 0")
-    assert "update 2: the loss or its gradients are not finite: choose a lower --lr" in user_error(
-        train(glue[0] / "rte", tmp_path, *options)
-    )
+    line = refusal(lambda *_: finetune(glue[0] / "rte", tmp_path, *options))
+    assert "update 2: the loss or its gradients are not finite: choose a lower --lr" in line
 
 
 def build(data, max_tokens=None, **options):
