@@ -1,7 +1,7 @@
-"""Training by two processes of this machine, and the weights that came of it."""
+"""fairseq's commands run by two processes of this machine, and the weights that came of it."""
 
 import socket
-from shlex import split
+from functools import partial
 
 import fairseq_cli.train
 import torch
@@ -12,7 +12,10 @@ from processes import Command
 # next, become whole steps; and neither it nor clipped gradients show that a loss was divided by the wrong number.
 DESCENT = "--optimizer nag --momentum 0 --lr 1e-2 --clip-norm 0".split()
 
+GLOO = "--cpu --ddp-backend legacy_ddp --distributed-backend gloo --distributed-world-size 2".split()
 
+
+<<<<<<< HEAD
 def free_port():
     """A port at which nothing listens now."""
     with socket.socket() as free:
@@ -27,8 +30,39 @@ def train_by_two_workers(*arguments):
         f"--distributed-init-method tcp://127.0.0.1:{free_port()} --distributed-rank"
     )
     workers = [Command(fairseq_cli.train.cli_main, *arguments, *distributed, rank) for rank in ("0", "1")]
+=======
+def train_by_two_workers(*arguments):
+    """Run ``fairseq-train`` with *arguments* in two processes, joined by gloo; returns what the first printed."""
+    return run_two_workers(fairseq_cli.train.cli_main, *arguments)
+
+
+def run_two_workers(main, *arguments):
+    """Run one of fairseq's commands in two processes, joined by gloo; returns what the first printed."""
+    meeting = ["--distributed-no-spawn", "--distributed-init-method", f"tcp://127.0.0.1:{free_port()}"]
+    workers = [Command(main, *arguments, *GLOO, *meeting, "--distributed-rank", rank) for rank in ("0", "1")]
+>>>>>>> f276864 (Several workers load checkpoints: objects between workers travel by torch's own exchange, not by torch.load)
     first, _ = [worker.wait() for worker in workers]
     return first
+
+
+def spawn_two_workers(main, *arguments):
+    """Run one of fairseq's commands, which itself starts a worker for each of two GPUs, here on the CPU.
+
+    Returns what all of them printed.
+    """
+    return Command(partial(_on_two_gpus, main), *arguments, *GLOO).wait()
+
+
+def _on_two_gpus(main):
+    torch.cuda.device_count = lambda: 2
+    main()
+
+
+def free_port():
+    """A port of this machine that nobody listens on."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return free.getsockname()[1]
 
 
 def assert_same_weights(folder, other, tolerance=1e-5):

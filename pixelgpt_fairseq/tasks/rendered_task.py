@@ -108,3 +108,10 @@ class RenderedTask(FairseqTask):
             reuse_dataloader=True,
         )
         return self.dataset_to_epoch_iter[dataset]
+
+    @exit_on_user_error
+    def valid_step(self, sample, model, criterion):
+        """As every fairseq task; a worker for which no batch is left has an empty one, which is no mistake."""
+        if not sample:
+            return 0, 0, criterion.empty_output()
+        return super().valid_step(sample, model, criterion)
