@@ -15,22 +15,6 @@ DESCENT = "--optimizer nag --momentum 0 --lr 1e-2 --clip-norm 0".split()
 GLOO = "--cpu --ddp-backend legacy_ddp --distributed-backend gloo --distributed-world-size 2".split()
 
 
-<<<<<<< HEAD
-def free_port():
-    """A port at which nothing listens now."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return free.getsockname()[1]
-
-
-def train_by_two_workers(*arguments):
-    """Run ``fairseq-train`` with *arguments* in two processes, joined by gloo; returns what the first printed."""
-    distributed = split(
-        "--ddp-backend legacy_ddp --distributed-backend gloo --distributed-world-size 2 --distributed-no-spawn "
-        f"--distributed-init-method tcp://127.0.0.1:{free_port()} --distributed-rank"
-    )
-    workers = [Command(fairseq_cli.train.cli_main, *arguments, *distributed, rank) for rank in ("0", "1")]
-=======
 def train_by_two_workers(*arguments):
     """Run ``fairseq-train`` with *arguments* in two processes, joined by gloo; returns what the first printed."""
     return run_two_workers(fairseq_cli.train.cli_main, *arguments)
@@ -40,7 +24,6 @@ def run_two_workers(main, *arguments):
     """Run one of fairseq's commands in two processes, joined by gloo; returns what the first printed."""
     meeting = ["--distributed-no-spawn", "--distributed-init-method", f"tcp://127.0.0.1:{free_port()}"]
     workers = [Command(main, *arguments, *GLOO, *meeting, "--distributed-rank", rank) for rank in ("0", "1")]
->>>>>>> f276864 (Several workers load checkpoints: objects between workers travel by torch's own exchange, not by torch.load)
     first, _ = [worker.wait() for worker in workers]
     return first
 

@@ -72,15 +72,11 @@ class PatchTokenLoss(FairseqCriterion):
             sample_size = loss.new_full((), sample["nsentences"], dtype=torch.long)
         return loss, sample_size, self._logging_output(sample, losses, sample_size)
 
-<<<<<<< HEAD
-    def _logging_output(self, sample, losses, sample_size):
-=======
     def empty_output(self):
         """The logging output of no examples."""
         return self._logging_output({"nsentences": 0, "ntokens": 0}, {}, torch.zeros(()))
 
-    def _logging_output(self, sample, sums, sample_size):
->>>>>>> f276864 (Several workers load checkpoints: objects between workers travel by torch's own exchange, not by torch.load)
+    def _logging_output(self, sample, losses, sample_size):
         # All workers must log the same keys and types: absent modalities log zeros.
         zero = torch.zeros((), dtype=torch.float64, device=sample_size.device)
         logged = {

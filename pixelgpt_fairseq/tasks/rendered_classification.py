@@ -204,19 +204,6 @@ class RenderedClassificationTask(RenderedTask):
         dataset.set_epoch(epoch)
         return dataset.batch_by_size(dataset.ordered_indices(), **limits)
 
-    @exit_on_user_error
-<<<<<<< HEAD
-    def valid_step(self, sample, model, criterion):
-        """As every fairseq task, and no examples (a worker's share of too few batches) are no mistake."""
-        if not sample:
-            return 0, 0, criterion.empty_output()
-        return super().valid_step(sample, model, criterion)
-=======
-    def train_step(self, sample, model, criterion, optimizer, update_num, ignore_grad=False):
-        """As every fairseq task; a loss that is not finite ends the run with one line."""
-        return super().train_step(sample, model, criterion, optimizer, update_num, ignore_grad)
->>>>>>> f276864 (Several workers load checkpoints: objects between workers travel by torch's own exchange, not by torch.load)
-
     def reduce_metrics(self, logging_outputs, criterion):
         """Log speed and batch sizes as every fairseq task, and the metrics of this one."""
         super().reduce_metrics(logging_outputs, criterion)
