@@ -29,7 +29,8 @@ TABLE = USER_DIR.parent / "examples" / "finetuning" / "recipes.tsv"
 XNLI_SETTINGS = {"xnli_train_all": TRANSLATE_TRAIN_ALL, "xnli_train_en": CROSS_LINGUAL_TRANSFER}
 PRECISIONS = ("fp32", "fp16", "bf16")
 # What the table leaves open.
-_OPTIMIZER = ("--optimizer", "adam", "--adam-betas", "(0.9, 0.999)", "--weight-decay", "0.0", "--clip-norm", "1.0")
+_OPTIMIZER = tuple("--optimizer fused_adamw --weight-decay 0.0 --clip-norm 1.0".split())
+_BETAS = ("--adam-betas", "(0.9, 0.999)")
 _NEVER = "1000000"  # epochs: validation and checkpoints go by updates
 
 
@@ -219,7 +220,7 @@ def training_options(recipe, data, save_dir, model, gpus, batch_size=None, seed=
     }
     pairs = itertools.chain.from_iterable((f"--{name}", str(value)) for name, value in settings.items())
     flags = ["--maximize-best-checkpoint-metric", "--no-epoch-checkpoints"]
-    return [str(data), *model, *pairs, *_OPTIMIZER, *flags, *machine, *extra]
+    return [str(data), *model, *pairs, *_OPTIMIZER, *_BETAS, *flags, *machine, *extra]
 
 
 def longest_example(arguments) -> int:

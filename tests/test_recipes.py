@@ -41,7 +41,7 @@ def test_recipe_names_only_settings_that_exist(composed):
     assert cfg.task.modalities == STREAMS[name.removesuffix("_tiny")]
     assert set(cfg.task) <= {*TASK_DATACLASS_REGISTRY["rendered_pretraining"].__dataclass_fields__, "_name"}
     assert set(cfg.model) <= {*MODEL_DATACLASS_REGISTRY["pixelgpt"].__dataclass_fields__, "_name"}
-    assert cfg.optimizer._name == "adam"
+    assert cfg.optimizer._name == "fused_adamw"
     assert cfg.lr_scheduler._name == "cosine"
     assert cfg.criterion._name == "patch_token_loss"
 

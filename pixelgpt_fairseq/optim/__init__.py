@@ -1,0 +1,3 @@
+"""Registered optimizers."""
+
+from pixelgpt_fairseq.optim import fused_adamw  # noqa: F401
