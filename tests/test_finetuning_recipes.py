@@ -180,7 +180,7 @@ def test_a_configuration_names_only_settings_that_exist_and_what_the_table_says(
     for option, value in recipes.task_options(name).items():
         group = cfg.dataset if option == "valid-subset" else cfg.task
         assert group["_name" if option == "task" else option.replace("-", "_")] == value
-    assert (cfg.optimizer._name, cfg.lr_scheduler._name) == ("adam", "polynomial_decay")
+    assert (cfg.optimizer._name, cfg.lr_scheduler._name) == ("fused_adamw", "polynomial_decay")
     assert (cfg.criterion._name, cfg.common.cpu) == ("rendered_classification", size == "tiny")
     assert cfg.model._name == {"released": "pixelgpt", "tiny": "pixelgpt_tiny"}[size]
     assert cfg.distributed_training.distributed_world_size == {"released": 8, "tiny": 1}[size]
