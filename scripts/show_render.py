@@ -7,9 +7,9 @@ import itertools
 
 from pixelgpt_fairseq.errors import UserError, command
 from pixelgpt_fairseq.rendering import RendererConfig, TextRenderer, missing_summary
-from pixelgpt_fairseq.rendering.glyphs import FontFace
 from pixelgpt_fairseq.rendering.options import add_renderer_options, chosen_settings
 from pixelgpt_fairseq.rendering.preview import preview, preview_rows, save_picture
+from pixelgpt_fairseq.rendering.pygame_fonts import FontFace
 from pixelgpt_fairseq.sources.tables import read_rows
 
 MAX_ROWS = 100

@@ -6,7 +6,7 @@ import unicodedata
 from collections.abc import Mapping
 
 from pixelgpt_fairseq.rendering.config import RendererConfig
-from pixelgpt_fairseq.rendering.glyphs import FontFace
+from pixelgpt_fairseq.rendering.repertoire import Repertoire
 
 _EXAMPLES = 5
 
@@ -16,7 +16,7 @@ _FIRST_OF_TWO = ("LINEAR", "MATHEMATICAL", "NEW", "OLD", "TAI")
 
 
 def missing_characters(characters: str | Mapping[str, int], config: RendererConfig) -> dict[str, int]:
-    """Count the characters that no font of the chain has, by script.
+    """Count the characters that no font of the chain has and shows, by script.
 
     White space, control characters and characters of no width are not counted.
 
@@ -64,7 +64,7 @@ def _missing_by_script(characters, config):
     fonts = tuple(font.path for font in config.fonts)
     by_script = collections.defaultdict(collections.Counter)
     for character, count in collections.Counter(characters).items():
-        if _is_visible(character) and not _has_glyph(fonts, character):
+        if _is_visible(character) and not _is_shown(fonts, config.backend, character):
             by_script[script_name(character)][character] += count
     return sorted(by_script.items(), key=lambda item: (-item[1].total(), item[0]))
 
@@ -76,10 +76,15 @@ def _is_visible(character):
 
 # A corpus asks for the same few thousand characters again and again.
 @functools.lru_cache(maxsize=1 << 16)
-def _has_glyph(fonts, character):
-    return unicodedata.category(character) != "Cs" and any(_face(path).has(character) for path in fonts)
+def _is_shown(fonts, backend, character):
+    if unicodedata.category(character) == "Cs":
+        return False
+    shown = False
+    for path in fonts:  # all are asked, so that each can warn of colours that are not drawn
+        shown |= _repertoire(path, backend).has_visibly(character)
+    return shown
 
 
 @functools.lru_cache(maxsize=16)
-def _face(path):
-    return FontFace(path)
+def _repertoire(path, backend):
+    return Repertoire(path, backend)

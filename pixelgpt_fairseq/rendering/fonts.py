@@ -4,7 +4,6 @@ import functools
 import hashlib
 import importlib.resources
 import os
-import struct
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -12,7 +11,6 @@ from pixelgpt_fairseq.errors import UserError
 
 # KurintoSans has 14 of the 15 XNLI languages; the second has Chinese.
 DEFAULT_FONTS = ("KurintoSans-Rg.ttf", "KurintoSansSC-Rg.ttf")
-_COLOUR_TABLES = {"CBDT", "COLR", "sbix"}
 
 
 @dataclass(frozen=True)
@@ -79,40 +77,6 @@ def default_fonts() -> tuple[FontFile, ...]:
     if not all(found):
         raise UserError("the default fonts are missing: run `pip install weblate-fonts`, or name a font (--font)")
     return tuple(FontFile.from_path(paths[0]) for paths in found)
-
-
-def font_tables(path) -> dict[str, tuple[int, int]]:
-    """Tag -> offset and length of the tables of a TTF or OTF file, or of the first font in a TTC file.
-
-    Returns:
-        dict: empty for a file of another kind, or one that ends within its directory.
-    """
-    with open(path, "rb") as file:
-        start = file.read(16).ljust(16, b"\0")
-        if start[:4] == b"ttcf":
-            file.seek(struct.unpack(">12xL", start)[0])
-            start = file.read(12).ljust(12, b"\0")
-        else:
-            file.seek(12)
-        kind, tables = struct.unpack(">4sH", start[:6])
-        if kind not in (b"\0\1\0\0", b"OTTO", b"true"):
-            return {}
-        directory = file.read(16 * tables)
-    if len(directory) < 16 * tables:
-        return {}
-    entries = struct.iter_unpack(">4s4xLL", directory)
-    return {tag.decode("latin-1"): (offset, length) for tag, offset, length in entries}
-
-
-def has_colours(path) -> bool:
-    """Whether a font file has glyphs with colours of their own."""
-    return bool(_COLOUR_TABLES & font_tables(path).keys())
-
-
-def is_cut_short(path) -> bool:
-    """Whether a font file ends before its tables do, as after a broken download: such a font may draw nothing."""
-    ends = [offset + length for offset, length in font_tables(path).values()]
-    return bool(ends) and max(ends) > os.path.getsize(path)
 
 
 def _weblate_fonts(name):

@@ -9,8 +9,8 @@ from PIL import Image, ImageDraw, ImageFont, features
 
 from pixelgpt_fairseq.errors import UserError
 from pixelgpt_fairseq.rendering.bidi import INSTALL_FRIBIDI
-from pixelgpt_fairseq.rendering.fonts import has_colours, is_cut_short
-from pixelgpt_fairseq.rendering.glyphs import pygame_freetype
+from pixelgpt_fairseq.rendering.font_tables import colour_formats, is_cut_short
+from pixelgpt_fairseq.rendering.pygame_fonts import pygame_freetype
 
 # A glyph's ink may be so far, in pixels, beyond the room that it asks for; else it gets more room.
 OVERHANG = 1
@@ -55,7 +55,7 @@ class PillowFont:
                 f"({INSTALL_FRIBIDI}), or choose --renderer-backend pygame"
             )
         self._path, self._size = path, size
-        self._font = self._process = None
+        self._font = self._unshaped = self._process = None
         self.has_colours = False
         self._scale = 1.0  # of the size asked for to that of the bitmaps in a font without outlines
         self._opened()
@@ -67,11 +67,12 @@ class PillowFont:
         try:
             if is_cut_short(self._path):
                 raise UserError(f"{self._path}: this font file is cut short: fetch it again")
-            self.has_colours = has_colours(self._path)
+            self.has_colours = bool(colour_formats(self._path))
             drawn_at = _bitmap_size(self._path, self._size) or self._size
             self._scale = self._size / drawn_at
             self._font = ImageFont.truetype(str(self._path), drawn_at, layout_engine=ImageFont.Layout.RAQM)
             self._font.getlength(" ")
+            self._unshaped = None
         except (OSError, RuntimeError, ValueError, OverflowError) as error:
             raise UserError(f"{self._path}: cannot draw with this font at {self._size:.1f} pixels: {error}") from None
         self._process = os.getpid()
@@ -87,6 +88,20 @@ class PillowFont:
             return self._opened().getlength(text, direction=direction) * self._scale
         except _DRAWING_ERRORS as error:
             raise self._cannot_draw(text, error) from None
+
+    def has_ink(self, character: str) -> bool:
+        """Whether the glyph of *character* alone, not shaped, has ink: twenty times cheaper than drawing it.
+
+        Raises:
+            UserError: if the glyph is damaged.
+        """
+        try:
+            font = self._opened()
+            if self._unshaped is None:
+                self._unshaped = font.font_variant(layout_engine=ImageFont.Layout.BASIC)
+            return self._unshaped.getmask(character, "RGBA" if self.has_colours else "L").getbbox() is not None
+        except _DRAWING_ERRORS as error:
+            raise self._cannot_draw(character, error) from None
 
     def draw(self, text: str, direction: str, override: bool = False) -> Drawing:
         """Shape and draw *text*.

@@ -12,9 +12,9 @@ import numpy as np
 import regex
 
 from pixelgpt_fairseq.rendering.bidi import reads_left_to_right, visual_order
-from pixelgpt_fairseq.rendering.glyphs import FontFace
 from pixelgpt_fairseq.rendering.lines import Line, code_points, without_surrogate_pairs
 from pixelgpt_fairseq.rendering.pillow_fonts import OVERHANG, Drawing, PillowFont
+from pixelgpt_fairseq.rendering.repertoire import Repertoire
 from pixelgpt_fairseq.rendering.units import Unit, is_bidi_control, split_clusters, split_units, split_words
 
 _POINTS_PER_INCH = 72
@@ -51,7 +51,7 @@ class PillowRaster:
     def __init__(self, config):
         size = config.font_size * config.dpi / _POINTS_PER_INCH
         self._fonts = [PillowFont(font.path, size) for font in config.fonts]
-        self._faces = [FontFace(font.path) for font in config.fonts]
+        self._repertoires = [Repertoire(font.path, config.backend) for font in config.fonts]
         self._font_rgb = config.font_rgb
         keep = functools.lru_cache(maxsize=_KEPT)
         self._choose_font_kept, self._units_kept = keep(self._choose_font), keep(self._units_of_word)
@@ -184,7 +184,7 @@ class PillowRaster:
         return tuple(split_units(word, self._choose_font_kept))
 
     def _choose_font(self, cluster):
-        """The number of the first font that has all of *cluster*, else that of the first that has its base, else 0.
+        """The number of the first font that shows all of *cluster*, else of the first that shows its base, else 0.
 
         For what is an emoji, or asked to look like one, fonts with colours come first.
         """
@@ -193,9 +193,10 @@ class PillowRaster:
         if as_emoji or _TEXT_STYLE in cluster:
             numbers = sorted(numbers, key=lambda number: self._fonts[number].has_colours != as_emoji)
         composed = unicodedata.normalize("NFC", cluster)
-        for characters in (_visible(cluster), _visible(composed), composed[0]):
+        for text in (cluster, composed, composed[0]):
             for number in numbers:
-                if all(self._faces[number].has(character) for character in characters):
+                repertoire = self._repertoires[number]
+                if all(map(repertoire.has, _visible(text))) and repertoire.shows(text):
                     return number
         return 0
 

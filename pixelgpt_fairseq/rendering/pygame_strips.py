@@ -8,7 +8,7 @@ import math
 import numpy as np
 
 from pixelgpt_fairseq.rendering.config import RendererConfig
-from pixelgpt_fairseq.rendering.glyphs import pygame_freetype
+from pixelgpt_fairseq.rendering.pygame_fonts import pygame_freetype
 
 # A Font that has drawn a long line takes time in proportion to it for everything it draws later.
 _LONG_LINE = 1000

@@ -9,7 +9,7 @@ from skips import needs_raqm
 
 from pixelgpt_fairseq.errors import UserError
 from pixelgpt_fairseq.rendering import RendererConfig, default_fonts, pillow_fonts
-from pixelgpt_fairseq.rendering.fonts import font_tables
+from pixelgpt_fairseq.rendering.font_tables import font_tables
 from pixelgpt_fairseq.rendering.units import split_units
 
 pytestmark = needs_raqm
