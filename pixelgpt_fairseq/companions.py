@@ -46,7 +46,9 @@ def read_companions(folder, settings: dict, model) -> Companions:
         found.tokenizer = Tokenizer.load(folder / TOKENIZER_FILE)
     renderer = _read_renderer(folder)
     own = settings.get(OWN_SETTINGS) or {}
-    classification = _read_classification(own, folder, model.num_labels) if isinstance(own, dict) else None
+    if not isinstance(own, dict) or not isinstance(own.get("task", {}), dict):
+        raise UserError(f"{folder / CONFIG_FILE}: {OWN_SETTINGS} is not what this package writes there")
+    classification = _read_classification(own, folder, model.num_labels)
     if renderer or found.tokenizer:
         sha256 = found.tokenizer.sha256 if found.tokenizer else None
         found.data_settings = {"renderer": renderer, "tokenizer_sha256": sha256}
@@ -56,8 +58,7 @@ def read_companions(folder, settings: dict, model) -> Companions:
         found.data_settings["classification"] = classification
     elif names:
         found.data_settings["class_names"] = names
-    if isinstance(own, dict) and isinstance(own.get("task"), dict):
-        found.task_options = own["task"]
+    found.task_options = own.get("task", {})
     return found
 
 

@@ -26,6 +26,7 @@ from pixelgpt_fairseq.criterions.patch_token_loss import PatchTokenLossConfig
 from pixelgpt_fairseq.criterions.rendered_classification import RenderedClassificationLossConfig
 from pixelgpt_fairseq.data.classification import PAIR
 from pixelgpt_fairseq.data.data_folder import PIXEL, RENDERER_FILE, TEXT, TOKENIZER_FILE
+from pixelgpt_fairseq.data.tokens import Tokenizer
 from pixelgpt_fairseq.errors import UserError
 from pixelgpt_fairseq.models import provenance
 from pixelgpt_fairseq.models.pixelgpt import PixelGPTModel
@@ -76,6 +77,8 @@ def import_released(folder, checkpoint, sentence_task=None, modality=None, progr
     Raises:
         UserError: if the folder is not what it should be, or *checkpoint* is there or cannot be written.
     """
+    if str(checkpoint).endswith(os.sep):
+        raise UserError(f"{checkpoint}: a folder: name the file that is to be made in it")
     checkpoint = Path(checkpoint)
     if checkpoint.exists():
         raise UserError(f"{checkpoint} already exists: choose another name, or remove it first")
@@ -184,13 +187,22 @@ def _companion_files(state, data_settings, model, dtype) -> dict[str, bytes]:
             settings["id2label"], settings["label2id"] = _numbered(words)
         settings["finetuning_task"] = classification["name"]
         settings["problem_type"] = "single_label_classification" if words else "regression"
-    files[CONFIG_FILE] = settings_text(settings | {OWN_SETTINGS: own})
+    files[CONFIG_FILE] = settings_text(settings | _special_tokens(state) | {OWN_SETTINGS: own})
     if data_settings.get("renderer"):
         files[RENDERER_FILE] = RendererConfig.from_dict(data_settings["renderer"]).to_json_text().encode()
     tokenizer = state["task_state"].get("tokenizer")
     if tokenizer is not None:
         files[TOKENIZER_FILE] = bytes(tokenizer.numpy())
     return files
+
+
+def _special_tokens(state) -> dict:
+    """Ids of the tokens that begin and end texts, as ``config.json`` names them; empty without a tokenizer."""
+    tokenizer = state["task_state"].get("tokenizer")
+    if tokenizer is None:
+        return {}
+    ids = Tokenizer(bytes(tokenizer.numpy()), "the checkpoint's tokenizer").special_tokens()
+    return {f"{name}_token_id": number for name, number in ids.items()}
 
 
 def _numbered(names) -> tuple[dict, dict]:

@@ -26,6 +26,8 @@ from pixelgpt_fairseq.sources.class_names import read_class_names
 
 # An embedding with more rows than this beyond the tokenizer's tokens is that of another tokenizer.
 MAX_EXTRA_ROWS = 1024
+# What Git LFS leaves in the place of a large file that was not fetched.
+_POINTER, _LONGEST_POINTER = b"version https://git-lfs.github.com/spec/", 1024
 # Written where nothing is known; a folder that was read keeps its own.
 RELEASED_SETTINGS = {
     "hidden_act": "silu",
@@ -64,6 +66,7 @@ def open_released(folder: str | os.PathLike) -> ReleasedFolder:
             or of another shape; all are named.
     """
     folder = Path(folder)
+    _check_files(folder)
     settings = read_json(folder / "config.json")
     config = read_config(settings, folder / "config.json")
     weights = WeightFiles(folder)
@@ -71,18 +74,21 @@ def open_released(folder: str | os.PathLike) -> ReleasedFolder:
         raise UserError(f"{folder}: {config.num_hidden_layers} layers (config.json) in {len(weights.names)} tensors")
     tokens = _count_tokens(settings, folder) if is_on(settings, "reads_tokens") else None
     config.extra_token_rows = 0 if tokens is None else settings["vocab_size"] - tokens
-    with torch.device("meta"):  # shapes only
-        model = PixelGPTModel(
-            config,
-            uses_patches=is_on(settings, "reads_patches"),
-            vocab_size=tokens,
-            num_labels=_num_labels(settings, weights.shapes),
-        )
-    if model.num_labels is not None and "score.weight" in weights.shapes:
-        read_class_names(settings, folder / "config.json", model.num_labels)  # raises where they cannot be
+    try:
+        with torch.device("meta"):  # shapes only
+            model = PixelGPTModel(
+                config,
+                uses_patches=is_on(settings, "reads_patches"),
+                vocab_size=tokens,
+                num_labels=_num_labels(settings, weights.shapes),
+            )
+    except UserError as error:
+        raise UserError(f"{folder}/config.json: {error}") from None
     redundant = _redundant(weights, config, folder)
     found = {name: torch.empty(weights.shapes[name], device="meta") for name in weights.names if name not in redundant}
     provenance.check_tensors(dict(model.named_parameters()), found, str(folder))
+    if model.num_labels is not None:
+        read_class_names(settings, folder / "config.json", model.num_labels)  # raises where they cannot be
     return ReleasedFolder(folder, settings, weights, model, redundant)
 
 
@@ -190,11 +196,20 @@ def released_settings(model: PixelGPTModel, dtype: torch.dtype) -> dict:
 
 def _num_labels(settings: dict, shapes: dict[str, torch.Size]) -> int | None:
     """Outputs of a classifier, None for a language model."""
-    if "score.weight" in shapes:
-        return shapes["score.weight"][0] if shapes["score.weight"] else 1
+    if "score.weight" in shapes:  # one that is no matrix is refused by its shape
+        return max(1, shapes["score.weight"][0]) if len(shapes["score.weight"]) == 2 else 1
     architectures = settings.get("architectures") or ()
     is_classifier = "SequenceClassification" in json.dumps(architectures)
     return 1 if is_classifier else None  # a classifier without its weights is refused by the names of the tensors
+
+
+def _check_files(folder: Path):
+    """Refuse a file in the place of a folder, and files that were never fetched."""
+    if folder.is_file():
+        raise UserError(f"{folder}: a file: name the folder that holds config.json and weights")
+    for path in sorted(folder.iterdir()) if folder.is_dir() else ():
+        if path.is_file() and path.stat().st_size < _LONGEST_POINTER and path.read_bytes().startswith(_POINTER):
+            raise UserError(f"{path}: only a pointer to the file: run git lfs pull in {folder}")
 
 
 def _count_tokens(settings: dict, folder: Path) -> int:
@@ -206,6 +221,8 @@ def _count_tokens(settings: dict, folder: Path) -> int:
         UserError: if the tokenizer is damaged, or of another size.
     """
     rows, path = settings["vocab_size"], folder / TOKENIZER_FILE
+    if rows < 1:
+        raise UserError(f"{folder}/config.json: vocab_size {rows} cannot be")
     if not path.exists():
         extra = settings.get("extra_token_rows") or 0
         if isinstance(extra, bool) or not isinstance(extra, int) or not 0 <= extra < rows:

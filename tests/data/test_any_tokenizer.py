@@ -1,6 +1,7 @@
 """Any SentencePiece model serves from rendering to training, whatever its type, its pieces and its special symbols."""
 
 import io
+import json
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from fairseq_runs import train
 from toy_corpus import TOY_TRAINING, documents
 
 from pixelgpt_fairseq.checkpoints import load_checkpoint
+from pixelgpt_fairseq.conversion import export_released
 from pixelgpt_fairseq.data.classification import truncate_sentences
 from pixelgpt_fairseq.data.data_folder import COLUMNS, PIXEL, TEXT, DataFolder
 from pixelgpt_fairseq.data.pairs import PairDataset
@@ -82,6 +84,9 @@ def test_training_on_tokens_and_pairs(name, tmp_path):
     assert "num_updates: 3 >= max_update: 3" in run.log
     trained_with = load_checkpoint(tmp_path / "run/checkpoint_last.pt").tokenizer
     assert (trained_with.sha256, trained_with.bos) == (tokenizer.sha256, tokenizer.bos)
+    export_released(tmp_path / "run/checkpoint_last.pt", tmp_path / "exported", progress=False)
+    settings = json.loads((tmp_path / "exported/config.json").read_text())
+    assert (settings["bos_token_id"], settings["eos_token_id"]) == TOKENIZERS[name][1]
 
 
 def test_sentences_are_told_apart_where_eos_begins_them(tmp_path):

@@ -264,6 +264,8 @@ def test_nothing_is_overwritten(folder, tmp_path):
     with pytest.raises(UserError, match=r"there\.pt already exists"):
         import_released(folder, tmp_path / "there.pt")
     import_released(folder, tmp_path / "model.pt", progress=False)
+    with pytest.raises(UserError, match="a folder: name the file that is to be made in it"):
+        import_released(folder, f"{tmp_path}/new/")
     with pytest.raises(UserError, match="released already exists"):
         export_released(tmp_path / "model.pt", folder)
     assert (tmp_path / "there.pt").read_text() == "mine"
@@ -309,6 +311,8 @@ def test_files_that_are_too_large_stay_behind_and_are_named(folder, tmp_path, mo
         ({"head_dim": 3}, "head_dim 3"),
         ({"vocab_size": 401}, "401"),
         ({"pixelgpt_fairseq": {"task": {"tokens_per_sample": "many"}}}, "pixelgpt_fairseq.task: "),
+        ({"pixelgpt_fairseq": ["task"]}, "pixelgpt_fairseq is not what this package writes"),
+        ({"pixelgpt_fairseq": {"task": "many"}}, "pixelgpt_fairseq is not what this package writes"),
     ],
 )
 def test_settings_that_cannot_be_are_named(folder, tmp_path, change, message):

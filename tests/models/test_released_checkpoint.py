@@ -129,7 +129,9 @@ def test_pickled_code_is_not_run(folder):
         ({"patch_size": 32, "image_size": [32, 16384]}, "patch_size 32, image_size"),
         ({"hidden_size": None}, "lacks hidden_size"),
         ({"hidden_size": 16}, "has in another shape"),
-        ({"num_attention_heads": 5}, "--hidden-size 32 is not divisible"),
+        ({"num_attention_heads": 5}, r"config\.json: --hidden-size 32 is not divisible"),
+        ({"num_hidden_layers": 0}, r"config\.json: --num-hidden-layers 0 must be"),
+        ({"vocab_size": 0}, "vocab_size 0 cannot be"),
     ],
 )
 def test_settings_that_the_model_does_not_support_are_named(folder, settings, message):
@@ -181,6 +183,23 @@ def test_damaged_and_incomplete_folders_are_named(folder, tmp_path):
     (cut / "config.json").write_text("{")
     with pytest.raises(UserError, match="not valid JSON"):
         load_released(cut)
+
+
+@pytest.mark.parametrize("shape", [(32,), (), (0, 32), (2, 3, 32)])
+def test_a_score_that_is_no_matrix_is_named_by_its_shape(shape, tmp_path):
+    save_released(small_model(num_labels=2), tmp_path / "released")
+    change_tensors(tmp_path / "released", lambda tensors: tensors.update({"score.weight": torch.zeros(shape)}))
+    with pytest.raises(UserError, match=rf"score\.weight \[{', '.join(map(str, shape))}\] instead of"):
+        load_released(tmp_path / "released")
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "tokenizer.model"])
+def test_a_file_that_was_not_fetched_is_named(name, folder):
+    (folder / name).write_text("version https://git-lfs.github.com/spec/v1\noid sha256:abc\nsize 1400000000\n")
+    with pytest.raises(UserError, match=rf"{name}: only a pointer to the file: run git lfs pull in "):
+        load_released(folder)
+    with pytest.raises(UserError, match=r"model\.safetensors: a file: name the folder that holds config\.json"):
+        load_released(folder / "model.safetensors")
 
 
 def test_saving_overwrites_nothing_and_leaves_nothing_unfinished(folder, tmp_path, monkeypatch):
