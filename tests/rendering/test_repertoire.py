@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 from colour_font import write_colour_font
-from pillow_strips import assert_same, ink, needs_raqm
+from pillow_strips import assert_same, ink
 from pygame_reference import font_path
+from skips import needs_raqm
 
 from pixelgpt_fairseq.errors import UserError
 from pixelgpt_fairseq.rendering import RendererConfig, TextRenderer, missing_characters, missing_summary, repertoire
