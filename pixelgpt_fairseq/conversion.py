@@ -4,7 +4,6 @@ What a checkpoint of fairseq-train has no place for, the folder's other files, i
 fairseq passes over; a checkpoint that was trained further has it no more.
 """
 
-import contextlib
 import dataclasses
 import logging
 import os
@@ -28,10 +27,10 @@ from pixelgpt_fairseq.data.classification import PAIR
 from pixelgpt_fairseq.data.data_folder import PIXEL, RENDERER_FILE, TEXT, TOKENIZER_FILE
 from pixelgpt_fairseq.data.tokens import Tokenizer
 from pixelgpt_fairseq.errors import UserError
+from pixelgpt_fairseq.files import check_absent, whole_file
 from pixelgpt_fairseq.models import provenance
 from pixelgpt_fairseq.models.pixelgpt import PixelGPTModel
 from pixelgpt_fairseq.models.released_checkpoint import (
-    check_absent,
     open_released,
     released_settings,
     settings_text,
@@ -80,8 +79,7 @@ def import_released(folder, checkpoint, sentence_task=None, modality=None, progr
     if str(checkpoint).endswith(os.sep):
         raise UserError(f"{checkpoint}: a folder: name the file that is to be made in it")
     checkpoint = Path(checkpoint)
-    if checkpoint.exists():
-        raise UserError(f"{checkpoint} already exists: choose another name, or remove it first")
+    check_absent(checkpoint, "another name")
     opened = open_released(folder)
     model, companions = opened.model, read_companions(folder, opened.settings, opened.model)
     files, left_behind = read_files(folder)
@@ -139,7 +137,7 @@ def export_released(checkpoint, folder, progress=True):
     Raises:
         UserError: if *checkpoint* is none of a pixelgpt model, or *folder* is there and not empty or cannot be written.
     """
-    check_absent(Path(folder))
+    check_absent(folder, "another folder", folder=True)
     state = read_state(checkpoint)
     tensors = {name: tensor for name, tensor in state["model"].items() if name != provenance.RECORD}
     try:
@@ -277,21 +275,17 @@ def _as_tensor(content: bytes) -> Tensor:
 
 
 def _save(state, path: Path, progress: bool):
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     size = sum(tensor.numel() * tensor.element_size() for tensor in state["model"].values())
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with (
-            open(partial, "wb") as file,
+            whole_file(path) as file,
             tqdm(total=size, unit="B", unit_scale=True, desc=f"writing {path.name}", disable=not progress) as bar,
         ):
             torch.save(state, _Counted(file, bar))
-        os.replace(partial, path)
     except (OSError, RuntimeError) as error:  # torch hides the reason of what it cannot write
-        raise UserError(f"cannot write {path}: {getattr(error, 'strerror', None) or 'is the disk full?'}") from error
-    finally:
-        with contextlib.suppress(OSError):
-            partial.unlink()
+        reason = getattr(error, "strerror", None) or "is the disk full?"
+        raise UserError(f"{path}: cannot write: {reason}") from error
 
 
 class _Counted:

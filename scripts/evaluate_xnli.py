@@ -9,7 +9,6 @@ import logging
 import sys
 from pathlib import Path
 
-from pixelgpt_fairseq.data.data_folder import write_whole
 from pixelgpt_fairseq.errors import UserError, command
 from pixelgpt_fairseq.evaluation.prediction import MAX_TOKENS
 from pixelgpt_fairseq.evaluation.xnli_results import (
@@ -20,6 +19,7 @@ from pixelgpt_fairseq.evaluation.xnli_results import (
     prediction_table,
     table,
 )
+from pixelgpt_fairseq.files import check_absent, write_whole
 from pixelgpt_fairseq.sources.xnli import parse_languages
 
 
@@ -60,16 +60,7 @@ def check_outputs(args):
     for path in filter(None, (args.output, args.predictions)):
         if not Path(path).parent.is_dir():
             raise UserError(f"{Path(path).parent}: no such folder")
-        if Path(path).exists() and not args.overwrite:
-            raise UserError(f"{path}: already there: choose another name, or pass --overwrite")
-
-
-def write(path, rows, suffix):
-    """Write a table to a file."""
-    try:
-        write_whole(path, format_table(rows, suffix))
-    except OSError as error:
-        raise UserError(f"{path}: {error.strerror}") from None
+        check_absent(path, "another name", args.overwrite)
 
 
 @command
@@ -92,10 +83,10 @@ def main(argv=None):
             f"{seconds:.1f} s, {number / seconds:,.0f} examples/s"
         )
     if args.output:
-        write(args.output, rows, Path(args.output).suffix)
+        write_whole(args.output, format_table(rows, Path(args.output).suffix))
         print(f"table: {args.output}")
     if args.predictions:
-        write(args.predictions, prediction_table(results[0]), ".tsv")
+        write_whole(args.predictions, format_table(prediction_table(results[0]), ".tsv"))
         print(f"predictions: {args.predictions}")
 
 

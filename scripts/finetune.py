@@ -14,8 +14,8 @@ import torch
 
 from pixelgpt_fairseq.checkpoints import read_state
 from pixelgpt_fairseq.conversion import import_released
-from pixelgpt_fairseq.data.data_folder import read_json, write_whole
 from pixelgpt_fairseq.errors import UserError, command
+from pixelgpt_fairseq.files import read_json, write_whole
 from pixelgpt_fairseq.models.pixelgpt import ARCHITECTURES
 from pixelgpt_fairseq.recipes import best_metric, find_recipe, longest_example, strip_options, training_options
 
@@ -144,9 +144,9 @@ def write_record(folder, identity, finished):
     """Note in a run's folder which run it is, and whether it is finished."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        write_whole(folder / RECORD, json.dumps({**identity, "finished": finished}, indent=2) + "\n")
     except OSError as error:
         raise UserError(f"{folder}: {error.strerror}") from None
+    write_whole(folder / RECORD, json.dumps({**identity, "finished": finished}, indent=2) + "\n")
 
 
 def best_score(folder):

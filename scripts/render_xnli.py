@@ -11,7 +11,7 @@ from pathlib import Path
 
 from pixelgpt_fairseq.data.data_folder import DataFolder
 from pixelgpt_fairseq.errors import UserError, command
-from pixelgpt_fairseq.preprocessing.binarize import check_destination
+from pixelgpt_fairseq.preprocessing.partial_folder import check_destination
 from pixelgpt_fairseq.preprocessing.released_splits import (
     add_released_options,
     binarize_released_split,

@@ -9,10 +9,10 @@ checkpoints (fairseq-train's --log-file, or what it printed), or where Hydra wri
 import argparse
 from pathlib import Path
 
-from pixelgpt_fairseq.data.data_folder import write_whole
 from pixelgpt_fairseq.errors import UserError, command
 from pixelgpt_fairseq.evaluation.result_tables import tabulate, to_markdown, to_tsv
 from pixelgpt_fairseq.evaluation.runs import find_runs
+from pixelgpt_fairseq.files import check_absent, write_whole
 
 FORMATS = {".md": to_markdown, ".tsv": to_tsv}
 
@@ -43,15 +43,11 @@ def main(argv=None):
     for path in outputs:
         if path.suffix not in FORMATS:
             raise UserError(f"--output {path}: the name must end in {' or '.join(FORMATS)}")
-        if path.exists() and not args.overwrite:
-            raise UserError(f"{path}: already there: choose another --output, or pass --overwrite")
+        check_absent(path, "another --output", args.overwrite)
     tables = tabulate(find_runs(args.runs))
     print(to_markdown(tables), end="")
     for path in outputs:
-        try:
-            write_whole(path, FORMATS[path.suffix](tables))
-        except OSError as error:
-            raise UserError(f"{path}: {error.strerror}") from None
+        write_whole(path, FORMATS[path.suffix](tables))
 
 
 if __name__ == "__main__":

@@ -113,7 +113,7 @@ def test_what_is_no_checkpoint_is_not_executed(checkpoint, tmp_path, kind, messa
     ("options", "message"),
     [
         (["--output", "none/out.png"], "none/out.png: cannot write: No such file or directory"),
-        (["--output", "."], ".: a folder: name the picture in it"),
+        (["--output", "."], ".: a folder, where a file is to be written: choose another --output"),
         (["--font", "none.ttf"], "none.ttf: no such font file"),
         (["--scale", "0"], "--scale 0: from 1 to 16"),
         (["--patches-per-row", "0"], "--patches-per-row 0: from 1 to 1024"),

@@ -32,12 +32,12 @@ def main():
     marker = args.output / "made-by-the-quickstart"
     if args.output.exists() and any(args.output.iterdir()) and not marker.exists():
         sys.exit(f"error: {args.output} holds other things: choose another --output")
-    shutil.rmtree(args.output, ignore_errors=True)
-    args.output.mkdir(parents=True)
+    texts, data, checkpoints = folders = [args.output / name for name in ("text", "data", "checkpoints")]
+    log, picture = files = [args.output / "train.log", args.output / "predictions.png"]
+    remove(folders, files)
+    args.output.mkdir(parents=True, exist_ok=True)
     marker.touch()
 
-    texts, data, checkpoints = (args.output / name for name in ("text", "data", "checkpoints"))
-    log, picture = args.output / "train.log", args.output / "predictions.png"
     write_text(texts)
     step("1. Text to patches and tokens")
     script = [sys.executable, ROOT / "scripts" / "render_corpus.py", "--destdir", data]
@@ -58,6 +58,15 @@ def main():
 
     step(f"Done in {time.perf_counter() - began:.0f} s")
     summarise(args.output, log, picture)
+
+
+def remove(folders, files):
+    """Remove what an earlier run made, and nothing that was put beside it; of links, the links alone."""
+    for path in (*folders, *files):
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
 
 
 def training_options(max_update):

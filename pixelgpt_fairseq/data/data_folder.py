@@ -20,10 +20,7 @@ tokens are ``<s> A`` or ``<s> A <s> B``. It has no columns, but ``train.labels.n
 (int64) or its score (float64).
 """
 
-import contextlib
-import errno
 import hashlib
-import json
 import os
 import types
 from pathlib import Path
@@ -32,6 +29,7 @@ from pixelgpt_fairseq.data import indexed
 from pixelgpt_fairseq.data.patches import patch_layout
 from pixelgpt_fairseq.data.tokens import TokenDictionary, Tokenizer
 from pixelgpt_fairseq.errors import UserError
+from pixelgpt_fairseq.files import read_json
 from pixelgpt_fairseq.rendering import RendererConfig
 
 PIXEL, PIECES, TEXT, COLUMNS = STREAMS = ("pixel", "pieces", "text", "columns")
@@ -44,7 +42,6 @@ SHARED_FILES = (RENDERER_FILE, TOKENIZER_FILE, DICTIONARY_FILE)
 MANIFEST_VERSION = 1
 # What later steps read of a manifest.
 _MANIFEST_FIELDS = {
-    "files": dict,
     "patch_values": int,
     "renderer": dict | types.NoneType,  # None: strips that others drew
     "tokenizer_sha256": str | types.NoneType,
@@ -179,6 +176,7 @@ class DataFolder:
             raise UserError(
                 f"{path}: version {manifest['version']}, this program reads {MANIFEST_VERSION}: render the data again"
             )
+        listed_files(manifest, path)
         for name, kind in _MANIFEST_FIELDS.items():
             if name not in manifest or not isinstance(manifest[name], kind):
                 raise UserError(f"{path}: damaged: {name} is absent or not what it was: render this split again")
@@ -204,16 +202,25 @@ class DataFolder:
         return indexed.exists(self.prefix(split, stream))
 
 
-def read_json(path):
-    """Read a JSON file, or raise a :class:`UserError` that names it."""
-    try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file") from None
-    except OSError as error:
-        raise UserError(f"{path}: {error.strerror}") from None
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise UserError(f"{path}: not JSON: {error}") from None
+def listed_files(manifest, path) -> dict[str, int]:
+    """The files that a manifest lists: name -> bytes.
+
+    Args:
+        manifest: what the file holds.
+        path: of the file, for messages.
+
+    Raises:
+        UserError: if it lists anything but files of its own folder with their sizes.
+    """
+    files = manifest.get("files") if isinstance(manifest, dict) else None
+    if not isinstance(files, dict):
+        raise UserError(f"{path}: damaged: files is absent or not what it was: render this split again")
+    for name, size in files.items():
+        if name != os.path.basename(name) or name in ("", ".", "..") or "\\" in name or "\0" in name:
+            raise UserError(f"{path}: damaged: {name!r} is no name of a file beside it: render this split again")
+        if isinstance(size, bool) or not isinstance(size, int) or size < 0:
+            raise UserError(f"{path}: damaged: {size!r} is no size of {name}: render this split again")
+    return files
 
 
 def settings_differences(ours, theirs):
@@ -232,22 +239,3 @@ def settings_differences(ours, theirs):
     if tokenizers[0] != tokenizers[1]:
         differences.append(f"tokenizer (SHA-256): {tokenizers[0]} against {tokenizers[1]}")
     return differences
-
-
-def write_whole(path, content):
-    """Write *content* (bytes or text) to *path*, whole or not at all.
-
-    Raises:
-        OSError: if it cannot be written.
-    """
-    path = Path(path)
-    if path.is_dir():
-        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
-    temporary = path.with_name(f".{path.name}.partial")
-    try:
-        temporary.write_bytes(content if isinstance(content, bytes) else content.encode("utf-8"))
-        os.replace(temporary, path)
-    except OSError:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
-        raise

@@ -21,6 +21,7 @@ from fairseq.data.indexed_dataset import (
 )
 
 from pixelgpt_fairseq.errors import UserError
+from pixelgpt_fairseq.files import open_without_following
 
 # Magic, version (uint64), dtype code (uint8), number of items (uint64); then int32 sizes and int64 byte offsets.
 _HEADER = struct.Struct("<9sQBQ")
@@ -134,7 +135,10 @@ class IndexedWriter:
     def close(self):
         """Finish the files; ``.sizes`` stays until its folder goes, so that this, too, can be done again."""
         self.finish()
-        with open(self._files[0].name, "rb") as source, open(index_file_path(self.prefix), "wb") as file:
+        with (
+            open(self._files[0].name, "rb") as source,
+            open(index_file_path(self.prefix), "wb", opener=open_without_following) as file,
+        ):
             items = os.path.getsize(source.name) // 4
             file.write(_HEADER.pack(_MAGIC, _VERSION, _dtype_header_code(self.dtype.type), items))
             shutil.copyfileobj(source, file, _COPIED_AT_ONCE)
@@ -158,8 +162,8 @@ class IndexedWriter:
 def _open_up_to(path, length):
     """Open a file for writing after its first *length* bytes; what else it holds is gone."""
     if not length:
-        return open(path, "wb")
-    file = open(path, "r+b")  # noqa: SIM115
+        return open(path, "wb", opener=open_without_following)
+    file = open(path, "r+b", opener=open_without_following)  # noqa: SIM115
     file.truncate(length)
     file.seek(length)
     return file

@@ -13,8 +13,9 @@ from omegaconf import OmegaConf
 from tqdm import tqdm
 
 from pixelgpt_fairseq.checkpoints import read_state
-from pixelgpt_fairseq.data.data_folder import DataFolder, write_whole
+from pixelgpt_fairseq.data.data_folder import DataFolder
 from pixelgpt_fairseq.errors import UserError
+from pixelgpt_fairseq.files import check_absent, write_whole
 from pixelgpt_fairseq.metrics import OF_CLASSES, OF_SCORES, confusion_matrix
 from pixelgpt_fairseq.sources.examples import SentenceTask
 from pixelgpt_fairseq.sources.glue import GLUE_TASKS
@@ -140,10 +141,7 @@ def write_predictions(predictions, path, probabilities=False):
         for word, column in zip(predictions.task.labels, shares, strict=True):
             columns.append([word, *(f"{share:.6f}" for share in column)])
     text = "".join("\t".join(map(str, row)) + "\n" for row in zip(*columns, strict=True))
-    try:
-        write_whole(path, text)
-    except OSError as error:
-        raise UserError(f"{path}: {error.strerror}") from None
+    write_whole(path, text)
 
 
 def output_path(output, task, split, probabilities=False, overwrite=False):
@@ -157,8 +155,7 @@ def output_path(output, task, split, probabilities=False, overwrite=False):
         path = path / file_name(task, split, probabilities)
     if not path.parent.is_dir():
         raise UserError(f"{path.parent}: no such folder")
-    if path.exists() and not overwrite:
-        raise UserError(f"{path}: already there: choose another --output, or pass --overwrite")
+    check_absent(path, "another --output", overwrite)
     return path
 
 

@@ -6,7 +6,6 @@ this package does not do is refused by name rather than ignored, and no pickled 
 
 import json
 import os
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,10 +17,11 @@ from pixelgpt_fairseq.data.data_folder import TOKENIZER_FILE
 from pixelgpt_fairseq.data.patches import PATCH_SIZE
 from pixelgpt_fairseq.data.tokens import Tokenizer
 from pixelgpt_fairseq.errors import UserError
+from pixelgpt_fairseq.files import check_absent, read_json, whole_folder
 from pixelgpt_fairseq.models import provenance
 from pixelgpt_fairseq.models.pixelgpt import PixelGPTConfig, PixelGPTModel
 from pixelgpt_fairseq.models.released_config import is_on, read_config, written_config
-from pixelgpt_fairseq.models.weight_files import WeightFiles, read_json, write_safetensors
+from pixelgpt_fairseq.models.weight_files import WeightFiles, write_safetensors
 from pixelgpt_fairseq.sources.class_names import read_class_names
 
 # An embedding with more rows than this beyond the tokenizer's tokens is that of another tokenizer.
@@ -67,7 +67,7 @@ def open_released(folder: str | os.PathLike) -> ReleasedFolder:
     """
     folder = Path(folder)
     _check_files(folder)
-    settings = read_json(folder / "config.json")
+    settings = read_json(folder / "config.json", dict)
     config = read_config(settings, folder / "config.json")
     weights = WeightFiles(folder)
     if config.num_hidden_layers > len(weights.names):  # a model of a billion layers need not be built to be refused
@@ -138,31 +138,14 @@ def write_released(folder, tensors: dict[str, Tensor], files: dict[str, bytes], 
         UserError: if *folder* exists and is not empty, or cannot be written.
     """
     folder = Path(folder)
-    check_absent(folder)
+    check_absent(folder, "another folder", folder=True)
     size = sum(tensor.numel() * tensor.element_size() for tensor in tensors.values())
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as scratch:
-            unfinished = Path(scratch, "released")
-            unfinished.mkdir()
-            with tqdm(total=size, unit="B", unit_scale=True, desc=folder.name, disable=not progress) as bar:
-                for written in write_safetensors(tensors, unfinished / "model.safetensors"):
-                    bar.update(written)
-            for name, content in files.items():
-                (unfinished / name).write_bytes(content)
-            os.replace(unfinished, folder)
-    except OSError as error:
-        raise UserError(f"cannot write {folder}: {error.strerror or error}") from error
-
-
-def check_absent(folder: Path):
-    """Refuse to write where something is.
-
-    Raises:
-        UserError: if *folder* is there and not empty.
-    """
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise UserError(f"{folder} already exists: choose another folder, or remove it first")
+    with whole_folder(folder) as unfinished:
+        with tqdm(total=size, unit="B", unit_scale=True, desc=folder.name, disable=not progress) as bar:
+            for written in write_safetensors(tensors, unfinished / "model.safetensors"):
+                bar.update(written)
+        for name, content in files.items():
+            (unfinished / name).write_bytes(content)
 
 
 def settings_text(settings: dict) -> bytes:
@@ -204,9 +187,11 @@ def _num_labels(settings: dict, shapes: dict[str, torch.Size]) -> int | None:
 
 
 def _check_files(folder: Path):
-    """Refuse a file in the place of a folder, and files that were never fetched."""
+    """Refuse what is no released folder, and files that were never fetched."""
     if folder.is_file():
         raise UserError(f"{folder}: a file: name the folder that holds config.json and weights")
+    if not (folder / "config.json").exists():
+        raise UserError(f"{folder} is not a released checkpoint: it has no config.json")
     for path in sorted(folder.iterdir()) if folder.is_dir() else ():
         if path.is_file() and path.stat().st_size < _LONGEST_POINTER and path.read_bytes().startswith(_POINTER):
             raise UserError(f"{path}: only a pointer to the file: run git lfs pull in {folder}")

@@ -14,6 +14,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from pixelgpt_fairseq.errors import UserError
+from pixelgpt_fairseq.files import open_without_following, read_json
 
 # In the order in which they stand in a file: wide types first, so that every tensor is aligned.
 _SAFETENSORS_NAMES = {torch.float64: "F64", torch.float32: "F32", torch.bfloat16: "BF16", torch.float16: "F16"}
@@ -87,7 +88,7 @@ def _files(folder: Path) -> list[Path]:
 
 
 def _shards(index: Path) -> list[Path]:
-    weight_map = read_json(index).get("weight_map")
+    weight_map = read_json(index, dict).get("weight_map")
     if not isinstance(weight_map, dict) or not all(isinstance(shard, str) for shard in weight_map.values()):
         raise UserError(f"{index} has no weight_map")
     paths = []
@@ -121,25 +122,6 @@ def is_weight_file(name: str) -> bool:
     return stem.startswith(("model", "pytorch_model")) and stem.endswith((".safetensors", ".bin"))
 
 
-def read_json(path: Path) -> dict:
-    """The JSON object in a file of a released folder.
-
-    Raises:
-        UserError: if it is not there, or does not hold one.
-    """
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UserError(f"{path.parent} is not a released checkpoint: it has no {path.name}") from None
-    except OSError as error:
-        raise UserError(f"cannot read {path}: {error.strerror}") from error
-    except (ValueError, RecursionError) as error:
-        raise UserError(f"{path} is not valid JSON: {error}") from error
-    if not isinstance(content, dict):
-        raise UserError(f"{path} does not hold a JSON object")
-    return content
-
-
 def write_safetensors(tensors: dict[str, Tensor], path: Path) -> Iterator[int]:
     """Write a safetensors file, one tensor at a time.
 
@@ -167,7 +149,7 @@ def write_safetensors(tensors: dict[str, Tensor], path: Path) -> Iterator[int]:
         }
     text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
     text += b" " * (-len(text) % 8)
-    with open(path, "wb") as file:
+    with open(path, "wb", opener=open_without_following) as file:
         file.write(len(text).to_bytes(8, "little") + text)
         for name in names:
             content = tensors[name].detach().cpu().contiguous().flatten().view(torch.uint8).numpy()

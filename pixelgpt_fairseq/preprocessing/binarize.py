@@ -7,10 +7,7 @@ started again and goes on where it was, see :mod:`~pixelgpt_fairseq.preprocessin
 """
 
 import contextlib
-import fcntl
-import json
 import os
-import shutil
 import sys
 import time
 from dataclasses import dataclass, field
@@ -28,25 +25,24 @@ from pixelgpt_fairseq.data.data_folder import (
     TEXT,
     DataFolder,
     settings_differences,
-    write_whole,
 )
 from pixelgpt_fairseq.data.tokens import TokenDictionary, Tokenizer, train_tokenizer
 from pixelgpt_fairseq.errors import UserError
+from pixelgpt_fairseq.files import check_absent, write_whole
 from pixelgpt_fairseq.preprocessing.chunks import Counts, Streams, StreamWriter, binarize_chunks, gather_chunks
-from pixelgpt_fairseq.preprocessing.resumption import (
-    PROGRESS_FILE,
-    Progress,
-    describe_work,
-    drop_chunks,
-    save_progress,
-    take_up,
+from pixelgpt_fairseq.preprocessing.partial_folder import (
+    check_destination,
+    is_moving,
+    move_into_place,
+    partial_folder,
+    stage,
 )
+from pixelgpt_fairseq.preprocessing.resumption import Progress, describe_work, save_progress, take_up
 from pixelgpt_fairseq.rendering import TextRenderer, missing_characters, missing_summary
 from pixelgpt_fairseq.sources.corpus import read_passages
 from pixelgpt_fairseq.sources.corpus_checks import check_inputs
 
 RECORD_EVERY = 5  # seconds; what a killed run did since is done again
-LOCK_SECONDS = 3  # the workers of a run that was killed take a moment to end
 # What is stored of the strips: the patches, the text that they show, or both.
 STORES = ("patches", "text", "both")
 
@@ -187,7 +183,7 @@ def _render(passages, partial, writer, config, tokenizer, max_missing, workers, 
                 if time.monotonic() - last >= RECORD_EVERY:
                     record()
     except BaseException:
-        with contextlib.suppress(OSError):  # a full disk, say
+        with contextlib.suppress(OSError, UserError):  # a full disk, say
             record()
         raise
     record()
@@ -223,116 +219,8 @@ def _say_nothing(line):
     pass
 
 
-@contextlib.contextmanager
-def partial_folder(folder, split, resumable=False, say=None):
-    """A hidden folder for what is not finished yet, for one run at a time; removed in the end.
-
-    Args:
-        folder: DataFolder.
-        split: name of the split.
-        resumable: give what an earlier run left there, and when this one fails, keep what it has recorded as finished.
-            Otherwise the folder is empty at first and removed whatever happens; if the run is killed, the next one
-            empties it.
-        say: function that tells the user a line.
-    """
-    there = folder.path.exists()
-    path = partial_path(folder, split)
-    path.mkdir(parents=True, exist_ok=True)
-    handle = os.open(path, os.O_RDONLY)
-    keep = False
-    try:
-        _lock(handle, path)
-        try:
-            if not resumable:
-                for left in path.iterdir():
-                    left.unlink()
-            yield path
-        except BaseException:
-            keep = resumable and (path / PROGRESS_FILE).exists()
-            raise
-        finally:
-            if keep:
-                drop_chunks(path)
-                say(f"{path}: keeps what is finished: the same command goes on from there")
-            else:
-                shutil.rmtree(path, ignore_errors=True)
-            if not there and not keep:
-                with contextlib.suppress(OSError):  # not empty
-                    folder.path.rmdir()
-    finally:
-        os.close(handle)
-
-
-def partial_path(folder, split):
-    """The hidden folder of a split's unfinished files."""
-    return folder.path / f".{split}.partial"
-
-
-def _lock(handle, path):
-    deadline = time.monotonic() + LOCK_SECONDS
-    while True:
-        try:
-            return fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            if time.monotonic() > deadline:
-                raise UserError(f"{path}: another run is writing this split now: wait for it, or end it") from None
-            time.sleep(0.05)
-        except OSError:  # a file system without locks
-            return None
-
-
-def stage(partial, folder, shared, manifest):
-    """Write the small files of a split beside its finished ones, the manifest last: with it, all can be moved.
-
-    Args:
-        partial: the folder that holds the files which *manifest* names.
-        folder: DataFolder.
-        shared: name -> content of the files that all splits share.
-        manifest: as plain values.
-    """
-    text = json.dumps(manifest, indent=1, ensure_ascii=False) + "\n"
-    for name, content in {**shared, folder.manifest_path(manifest["split"]).name: text}.items():
-        write_whole(partial / name, content)
-
-
-def move_into_place(folder, partial, split):
-    """Make the staged files of a partial folder the split, in the place of an older one.
-
-    Files are only renamed: a full disk cannot come between. While there is no manifest, no later step takes the split
-    for whole. If this is ended in the middle, it can be done again.
-
-    Args:
-        folder: DataFolder.
-        partial: the folder in which :func:`stage` has finished them.
-        split: name of the split.
-    """
-    manifest_path = folder.manifest_path(split)
-    new = [*data_folder.read_json(partial / manifest_path.name)["files"], *data_folder.SHARED_FILES]
-    manifest_path.unlink(missing_ok=True)
-    for path in folder.split_files(split):
-        if path.name not in new:
-            path.unlink()
-    for name in new:
-        if (partial / name).exists():
-            os.replace(partial / name, folder.path / name)
-    os.replace(partial / manifest_path.name, manifest_path)
-
-
-def check_destination(folder, split, overwrite):
-    """Refuse to touch a split that is there.
-
-    Raises:
-        UserError: unless *overwrite*, or the split is one that a run was moving into place when it was ended.
-    """
-    there = folder.split_files(split)
-    manifest_path = folder.manifest_path(split)
-    moving = not manifest_path.exists() and (partial_path(folder, split) / manifest_path.name).exists()
-    if there and not overwrite and not moving:
-        raise UserError(f"{there[0]}: already there: choose another --destdir or --split, or pass --overwrite")
-
-
 def check_shared_files(folder, split, config, tokenizer, overwrite=False):
-    """Refuse settings other than those of the folder's other splits, and a tokenizer in the place of another.
+    """Refuse settings other than those of the folder's other splits, and to replace files of the user's by theirs.
 
     Raises:
         UserError: naming what differs.
@@ -346,9 +234,14 @@ def check_shared_files(folder, split, config, tokenizer, overwrite=False):
             if settings["tokenizer_sha256"] != (tokenizer.sha256 if tokenizer else None):
                 advice = f"pass --tokenizer {folder.path / data_folder.TOKENIZER_FILE}, or choose another --destdir"
             raise UserError(f"{folder.path}: split {others[0]} has other settings: {'; '.join(differences)}: {advice}")
-    path = folder.path / data_folder.TOKENIZER_FILE
-    if path.exists() and tokenizer and path.read_bytes() != tokenizer.serialized and not overwrite:
-        raise UserError(f"{path}: already there, another tokenizer: choose another --destdir, or pass --overwrite")
+    if is_moving(folder, split):
+        return
+    for name, content in shared_files(config, tokenizer).items():
+        path = folder.path / name
+        same_look = name == data_folder.RENDERER_FILE and others  # its fonts may lie elsewhere now
+        if path.exists() and not same_look and (not path.is_file() or path.read_bytes() != content):
+            kind = "another tokenizer" if name == data_folder.TOKENIZER_FILE else "of other contents"
+            check_absent(path, "another --destdir", overwrite, kind)
 
 
 def _settings(config, tokenizer):

@@ -12,16 +12,10 @@ from tqdm import tqdm
 
 from pixelgpt_fairseq.data.data_folder import PIXEL, TEXT, DataFolder
 from pixelgpt_fairseq.errors import UserError
-from pixelgpt_fairseq.preprocessing.binarize import (
-    check_destination,
-    check_missing,
-    check_shared_files,
-    move_into_place,
-    partial_folder,
-    shared_files,
-)
+from pixelgpt_fairseq.preprocessing.binarize import check_missing, check_shared_files, shared_files
 from pixelgpt_fairseq.preprocessing.chunks import StreamWriter
 from pixelgpt_fairseq.preprocessing.example_split import ExampleCounts, check_task, encode_texts, stage_examples
+from pixelgpt_fairseq.preprocessing.partial_folder import check_destination, move_into_place, partial_folder
 from pixelgpt_fairseq.preprocessing.workers import map_in_order
 from pixelgpt_fairseq.rendering import TextRenderer, missing_characters, missing_summary
 

@@ -19,14 +19,9 @@ from pixelgpt_fairseq.data.data_folder import PIXEL, TEXT, DataFolder
 from pixelgpt_fairseq.data.indexed import IndexedRows, IndexedWriter
 from pixelgpt_fairseq.data.patches import PATCH_SIZE
 from pixelgpt_fairseq.errors import UserError
-from pixelgpt_fairseq.preprocessing.binarize import (
-    check_destination,
-    check_shared_files,
-    move_into_place,
-    partial_folder,
-    shared_files,
-)
+from pixelgpt_fairseq.preprocessing.binarize import check_shared_files, shared_files
 from pixelgpt_fairseq.preprocessing.example_split import ExampleCounts, check_task, encode_texts, stage_examples
+from pixelgpt_fairseq.preprocessing.partial_folder import check_destination, move_into_place, partial_folder
 from pixelgpt_fairseq.rendering import TextRenderer
 from pixelgpt_fairseq.sources.examples import clean, detokenize
 from pixelgpt_fairseq.sources.released import part_files, read_released

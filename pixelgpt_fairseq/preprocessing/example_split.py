@@ -7,7 +7,8 @@ import numpy as np
 
 from pixelgpt_fairseq.data import data_folder
 from pixelgpt_fairseq.errors import UserError
-from pixelgpt_fairseq.preprocessing.binarize import stage
+from pixelgpt_fairseq.files import open_without_following
+from pixelgpt_fairseq.preprocessing.partial_folder import stage
 from pixelgpt_fairseq.sources.examples import NO_LABEL, SentenceTask
 
 
@@ -51,7 +52,7 @@ def stage_examples(partial, folder, split, task, counts, labels, files, shared, 
     """Finish a split of examples in *partial*: its labels, its manifest, and the files that splits share.
 
     Args:
-        partial: the folder that :func:`~pixelgpt_fairseq.preprocessing.binarize.move_into_place` will empty.
+        partial: the folder that :func:`~pixelgpt_fairseq.preprocessing.partial_folder.move_into_place` will empty.
         folder: DataFolder that is to have the split.
         split: its name.
         task: SentenceTask.
@@ -68,7 +69,8 @@ def stage_examples(partial, folder, split, task, counts, labels, files, shared, 
     labels = np.array(labels, dtype=np.float64 if task.regression else np.int64)
     present = labels[labels != NO_LABEL]
     path = partial / folder.labels_path(split).name
-    np.save(path, labels)
+    with open(path, "wb", opener=open_without_following) as file:
+        np.save(file, labels)
     sizes = {path.name: path.stat().st_size for path in (*files, path)}
     manifest = {
         "version": data_folder.MANIFEST_VERSION,

@@ -1,7 +1,7 @@
 """What a run that was ended leaves behind, so that the same command goes on from there.
 
 Beside the files that are being written, their folder holds two small ones: what they are made from, and how far they
-have come. The second is replaced after every chunk, when all that it speaks of is on the disk.
+have come. The second is replaced every few seconds, when all that it speaks of is on the disk.
 """
 
 import collections
@@ -11,15 +11,15 @@ import zlib
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pixelgpt_fairseq.data.data_folder import write_whole
 from pixelgpt_fairseq.errors import UserError
+from pixelgpt_fairseq.files import write_whole
 from pixelgpt_fairseq.preprocessing import chunks
 from pixelgpt_fairseq.preprocessing.chunks import Counts
+from pixelgpt_fairseq.preprocessing.partial_folder import PROGRESS_FILE, WORK_FILE, clear, drop_chunks
 from pixelgpt_fairseq.rendering import RendererConfig
 from pixelgpt_fairseq.sources import corpus
 from pixelgpt_fairseq.sources.corpus import Position
 
-WORK_FILE, PROGRESS_FILE = "work.json", "progress.json"
 _VERSION = 1
 
 
@@ -105,8 +105,7 @@ def take_up(folder, work, staged_file, overwrite, say):
             say(f"{folder}: what an unfinished run left is of no use ({reason}): starting over")
             progress = Progress()
     if reason:
-        for path in folder.iterdir():
-            path.unlink()
+        clear(folder)
     drop_chunks(folder)
     _write_checked(folder / WORK_FILE, work)
     return progress
@@ -115,12 +114,6 @@ def take_up(folder, work, staged_file, overwrite, say):
 def save_progress(folder, progress):
     """Record *progress*; what it speaks of must be on the disk."""
     _write_checked(folder / PROGRESS_FILE, {**vars(progress), "counts": vars(progress.counts)})
-
-
-def drop_chunks(folder):
-    """Remove the chunks that were not finished, as the next run would."""
-    for path in folder.glob("[0-9]*"):
-        path.unlink()
 
 
 def _differences(ours, theirs, file):

@@ -9,6 +9,7 @@ from pathlib import Path
 from PIL import ImageColor
 
 from pixelgpt_fairseq.errors import UserError
+from pixelgpt_fairseq.files import read_json, write_whole
 from pixelgpt_fairseq.rendering.fonts import FontFile, default_fonts
 
 BACKENDS = ("pygame", "pillow")
@@ -172,14 +173,7 @@ class RendererConfig:
         Raises:
             UserError: if it cannot be written.
         """
-        path = Path(path)
-        partial = path.with_name(f".{path.name}.{os.getpid()}")
-        try:
-            partial.write_text(self.to_json_text(), encoding="utf-8")
-            os.replace(partial, path)
-        except OSError as error:
-            partial.unlink(missing_ok=True)
-            raise UserError(f"{path}: cannot write: {error.strerror}") from None
+        write_whole(path, self.to_json_text())
 
     @classmethod
     def from_json(cls, path, locate_fonts=True, **overrides) -> "RendererConfig":
@@ -195,11 +189,10 @@ class RendererConfig:
             UserError: if the file or a font is missing or damaged, naming it.
         """
         path = Path(path)
+        values = read_json(path)
         try:
-            config = dataclasses.replace(cls.from_dict(json.loads(path.read_text(encoding="utf-8"))), **overrides)
+            config = dataclasses.replace(cls.from_dict(values), **overrides)
             return config.located(near=path.parent) if locate_fonts else config
-        except FileNotFoundError:
-            raise UserError(f"{path}: no such file") from None
         except (OSError, ValueError) as error:
             raise UserError(f"{path}: cannot read renderer settings: {error}") from None
         except UserError as error:

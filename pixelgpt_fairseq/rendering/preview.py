@@ -1,11 +1,8 @@
 """Pictures of strips for people to look at."""
 
-import os
-from pathlib import Path
-
 from PIL import Image, ImageDraw
 
-from pixelgpt_fairseq.errors import UserError
+from pixelgpt_fairseq.files import check_absent, whole_file
 from pixelgpt_fairseq.rendering.renderer import RenderedText
 
 _GRID = (230, 80, 60)
@@ -51,15 +48,6 @@ def save_picture(picture: Image.Image, path, overwrite: bool = False):
     Raises:
         UserError: if the file is there already and not to be overwritten, or cannot be written.
     """
-    path = Path(path)
-    if path.is_dir():
-        raise UserError(f"{path}: a folder: name the picture in it")
-    if path.exists() and not overwrite:
-        raise UserError(f"{path}: already there: choose another --output, or pass --overwrite")
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        picture.save(partial, format="PNG")
-        os.replace(partial, path)
-    except OSError as error:
-        partial.unlink(missing_ok=True)
-        raise UserError(f"{path}: cannot write: {error.strerror}") from None
+    check_absent(path, "another --output", overwrite)
+    with whole_file(path) as file:
+        picture.save(file, format="PNG")

@@ -5,9 +5,7 @@ their names, so that no path in it leads anywhere else.
 """
 
 import http.client
-import os
 import shutil
-import tempfile
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -18,6 +16,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from pixelgpt_fairseq.errors import UserError
+from pixelgpt_fairseq.files import check_absent, move, scratch_folder
 from pixelgpt_fairseq.sources.glue import GLUE_TASKS
 
 BASE_URL = "https://dl.fbaipublicfiles.com"
@@ -64,17 +63,16 @@ def download(task, destdir, base_url=BASE_URL, overwrite=False, progress=True) -
         UserError: if files are there already, the server cannot be reached, or what it sends is not what it should be.
     """
     destdir, names = Path(destdir), files_of(task)
-    there = [destdir / name for name in names if (destdir / name).exists()]
-    if there and not overwrite:
-        raise UserError(f"{there[0]}: already there: choose another --destdir, or pass --overwrite")
+    for name in names:
+        check_absent(destdir / name, "another --destdir", overwrite)
     try:
         destdir.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=f".{task}.partial.", dir=destdir) as partial:
-            _fetch(task, base_url, Path(partial), progress)
+        with scratch_folder(destdir / task) as partial:
+            _fetch(task, base_url, partial, progress)
             for name in names:
                 (destdir / name).parent.mkdir(exist_ok=True)
             for name in names:
-                os.replace(Path(partial, name), destdir / name)
+                move(partial / name, destdir / name)
     except OSError as error:
         raise UserError(f"{error.filename or destdir}: {error.strerror or error}") from None
     return [destdir / name for name in names]

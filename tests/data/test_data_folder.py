@@ -3,7 +3,7 @@ import shutil
 
 import pytest
 
-from pixelgpt_fairseq.data.data_folder import DataFolder, settings_differences, write_whole
+from pixelgpt_fairseq.data.data_folder import DataFolder, settings_differences
 from pixelgpt_fairseq.data.tokens import train_tokenizer
 from pixelgpt_fairseq.errors import UserError
 
@@ -159,17 +159,3 @@ def test_renderer_settings_are_read_where_the_fonts_are_not(folder):
     path.unlink()
     with pytest.raises(UserError, match=r"no text_renderer_config.json: is this a folder of rendered data"):
         folder.renderer_config()
-
-
-def test_a_file_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
-    path = tmp_path / "a.txt"
-    write_whole(path, "one")
-
-    def full(*args):
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr("os.replace", full)
-    with pytest.raises(OSError, match="No space"):
-        write_whole(path, "two")
-    assert [file.name for file in tmp_path.iterdir()] == ["a.txt"]
-    assert path.read_text() == "one"

@@ -7,12 +7,14 @@ import pytest
 from fairseq.data.indexed_dataset import MMapIndexedDataset
 from toy_corpus import ENVIRONMENT, documents
 
+from pixelgpt_fairseq import files
 from pixelgpt_fairseq.data.data_folder import COLUMNS, PIXEL, TEXT, DataFolder
 from pixelgpt_fairseq.data.tokens import train_tokenizer
 from pixelgpt_fairseq.errors import UserError
 from pixelgpt_fairseq.preprocessing import binarize as binarizing
 from pixelgpt_fairseq.preprocessing import chunks
-from pixelgpt_fairseq.preprocessing.binarize import binarize, partial_folder
+from pixelgpt_fairseq.preprocessing.binarize import binarize
+from pixelgpt_fairseq.preprocessing.partial_folder import partial_folder
 from pixelgpt_fairseq.rendering import RendererConfig, TextRenderer
 
 CONFIG = RendererConfig(max_patches=40)  # shorter than most of the documents
@@ -207,7 +209,7 @@ def test_a_failing_run_leaves_the_old_split_whole(corpus, tokenizer, tmp_path, w
     if what == "no space for a file":
         monkeypatch.setattr(chunks.IndexedWriter, "add", failing_after(50, FULL, chunks.IndexedWriter.add))
     if what == "no space for the manifest":
-        monkeypatch.setattr("pathlib.Path.write_bytes", failing_after(3, FULL, type(path).write_bytes))
+        monkeypatch.setattr("pixelgpt_fairseq.files.move", failing_after(3, FULL, files.move))
     if what == "file too large":
         resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limits[1]))
     try:

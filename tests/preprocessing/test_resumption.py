@@ -18,7 +18,8 @@ from pixelgpt_fairseq.data.tokens import train_tokenizer
 from pixelgpt_fairseq.errors import UserError
 from pixelgpt_fairseq.preprocessing import binarize as binarizing
 from pixelgpt_fairseq.preprocessing import chunks, resumption
-from pixelgpt_fairseq.preprocessing.binarize import binarize, partial_path
+from pixelgpt_fairseq.preprocessing.binarize import binarize
+from pixelgpt_fairseq.preprocessing.partial_folder import partial_path
 from pixelgpt_fairseq.rendering import RendererConfig
 
 CONFIG = RendererConfig(max_patches=40)
