@@ -1,6 +1,5 @@
 """A checkpoint of fairseq-train with all that is needed to use it: model, renderer's settings, tokenizer."""
 
-import dataclasses
 import logging
 import os
 import pickle
@@ -40,15 +39,22 @@ class Checkpoint:
         Raises:
             UserError: if a font cannot be found.
         """
+        return TextRenderer(self.renderer_config({} if fonts is None else {"fonts": fonts}))
+
+    def renderer_config(self, chosen):
+        """The renderer's settings that the model was trained with, but for those that the user chose.
+
+        Args:
+            chosen: attributes of RendererConfig; what they change is logged in one line.
+
+        Raises:
+            UserError: if a font cannot be found.
+        """
         settings = self.model.data_settings.get("renderer")
         if not settings:
             logger.warning(f"{self.path}: does not say how its text was rendered: drawing it with the default settings")
-            return TextRenderer(RendererConfig(fonts=fonts))
-        trained = RendererConfig.from_dict(settings)
-        config = trained if fonts is None else dataclasses.replace(trained, fonts=fonts)
-        for difference in config.differences(trained):
-            logger.warning(f"not as the model was trained: {difference}")
-        return TextRenderer(config)
+            return RendererConfig(**chosen).located()
+        return RendererConfig.from_dict(settings).with_settings(chosen, self.path)
 
 
 def load_checkpoint(path):

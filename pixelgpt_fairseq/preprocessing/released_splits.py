@@ -8,7 +8,7 @@ from pixelgpt_fairseq.data.data_folder import DataFolder
 from pixelgpt_fairseq.data.tokens import Tokenizer
 from pixelgpt_fairseq.errors import UserError
 from pixelgpt_fairseq.preprocessing.binarize_released import binarize_released
-from pixelgpt_fairseq.preprocessing.render_examples import is_model
+from pixelgpt_fairseq.preprocessing.render_examples import is_model, look_of_folder
 from pixelgpt_fairseq.rendering import RendererConfig
 from pixelgpt_fairseq.rendering.options import chosen_settings
 from pixelgpt_fairseq.sources.released import find_released, released_name
@@ -122,9 +122,5 @@ def _tokenizer(args, like, folder):
 def _look(args, like):
     chosen = chosen_settings(args)
     if like:
-        base = like.renderer(chosen.get("fonts")).config
-    elif args.like:
-        base = DataFolder(args.like).renderer_config(locate_fonts="fonts" not in chosen)
-    else:
-        return RendererConfig(**chosen)
-    return RendererConfig(**{**vars(base), **chosen})
+        return like.renderer_config(chosen)
+    return look_of_folder(args.like, chosen) if args.like else RendererConfig(**chosen)

@@ -1,6 +1,9 @@
 """What the scripts that render examples with labels share: options, the look of the text, a split and its report."""
 
 import dataclasses
+import functools
+import json
+import os
 import sys
 from pathlib import Path
 
@@ -50,20 +53,54 @@ def is_model(path):
 
 
 def choose_look(args, folder):
-    """(RendererConfig, Tokenizer or None): the command line's, else those of --like, else the data folder's."""
-    chosen = chosen_settings(args)
-    base, tokenizer = None, None
-    if args.like and is_model(args.like):
-        checkpoint = load_checkpoint(args.like)
-        base, tokenizer = checkpoint.renderer(chosen.get("fonts")).config, checkpoint.tokenizer
-    elif args.like or folder.splits():
-        like = DataFolder(args.like) if args.like else folder
-        base, tokenizer = like.renderer_config(locate_fonts="fonts" not in chosen), like.tokenizer()
-    if args.like or base is None:
-        chosen.setdefault("max_patches", MAX_PATCHES)
-    if args.tokenizer:
-        tokenizer = Tokenizer.load(args.tokenizer)
-    return (RendererConfig(**chosen) if base is None else dataclasses.replace(base, **chosen)), tokenizer
+    """How text is drawn and tokenised: the command line's options, else as --like has it, else as the data folder.
+
+    What the options change of the look of --like is logged in one line, the first time that this is asked.
+
+    Returns:
+        (RendererConfig, Tokenizer or None)
+
+    Raises:
+        UserError: if what is to be looked like cannot be read, or a font is not there.
+    """
+    config, tokenizer = None, None
+    if args.like:
+        config, tokenizer = _look_of(args.like, json.dumps(chosen_settings(args)), _modified(args.like))
+    elif folder.splits():
+        chosen = chosen_settings(args)
+        recorded = folder.renderer_config(locate_fonts="fonts" not in chosen)
+        config, tokenizer = dataclasses.replace(recorded, **chosen), folder.tokenizer()
+    if config is None:
+        config = RendererConfig(**{"max_patches": MAX_PATCHES, **chosen_settings(args)})
+    return config, Tokenizer.load(args.tokenizer) if args.tokenizer else tokenizer
+
+
+# The checkpoint is read once for all splits of a command, and its warnings are given once.
+@functools.lru_cache(maxsize=1)
+def _look_of(like, chosen, modified):
+    """(RendererConfig, Tokenizer or None) of a checkpoint or data folder but for the settings in *chosen*, as JSON.
+
+    *modified* is there to tell the versions of a file apart.
+    """
+    chosen = {"max_patches": MAX_PATCHES, **json.loads(chosen)}
+    if is_model(like):
+        checkpoint = load_checkpoint(like)
+        return checkpoint.renderer_config(chosen), checkpoint.tokenizer
+    return look_of_folder(like, chosen), DataFolder(like).tokenizer()
+
+
+def look_of_folder(path, chosen):
+    """The RendererConfig of a data folder, but for the attributes in *chosen*; what they change is logged.
+
+    Raises:
+        UserError: if it is no data folder, or a font is not there.
+    """
+    folder = DataFolder(path)
+    return folder.renderer_config(locate_fonts=False).with_settings(chosen, path, near=folder.path)
+
+
+def _modified(path):
+    return os.stat(path).st_mtime_ns if os.path.exists(path) else None
 
 
 def render_split(args, folder, split, task, path, read):

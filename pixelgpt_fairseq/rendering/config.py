@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import logging
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,8 @@ from PIL import ImageColor
 from pixelgpt_fairseq.errors import UserError
 from pixelgpt_fairseq.files import read_json, write_whole
 from pixelgpt_fairseq.rendering.fonts import FontFile, default_fonts
+
+logger = logging.getLogger(__name__)
 
 BACKENDS = ("pygame", "pillow")
 RENDER_MODES = ("gray", "rgb", "binary")
@@ -110,6 +113,23 @@ class RendererConfig:
             UserError: for a font that is not there, or is another than the recorded one.
         """
         return dataclasses.replace(self, fonts=tuple(font.located(near) for font in self.fonts))
+
+    def with_settings(self, chosen: dict, like, near=None) -> "RendererConfig":
+        """These settings but for those that a user chose, with every font's file found.
+
+        Args:
+            chosen: attributes and their values. What they change about the look is logged in one line.
+            like: what these settings are those of, for that line.
+            near: see :meth:`located`.
+
+        Raises:
+            UserError: for a value that cannot be, or a font that is not there.
+        """
+        config = dataclasses.replace(self, **chosen).located(near)
+        differences = config.differences(self)
+        if differences:
+            logger.warning("the look is not that of %s: %s", like, "; ".join(differences))
+        return config
 
     def differences(self, other: "RendererConfig") -> list[str]:
         """What makes strips of the two look different, a line each; an empty list if nothing does.

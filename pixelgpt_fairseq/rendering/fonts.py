@@ -2,12 +2,13 @@
 
 import functools
 import hashlib
-import importlib.resources
+import itertools
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from pixelgpt_fairseq.errors import UserError
+from pixelgpt_fairseq.rendering.installed_fonts import installed_fonts, package_fonts, searched_places
 
 # KurintoSans has 14 of the 15 XNLI languages; the second has Chinese.
 DEFAULT_FONTS = ("KurintoSans-Rg.ttf", "KurintoSansSC-Rg.ttf")
@@ -31,9 +32,18 @@ class FontFile:
     def from_path(cls, path) -> "FontFile":
         """Record the font at *path*.
 
+        Args:
+            path: of the file; or its name alone, which is looked for in this folder, then in the weblate-fonts package
+                and among the system's fonts.
+
         Raises:
-            UserError: if it cannot be read.
+            UserError: if it is not there, or cannot be read.
         """
+        if os.path.basename(path) == os.fspath(path) and not os.path.exists(path):
+            name, path = path, next((found for found in installed_fonts(str(path)) if found.is_file()), None)
+            if path is None:
+                searched = ", ".join([f"this folder ({os.getcwd()})", *searched_places()])
+                raise UserError(f"{name}: no such font file: searched {searched}: pass its path")
         path = Path(os.path.abspath(path))
         try:
             status = path.stat()
@@ -44,7 +54,7 @@ class FontFile:
             raise UserError(f"{path}: cannot read this font: {error.strerror}") from None
 
     def located(self, near=None) -> "FontFile":
-        """Find the file again: at its path, else in the folder *near*, else in the weblate-fonts package.
+        """Find the file again: at its path, else in the folder *near*, else where fonts are installed.
 
         Raises:
             UserError: if there is none, or only others of the same name.
@@ -60,8 +70,8 @@ class FontFile:
         raise UserError(f"font {self} is missing: put it beside the settings, or pass its path (--font)")
 
     def _candidates(self, near):
-        paths = [self.path, *([Path(near) / self.name] if near else []), *_weblate_fonts(self.name)]
-        return [path for path in paths if path.is_file()]
+        paths = [self.path, *([Path(near) / self.name] if near else [])]
+        return (path for path in itertools.chain(paths, installed_fonts(self.name)) if path.is_file())
 
     def __str__(self):
         return f"{self.name} (sha256 {self.sha256[:8]}…)" if self.sha256 else self.name
@@ -73,19 +83,10 @@ def default_fonts() -> tuple[FontFile, ...]:
     Raises:
         UserError: if weblate-fonts is not installed.
     """
-    found = [_weblate_fonts(name) for name in DEFAULT_FONTS]
+    found = [package_fonts(name) for name in DEFAULT_FONTS]
     if not all(found):
         raise UserError("the default fonts are missing: run `pip install weblate-fonts`, or name a font (--font)")
     return tuple(FontFile.from_path(paths[0]) for paths in found)
-
-
-def _weblate_fonts(name):
-    """Paths of the files of this name in the weblate-fonts package: one, or none."""
-    try:
-        package = importlib.resources.files("weblate_fonts")
-    except ModuleNotFoundError:
-        return []
-    return sorted(Path(str(package)).glob(f"static/weblate_fonts/*/ttf/{name}"))
 
 
 @functools.lru_cache(maxsize=64)

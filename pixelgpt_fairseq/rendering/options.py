@@ -32,7 +32,12 @@ def add_renderer_options(
     # Absent, not None, lest help texts speak of "default: None".
     look = parser.add_argument_group(title, argument_default=argparse.SUPPRESS)
     default = RendererConfig
-    look.add_argument("--font", nargs="+", metavar="FILE", help="TTF or OTF; those after the first draw what it lacks")
+    look.add_argument(
+        "--font",
+        nargs="+",
+        metavar="FILE",
+        help="paths, or names of installed fonts; those after the first draw what it lacks",
+    )
     look.add_argument("--font-size", type=_number, metavar="POINTS", help=f"default: {default.font_size}")
     look.add_argument("--dpi", type=int, help=f"pixels per inch (default: {default.dpi})")
     look.add_argument("--max-patches", type=int, metavar="N", help=f"longest strip (default: {max_patches})")

@@ -12,7 +12,7 @@ from pixelgpt_fairseq.rendering import (
     FontFile,
     RendererConfig,
     TextRenderer,
-    fonts,
+    installed_fonts,
     missing_characters,
     missing_summary,
 )
@@ -198,7 +198,9 @@ def test_a_font_with_broken_glyphs_is_refused(tmp_path, latin):
 
 
 def test_without_weblate_fonts_a_font_must_be_named(monkeypatch, latin):
-    monkeypatch.setattr(fonts.importlib.resources, "files", lambda name: (_ for _ in ()).throw(ModuleNotFoundError()))
+    monkeypatch.setattr(
+        installed_fonts.importlib.resources, "files", lambda name: (_ for _ in ()).throw(ModuleNotFoundError())
+    )
     with pytest.raises(UserError, match="pip install weblate-fonts"):
         RendererConfig()
     TextRenderer(RendererConfig(fonts=[latin]))
