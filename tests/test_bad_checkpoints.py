@@ -114,7 +114,7 @@ def test_what_is_no_checkpoint_is_not_executed(checkpoint, tmp_path, kind, messa
     [
         (["--output", "none/out.png"], "none/out.png: cannot write: No such file or directory"),
         (["--output", "."], ".: a folder, where a file is to be written: choose another --output"),
-        (["--font", "none.ttf"], "none.ttf: no such font file"),
+        (["--font", "none/none.ttf"], "none/none.ttf: no such font file"),
         (["--scale", "0"], "--scale 0: from 1 to 16"),
         (["--patches-per-row", "0"], "--patches-per-row 0: from 1 to 1024"),
     ],
