@@ -37,7 +37,7 @@ setup(
     packages=find_packages(include=["pixelgpt_fairseq", "pixelgpt_fairseq.*"]),
     install_requires=[
         *FAIRSEQ,
-        "torch>=2.5,<3",
+        "torch>=2.6,<3",
         "numpy>=1.26,<3",
         "pillow>=10.3,<14",
         "pygame>=2.6,<3",

@@ -14,6 +14,8 @@ import sys
 import sysconfig
 
 PYTHONS = ((3, 11), (3, 12), (3, 13))
+# The first that reads plain data alone from files unless it is told otherwise, which fairseq does not do.
+TORCH = (2, 6)
 # The Pythons for which ve-fairseq has wheels (for Linux x86-64). For all others, fairseq-fixed is compiled.
 PYTHONS_WITH_WHEEL = ((3, 11), (3, 12))
 
@@ -43,7 +45,7 @@ def check_requirements():
 
     Any importable ``fairseq`` will do, whatever distribution or checkout it comes from.
     """
-    problem = python_problem() or missing_packages_problem() or fairseq_problem()
+    problem = python_problem() or missing_packages_problem() or torch_problem() or fairseq_problem()
     if problem:
         _print_requirement_errors_without_frames()
         raise RequirementError(problem)
@@ -106,6 +108,23 @@ def missing_packages_problem():
     return (
         f"pixelgpt-fairseq needs {', '.join(missing)}, not installed for {sys.executable}: "
         f"run `pip install {install}`, or in the checkout `pip install -e . -c constraints.txt`"
+    )
+
+
+def torch_problem():
+    """The line about a torch with which fairseq would run code from the checkpoints that it reads, or None."""
+    folder = os.path.dirname(_package_origin("torch"))
+    try:
+        with open(os.path.join(folder, "version.py"), encoding="utf-8") as source:
+            found = re.search(r"^__version__ = ['\"]((\d+)\.(\d+)[^'\"]*)", source.read(), re.MULTILINE)
+    except OSError:
+        return None  # laid out in another way
+    if found is None or (int(found.group(2)), int(found.group(3))) >= TORCH:
+        return None
+    oldest = "{}.{}".format(*TORCH)
+    return (
+        f"torch {found.group(1)} in {folder} is too old: before {oldest}, fairseq runs code from the checkpoints that "
+        f"it reads: run `pip install 'torch>={oldest}'`"
     )
 
 

@@ -207,6 +207,18 @@ def test_a_missing_package_is_named_in_one_line_with_what_to_install(names, inst
     assert install in line
 
 
+def test_a_torch_that_runs_code_from_files_is_refused(setup_arguments, tmp_path, monkeypatch):
+    monkeypatch.setattr(_requirements, "_package_origin", lambda name: str(tmp_path / "__init__.py"))
+    for version, refused in (("2.5.1+cu121", True), ("1.13.0", True), ("2.6.0", False), ("2.13.0+cpu", False)):
+        (tmp_path / "version.py").write_text(f"__all__ = ['__version__']\n__version__ = '{version}'\n")
+        problem = _requirements.torch_problem()
+        assert (problem is not None) == refused, version
+        assert problem is None or (version in problem and "torch>=2.6" in problem)
+    (asked,) = (r for r in map(Requirement, setup_arguments["install_requires"]) if r.name == "torch")
+    assert "2.5.1" not in asked.specifier
+    assert "2.6.0" in asked.specifier
+
+
 def test_callers_from_python_get_an_import_error():
     result = python(
         HIDE.format(names=["pygame"]).replace("import pixelgpt_fairseq", "")

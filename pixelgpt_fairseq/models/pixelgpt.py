@@ -20,6 +20,7 @@ from pixelgpt_fairseq.data.patches import PATCH_SIZE, patchify, scale_pixels
 from pixelgpt_fairseq.errors import UserError, exit_on_user_error
 from pixelgpt_fairseq.models import provenance
 from pixelgpt_fairseq.models.decoder import Decoder, Projection
+from pixelgpt_fairseq.models.master_weights import MasterWeights
 from pixelgpt_fairseq.models.packing import few_widths, pack, pad_columns, trim
 
 # What makes an architecture; everything else has one default. The first is the size of the released models.
@@ -193,6 +194,7 @@ class PixelGPTModel(BaseFairseqModel):
             if vocab_size is not None and not config.tie_word_embeddings:
                 self.lm_token_head = Projection(config.hidden_size, token_rows)
         provenance.attach(self, data_settings or {})
+        self.master_weights = MasterWeights()
         self.apply(self._init_weights)
         if config.compile:
             self.compile_layers()
@@ -272,6 +274,22 @@ class PixelGPTModel(BaseFairseqModel):
         """
         super().upgrade_state_dict_named(state_dict, name)
         provenance.reconcile(self, state_dict, f"{name}." if name else "")
+
+    def state_dict(self, *args, prefix="", **kwargs):
+        """As every module, with the float32 weights of training in half precision (``--bf16``, ``--fp16``)."""
+        state = super().state_dict(*args, prefix=prefix, **kwargs)
+        state.update((prefix + name, weight) for name, weight in self.master_weights.of(self).items())
+        return state
+
+    def load_state_dict(self, state_dict, strict=True, model_cfg=None, args=None):
+        """As every fairseq model; an optimizer that is built for training in half precision gets them unrounded."""
+        result = super().load_state_dict(state_dict, strict, model_cfg, args)
+        self.master_weights.loaded(self, state_dict)
+        return result
+
+    def connect_optimizer(self, optimizer):
+        """Tell the model, before a step of training, which optimizer trains it."""
+        self.master_weights.connect(self, optimizer)
 
     def max_positions(self) -> int:
         """Longest sequence: patches, tokens, or both of a pair together."""

@@ -5,6 +5,7 @@ from fairseq.nan_detector import NanDetector
 from fairseq.tasks import FairseqTask
 
 from pixelgpt_fairseq.errors import UserError, exit_on_user_error
+from pixelgpt_fairseq.tasks.early_stopping import early_stopping_state, restore_early_stopping
 
 
 class RenderedTask(FairseqTask):
@@ -56,6 +57,7 @@ class RenderedTask(FairseqTask):
         Raises:
             UserError: in that second run.
         """
+        model.connect_optimizer(optimizer)
         hooks = model.model._forward_hooks.values()
         if any(isinstance(getattr(hook, "__self__", None), NanDetector) for hook in hooks):
             raise UserError(
@@ -115,3 +117,11 @@ class RenderedTask(FairseqTask):
         if not sample:
             return 0, 0, criterion.empty_output()
         return super().valid_step(sample, model, criterion)
+
+    def get_checkpoint_dict(self):
+        """What fairseq is to keep in a checkpoint for resuming: what ``--patience`` has counted."""
+        return {type(self).__name__: {"early_stopping": early_stopping_state()}}
+
+    def set_checkpoint_dict(self, state):
+        """Take over what :meth:`get_checkpoint_dict` gave, when a run is resumed."""
+        restore_early_stopping(state["early_stopping"])
