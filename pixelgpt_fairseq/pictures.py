@@ -34,8 +34,10 @@ def predict_patches(model, patches, raw_patch_targets=False):
         float ``[n - 1, 256]``, 0 (black) to 1 (white): of gray patches the channels' mean; of rgb ``[n - 1, 768]``.
 
     Raises:
-        UserError: if the model reads no patches.
+        UserError: if the model reads no patches, or is a classifier.
     """
+    if model.num_labels is not None:
+        raise UserError("this model was fine-tuned on a task: it gives labels, and predicts no patches")
     if not model.uses_patches:
         raise UserError("this model was trained on text alone: it predicts no patches")
     predictions = model(patches=patches[None]).patch_predictions[0, :-1].float()

@@ -26,7 +26,7 @@ from pixelgpt_fairseq.data.patches import PATCH_SIZE, scale_pixels
 from pixelgpt_fairseq.errors import UserError, exit_on_user_error
 from pixelgpt_fairseq.preprocessing.binarize_released import binarize_released
 from pixelgpt_fairseq.rendering import TextRenderer
-from pixelgpt_fairseq.sources.glue import GLUE_TASKS
+from pixelgpt_fairseq.sources.glue import GLUE_TASKS, task_name
 from pixelgpt_fairseq.sources.released import find_released, part_files, released_name
 
 STRIP_PATCHES, MAX_PATCHES = 1024, 768  # of a released strip; of a model's input
@@ -81,7 +81,9 @@ def main(argv=None):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--examples", type=int, default=300, metavar="N", help="how many (default: 300)")
     parser.add_argument("--released-dir", metavar="DIR", help="the released data (default: made for this, see above)")
-    parser.add_argument("--task", choices=GLUE_TASKS, default="rte", help="task of --released-dir (default: rte)")
+    parser.add_argument(
+        "--task", type=task_name, choices=GLUE_TASKS, default="rte", help="task of --released-dir (default: rte)"
+    )
     args = parser.parse_args(argv)
     if args.examples < 1:
         raise UserError(f"--examples {args.examples}: at least 1")

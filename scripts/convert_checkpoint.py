@@ -11,7 +11,7 @@ from pixelgpt_fairseq.conversion import export_released, import_released
 from pixelgpt_fairseq.data.classification import MODALITIES
 from pixelgpt_fairseq.data.data_folder import RENDERER_FILE, TOKENIZER_FILE
 from pixelgpt_fairseq.errors import command
-from pixelgpt_fairseq.sources.glue import GLUE_TASKS
+from pixelgpt_fairseq.sources.glue import GLUE_TASKS, task_name
 
 
 def get_parser():
@@ -22,7 +22,10 @@ def get_parser():
     reading.add_argument("folder", metavar="FOLDER", help="with config.json and weights")
     reading.add_argument("checkpoint", metavar="CKPT", help="the file to be made, such as dualgpt.pt")
     reading.add_argument(
-        "--glue-task", choices=GLUE_TASKS, help="what a classifier was fine-tuned on, where its folder does not tell"
+        "--glue-task",
+        type=task_name,
+        choices=GLUE_TASKS,
+        help="what a classifier was fine-tuned on, where its folder does not tell",
     )
     reading.add_argument(
         "--modality",

@@ -8,7 +8,7 @@ copy, and its training file is cut into train and dev by GLUE's list, as GLUE's 
 import argparse
 
 from pixelgpt_fairseq.errors import command
-from pixelgpt_fairseq.sources.glue import GLUE_TASKS
+from pixelgpt_fairseq.sources.glue import GLUE_TASKS, task_name
 from pixelgpt_fairseq.sources.glue_download import BASE_URL, download
 
 
@@ -17,7 +17,7 @@ def get_parser():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--destdir", required=True, metavar="DIR", help="GLUE folder, made if absent")
     parser.add_argument(
-        "--tasks", nargs="+", choices=GLUE_TASKS, default=list(GLUE_TASKS), metavar="TASK",
+        "--tasks", nargs="+", type=task_name, choices=GLUE_TASKS, default=list(GLUE_TASKS), metavar="TASK",
         help=f"only these of {', '.join(GLUE_TASKS)}"
     )  # fmt: skip
     parser.add_argument("--base-url", default=BASE_URL, metavar="URL", help=f"a mirror (default: {BASE_URL})")

@@ -18,6 +18,7 @@ from pixelgpt_fairseq.errors import UserError, command
 from pixelgpt_fairseq.files import read_json, write_whole
 from pixelgpt_fairseq.models.pixelgpt import ARCHITECTURES
 from pixelgpt_fairseq.recipes import best_metric, find_recipe, longest_example, strip_options, training_options
+from pixelgpt_fairseq.sources.glue import task_name
 
 RECORD = "run.json"  # in the folder of a run's checkpoints: which run it is, and whether it is finished
 
@@ -31,7 +32,9 @@ def get_parser():
         "not goes on where it stopped.",
     )
     parser.add_argument("--model", required=True, help="whose recipe: textgpt, pixelgpt, monogpt, dualgpt")
-    parser.add_argument("--task", required=True, help="cola, sst2, mrpc, ...; xnli_train_all, xnli_train_en")
+    parser.add_argument(
+        "--task", required=True, type=task_name, help="cola, sst2 (or SST-2), mrpc, ...; xnli_train_all, xnli_train_en"
+    )
     parser.add_argument("--modality", required=True, help="what the model reads: text, pixel, pair")
     parser.add_argument(
         "--data", required=True, metavar="DIR", help="what scripts/render_glue.py or render_xnli.py wrote"

@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
-"""Answer a split of a GLUE task with a fine-tuned checkpoint, and write the file that GLUE takes.
+"""Answer splits of a GLUE task with a fine-tuned checkpoint, and write the files that GLUE takes.
 
 The model, its task and its modality come from the checkpoint. MNLI's splits are test, test_mismatched and ax.
 """
 
 import argparse
+import os
 
 from pixelgpt_fairseq.errors import UserError, command
 from pixelgpt_fairseq.evaluation.prediction import MAX_TOKENS, output_path, predict, task_of, write_predictions
@@ -15,9 +16,19 @@ def get_parser():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--checkpoint", required=True, metavar="CKPT", help="a fine-tuned checkpoint of fairseq-train")
     parser.add_argument("--data", required=True, metavar="DIR", help="folder that scripts/render_glue.py wrote")
-    parser.add_argument("--subset", default="test", metavar="SPLIT", help="which split of it (default: test)")
     parser.add_argument(
-        "--output", required=True, metavar="FILE", help="the file; or a folder, where it gets GLUE's own name (RTE.tsv)"
+        "--subset",
+        nargs="+",
+        default=["test"],
+        metavar="SPLIT",
+        help="which splits of it, such as test test_mismatched ax (default: test)",
+    )
+    parser.add_argument(
+        "--output",
+        required=True,
+        metavar="FILE",
+        help="the file; or a folder (DIR/ is made), where each split gets GLUE's own name (RTE.tsv). Several splits: a "
+        "folder",
     )
     parser.add_argument("--overwrite", action="store_true", help="replace the file if it is there")
     parser.add_argument(
@@ -37,17 +48,25 @@ def get_parser():
 def main(argv=None):
     """Run the command."""
     args = get_parser().parse_args(argv)
-    task = task_of(args.data, args.subset)
-    if args.probabilities and task.regression:
-        raise UserError(f"--probabilities: {task.name} has scores, no classes")
-    path = output_path(args.output, task, args.subset, args.probabilities, args.overwrite)
-    answers = predict(args.checkpoint, args.data, [args.subset], args.max_tokens, args.batch_size, args.cpu)[
-        args.subset
-    ]
-    write_predictions(answers, path, args.probabilities)
+    subsets = list(dict.fromkeys(args.subset))
+    output = args.output if len(subsets) == 1 else f"{args.output.rstrip(os.sep)}{os.sep}"
+    paths = {}
+    for subset in subsets:
+        task = task_of(args.data, subset)
+        if args.probabilities and task.regression:
+            raise UserError(f"--probabilities: {task.name} has scores, no classes")
+        paths[subset] = output_path(output, task, subset, args.probabilities, args.overwrite)
+    answers = predict(args.checkpoint, args.data, subsets, args.max_tokens, args.batch_size, args.cpu)
+    for subset, path in paths.items():
+        report(answers[subset], subset, path, args.probabilities)
+
+
+def report(answers, subset, path, probabilities):
+    """Write the predictions of one split, and print what they are."""
+    write_predictions(answers, path, probabilities)
     number, metrics = len(answers.logits), answers.metrics()
     print(
-        f"{path}: {number:,} predictions of {answers.task.name}, {args.subset}, modality {answers.modality}"
+        f"{path}: {number:,} predictions of {answers.task.name}, {subset}, modality {answers.modality}"
         + "".join(f", {name} {value:.4f}" for name, value in metrics.items())
         + f"; {answers.seconds:.1f} s, {number / answers.seconds:,.0f} examples/s"
     )

@@ -16,7 +16,7 @@ from pixelgpt_fairseq.preprocessing.released_splits import (
 )
 from pixelgpt_fairseq.preprocessing.render_examples import add_look_options, add_split_options, render_split
 from pixelgpt_fairseq.sources.examples import SentenceTask, custom_task, label_column_of, read_examples
-from pixelgpt_fairseq.sources.glue import GLUE_TASKS, find_source
+from pixelgpt_fairseq.sources.glue import GLUE_TASKS, find_source, task_name
 from pixelgpt_fairseq.sources.released import released_name
 
 
@@ -26,7 +26,12 @@ def get_parser():
     add_split_options(parser)
     glue = parser.add_argument_group("GLUE")
     glue.add_argument("--glue-dir", metavar="DIR", help="GLUE as distributed: folders CoLA, SST-2, ...")
-    glue.add_argument("--task", choices=[*GLUE_TASKS, "all"], help="all: each in a folder of its name in --destdir")
+    glue.add_argument(
+        "--task",
+        type=task_name,
+        choices=[*GLUE_TASKS, "all"],
+        help="all that are there: each in a folder of its name in --destdir",
+    )
     own = parser.add_argument_group("a task of your own (instead of GLUE)")
     own.add_argument(
         "--input", nargs="+", metavar="SPLIT=FILE", help="such as train=a.csv valid=b.csv; TSV, CSV, JSON lines"
@@ -57,6 +62,7 @@ def glue_jobs(args):
     """Yield the jobs that ``--task`` asks for."""
     if not Path(args.glue_dir).is_dir():
         raise UserError(f"--glue-dir {args.glue_dir}: no such folder")
+    found = False
     for name in GLUE_TASKS if args.task == "all" else [args.task]:
         task, sources = GLUE_TASKS[name]
         folder = Path(args.destdir, name) if args.task == "all" else Path(args.destdir)
@@ -70,11 +76,15 @@ def glue_jobs(args):
             path = find_source(source, args.glue_dir)
             expected = Path(args.glue_dir, source.files[0])
             if path is not None:
+                found = True
                 yield Job(task, folder, source.split, path, source.columns, source.label, detokenized=True)
-            elif args.splits or not source.optional:
+            elif args.task != "all" and (args.splits or not source.optional):
                 raise UserError(f"{expected}: no such file (split {source.split} of {name})")
             else:
                 print(f"{name}, {source.split}: left out, there is no {expected}")
+    if not found:
+        expected = Path(args.glue_dir, GLUE_TASKS["rte"][1][0].files[0])
+        raise UserError(f"--glue-dir {args.glue_dir}: no files such as {expected} in it")
 
 
 def binarize_released_glue(args):
@@ -92,6 +102,8 @@ def binarize_released_glue(args):
             for split in args.splits or splits[:2]:
                 if split not in there:
                     raise missing_split(args, name, split)
+        if not there:
+            print(f"{name}: left out, there is no {released_name(name, (args.splits or splits)[0])}")
         found += [(folder, split, task, path) for split, path in there.items()]
     if not found:
         raise UserError(f"--released-dir {args.released_dir}: no folders such as {released_name('rte', 'train')} in it")

@@ -35,9 +35,13 @@ def main(argv=None):
             raise UserError(f"{option} {number}: from 1 to {most}")
     checkpoint = load_checkpoint(args.checkpoint)
     patches = torch.from_numpy(checkpoint.renderer(args.font)(args.text).patches())
+    try:
+        predictions = predict_patches(checkpoint.model, patches, checkpoint.raw_patch_targets)
+    except UserError as error:
+        raise UserError(f"{args.checkpoint}: {error}") from None
     picture = draw_predictions(
         patches,
-        predict_patches(checkpoint.model, patches, checkpoint.raw_patch_targets),
+        predictions,
         patches_per_row=args.patches_per_row,
         scale=args.scale,
     )

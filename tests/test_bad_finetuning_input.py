@@ -31,6 +31,11 @@ def test_splits_without_labels_are_told_in_one_line(train, finetuned):
     assert refusal(lambda _: fairseq_validate(one.data, one.checkpoint, "test")) == message
 
 
+def test_a_missing_folder_names_the_script_that_makes_it(train, tmp_path):
+    line = train(data=tmp_path / "none")
+    assert line == f"{tmp_path / 'none'}: no such folder: render examples into it with scripts/render_glue.py"
+
+
 def test_a_missing_split_is_told_in_one_line(train, finetuned):
     message = "split dev was not rendered, or not to its end (whole splits: test, train, valid)"
     assert train("--valid-subset", "dev").endswith(message)

@@ -2,6 +2,7 @@
 
 import logging
 import math
+import os
 import time
 import warnings
 from dataclasses import dataclass
@@ -141,19 +142,28 @@ def write_predictions(predictions, path, probabilities=False):
         for word, column in zip(predictions.task.labels, shares, strict=True):
             columns.append([word, *(f"{share:.6f}" for share in column)])
     text = "".join("\t".join(map(str, row)) + "\n" for row in zip(*columns, strict=True))
+    try:
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"{Path(path).parent}: {error.strerror}") from None
     write_whole(path, text)
 
 
 def output_path(output, task, split, probabilities=False, overwrite=False):
     """Where predictions go: *output*, or in the folder *output* a file of GLUE's name.
 
+    A folder is one that is there, or a name with a slash at its end; it is made when the predictions are written.
+
     Raises:
         UserError: if the file is there already (unless *overwrite*), or its folder is not.
     """
     path = Path(output)
-    if path.is_dir():
+    names_folder = str(output).endswith(os.sep)
+    if names_folder and path.exists() and not path.is_dir():
+        raise UserError(f"{output}: a file, not a folder")
+    if names_folder or path.is_dir():
         path = path / file_name(task, split, probabilities)
-    if not path.parent.is_dir():
+    if not names_folder and not path.parent.is_dir():
         raise UserError(f"{path.parent}: no such folder")
     check_absent(path, "another --output", overwrite)
     return path
@@ -165,6 +175,8 @@ def task_of(data, split):
     Raises:
         UserError: if the split is absent, or holds no examples.
     """
+    if not Path(data).is_dir():
+        raise UserError(f"{data}: no such folder: render examples into it with scripts/render_glue.py")
     held = DataFolder(data).manifest(split).get("task")
     if held is None:
         raise UserError(f"{data}: holds a corpus, no examples: make some with scripts/render_glue.py")

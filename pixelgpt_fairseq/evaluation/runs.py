@@ -254,7 +254,7 @@ def _identify(path, options):
     start = str(options.get("finetune_from_model") or "")
     model = _recipe_model(path) or layout.get("model")
     if not model:
-        model = (Path(start).parent.name or Path(start).stem) if start else "from scratch"
+        model = _name_of_start(start) if start else "from scratch"
     setting = str(options.get("setting") or "") if task == "xnli" else ""
     factors = [
         options.get("batch_size"),
@@ -267,6 +267,15 @@ def _identify(path, options):
     metric = options.get("best_checkpoint_metric") or "loss"
     metrics = tuple((options.get("classification") or {}).get("metrics", ()))
     return Run(path, model, task, str(modality), setting, start, options.get("seed"), settings, metric, metrics)
+
+
+def _name_of_start(start):
+    """What to call a model after the checkpoint that it was fine-tuned from: the folder of that run.
+
+    ``checkpoints`` is what every run calls the folder in its own: the name of the run is one level up.
+    """
+    folders = [name for name in Path(start).parts[:-1] if name not in ("checkpoints", "..", os.sep)]
+    return folders[-1] if folders else Path(start).stem
 
 
 def _recipe_model(path):

@@ -95,6 +95,12 @@ CLASS_NAMES = {
 }
 
 
+def task_name(name: str) -> str:
+    """The name in ``GLUE_TASKS`` of a task as GLUE or the user spells it (``SST-2``, ``CoLA``); others as they are."""
+    plain = name.replace("-", "").replace("_", "").casefold()
+    return plain if plain in GLUE_TASKS else name
+
+
 def find_source(source, folder) -> Path | None:
     """The file of *source* in a GLUE folder, or None if there is none of its names."""
     return next((Path(folder, name) for name in source.files if Path(folder, name).is_file()), None)

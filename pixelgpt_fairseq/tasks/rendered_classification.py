@@ -79,6 +79,8 @@ class RenderedClassificationTask(RenderedTask):
         if OmegaConf.is_missing(cfg, "data") or not cfg.data:
             raise UserError(f"no data folder: name one that {cls.render_script} wrote (Hydra: task.data=FOLDER)")
         folder = DataFolder(cfg.data)
+        if not folder.path.is_dir():
+            raise UserError(f"{folder.path}: no such folder: render examples into it with {cls.render_script}")
         split = folder.first_split()
         sentence_task = cls.read_task(folder, split)
         cls.check_options(cfg, folder, sentence_task)

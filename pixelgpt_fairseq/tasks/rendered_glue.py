@@ -7,6 +7,7 @@ from typing import Optional
 from fairseq.tasks import register_task
 
 from pixelgpt_fairseq.errors import UserError
+from pixelgpt_fairseq.sources.glue import task_name
 from pixelgpt_fairseq.tasks.rendered_classification import RenderedClassificationConfig, RenderedClassificationTask
 
 
@@ -32,5 +33,5 @@ class RenderedGlueTask(RenderedClassificationTask):
     @classmethod
     def check_options(cls, cfg, folder, sentence_task):
         """Check ``--glue-task`` against the data folder."""
-        if cfg.glue_task is not None and cfg.glue_task != sentence_task.name:
+        if cfg.glue_task is not None and sentence_task.name not in (cfg.glue_task, task_name(cfg.glue_task)):
             raise UserError(f"--glue-task {cfg.glue_task}: {folder.path} holds task {sentence_task.name}")

@@ -119,6 +119,21 @@ def test_files_that_glue_does_not_take_have_other_names():
     assert file_name(rte, "test", probabilities=True) == "RTE-probabilities.tsv"
 
 
+def test_a_slash_or_several_splits_mean_a_folder(finetuned, tmp_path):
+    one = finetuned["mnli"]
+    arguments = ["--checkpoint", one.checkpoint, "--data", one.data, "--cpu", "--output"]
+    main([*map(str, arguments), f"{tmp_path}/new/deep/", "--subset", "test"])
+    assert [path.name for path in (tmp_path / "new/deep").iterdir()] == ["MNLI-m.tsv"]
+    main([*map(str, arguments), f"{tmp_path}/all", "--subset", "test", "test_mismatched", "ax", "test"])
+    assert sorted(path.name for path in (tmp_path / "all").iterdir()) == ["AX.tsv", "MNLI-m.tsv", "MNLI-mm.tsv"]
+    assert (tmp_path / "all/MNLI-m.tsv").read_bytes() == (tmp_path / "new/deep/MNLI-m.tsv").read_bytes()
+    line = refusal(main, *arguments, f"{tmp_path}/all", "--subset", "valid", "ax")
+    assert line.endswith("AX.tsv: already there: choose another --output, or pass --overwrite")
+    (tmp_path / "file").touch()
+    for output, subsets in ((f"{tmp_path}/file/", ["test"]), (f"{tmp_path}/file", ["test", "ax"])):
+        assert refusal(main, *arguments, output, "--subset", *subsets) == f"{tmp_path}/file/: a file, not a folder"
+
+
 def test_probabilities_are_those_of_each_label(finetuned, tmp_path, capsys):
     one = finetuned["mnli"]
     run(one.checkpoint, one.data, "valid", tmp_path / "a.tsv", "--probabilities")
@@ -158,6 +173,8 @@ def test_mistakes_are_told_in_one_line(finetuned, toy_data, tmp_path):
     assert refused(data=stsb.data) == f"{rte.checkpoint}: trained on task rte, {stsb.data} holds stsb"
     assert f"{toy_data}: holds a corpus, no examples" in refused(rte.checkpoint, toy_data, tmp_path, "--subset=valid")
     assert "split dev was not rendered" in refused(rte.checkpoint, rte.data, tmp_path, "--subset", "dev")
+    nowhere = "no such folder: render examples into it with scripts/render_glue.py"
+    assert refused(data=tmp_path / "no") == f"{tmp_path / 'no'}: {nowhere}"
     assert refused(output=tmp_path / "no" / "a.tsv") == f"{tmp_path / 'no'}: no such folder"
     options = [stsb.checkpoint, stsb.data, tmp_path, "--probabilities"]
     assert refused(*options) == "--probabilities: stsb has scores, no classes"

@@ -89,6 +89,26 @@ def test_logs_lie_where_hydra_puts_them(runs, tmp_path):
     assert (run.model, run.path) == ("from scratch", folder / "checkpoints")
 
 
+@pytest.mark.parametrize(
+    ("start", "model"),
+    [
+        ("runs/dualgpt_tiny-data/checkpoints/checkpoint_best.pt", "dualgpt_tiny-data"),
+        ("/a/runs/pixelgpt/checkpoint_last.pt", "pixelgpt"),
+        ("checkpoints/textgpt/checkpoint_best.pt", "textgpt"),
+        ("checkpoints/monogpt.pt", "monogpt"),
+        ("../dualgpt.pt", "dualgpt"),
+        ("/dualgpt.pt", "dualgpt"),
+    ],
+)
+def test_a_model_is_called_after_the_run_that_it_started_from(start, model, runs):
+    folder = (runs / "dualgpt-rte-pair").rename(runs / "mine")
+    state = torch.load(folder / "checkpoint_best.pt", weights_only=True)
+    state["cfg"]["checkpoint"]["finetune_from_model"] = start
+    torch.save(state, folder / "checkpoint_best.pt")
+    (run,) = find_runs([folder])
+    assert run.model == model
+
+
 def test_the_name_of_the_recipe_counts_more_than_that_of_the_folder(runs):
     folder = (runs / "dualgpt-rte-pair").rename(runs / "mine")
     (run,) = find_runs([folder])

@@ -5,7 +5,7 @@ import json
 import pytest
 import torch
 from naive import small_model
-from refusals import script
+from refusals import refusal, script
 from safetensors.torch import load_file, save_file
 from toy_released import ROWS, row, write_rows
 
@@ -131,6 +131,13 @@ def test_a_folder_that_tells_its_task_in_two_ways_is_refused(tmp_path):
     folder = classifier(tmp_path / "qnli", **told)
     with pytest.raises(UserError, match="it was fine-tuned on task rte, not on qnli"):
         import_released(folder, tmp_path / "model.pt", GLUE_TASKS["qnli"][0], progress=False)
+
+
+def test_a_classifier_has_no_patches_to_show(tmp_path):
+    arguments = ["--checkpoint", classifier(tmp_path / "folder"), "--text", "Any", "--output", tmp_path / "out.png"]
+    line = refusal(script("show_predictions"), *arguments)
+    assert line == f"{tmp_path}/folder: this model was fine-tuned on a task: it gives labels, and predicts no patches"
+    assert not (tmp_path / "out.png").exists()
 
 
 def test_a_regression_has_no_classes_to_match(tmp_path):
