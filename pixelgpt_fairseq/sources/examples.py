@@ -9,7 +9,7 @@ from typing import NamedTuple
 from pixelgpt_fairseq.errors import UserError
 from pixelgpt_fairseq.sources.corpus import CONTROL_TO_SPACE
 from pixelgpt_fairseq.sources.labels import ClassNumbers, class_words
-from pixelgpt_fairseq.sources.tables import BadRow, has_column, read_rows
+from pixelgpt_fairseq.sources.tables import BadRow, describe_header, first_row, has_column, read_rows, refuse_bad_row
 
 NO_LABEL = -1
 
@@ -93,20 +93,18 @@ def read_examples(
     classes = ClassNumbers(task.labels, spellings)
     labelled = label_column is not None
     wanted = (*columns, *([label_column] if labelled else []), *([where[0]] if where else []))
-    skip = on_bad_row if labelled else None
-    for line, values in read_rows(path, wanted, _pass_over if skip and where else skip):
+    skip = on_bad_row or refuse_bad_row if labelled else None
+    for line, values in read_rows(path, wanted, _pass_over if labelled and on_bad_row and where else skip):
         if where and values[-1] != where[1]:
             continue
         texts = tuple(map(detokenize if detokenized else clean, values[: len(columns)]))
         try:
             for column, text in zip(columns, texts, strict=True):
-                if not text and (skip or on_bad_row is None):
+                if not text and (labelled or on_bad_row is None):
                     raise BadRow(f"{path}, line {line}: empty sentence (column {column})")
             label = _label(path, line, values[len(columns)].strip(), task, classes) if labelled else NO_LABEL
         except BadRow as error:
-            if skip is None:
-                raise
-            skip(error)
+            (skip or refuse_bad_row)(error)
             continue
         yield Example(texts, label)
 
@@ -126,7 +124,8 @@ def label_column_of(path, column, split):
     if split.startswith("test"):
         return None
     lacking = "no column is named with --label-column" if column is None else f"no column {column!r}"
-    raise UserError(f"{path}: {lacking}: split {split} needs labels")
+    header = describe_header(first_row(path))
+    raise UserError(f"{path}: {lacking}: split {split} needs labels; {header}")
 
 
 def _label(path, line, value, task, classes):

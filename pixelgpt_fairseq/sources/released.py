@@ -25,7 +25,7 @@ from PIL import Image
 from pixelgpt_fairseq.data.patches import PATCH_SIZE
 from pixelgpt_fairseq.errors import UserError
 from pixelgpt_fairseq.sources.examples import NO_LABEL, SentenceTask
-from pixelgpt_fairseq.sources.tables import BadRow
+from pixelgpt_fairseq.sources.tables import BadRow, check_whole_characters, refuse_bad_row
 
 # fairseq lets every logger speak, and this one has a line to say of every chunk of every PNG.
 logging.getLogger("PIL.PngImagePlugin").setLevel(logging.INFO)
@@ -112,9 +112,7 @@ def read_released(
                     try:
                         example = _read_line(line, where, task, test)
                     except BadRow as error:
-                        if on_bad_line is None:
-                            raise
-                        on_bad_line(error)
+                        (on_bad_line or refuse_bad_row)(error)
                     else:
                         if example is not None:
                             yield example
@@ -122,9 +120,7 @@ def read_released(
                     seen = raw.tell()
         except (EOFError, zlib.error, gzip.BadGzipFile) as error:
             broken = BadRow(f"{path}, line {number + 1}: the gzip file is cut short or damaged: {error}")
-            if on_bad_line is None:
-                raise broken from None
-            on_bad_line(broken)
+            (on_bad_line or refuse_bad_row)(broken)
         except OSError as error:
             raise UserError(f"{path}: {error.strerror or error}") from None
 
@@ -175,8 +171,7 @@ def _read_texts(row: dict, where: str, task: SentenceTask) -> tuple[str, ...] | 
     for name, text in zip(expected, texts, strict=True):
         if not isinstance(text, str):
             raise BadRow(f"{where}: {name} {text!r:.40} is no text")
-        if any("\ud800" <= character <= "\udfff" for character in text):
-            raise BadRow(f"{where}: {name} holds half a character (a lone surrogate)")
+        check_whole_characters(text, f"{where}: {name}")
     return texts
 
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from pixelgpt_fairseq.errors import UserError
 from pixelgpt_fairseq.sources.examples import SentenceTask, read_examples
-from pixelgpt_fairseq.sources.tables import read_rows
+from pixelgpt_fairseq.sources.tables import read_rows, refuse_bad_row
 
 # In the order of the paper's tables.
 LANGUAGES = tuple("en ar bg de el fr hi ru es sw th tr ur vi zh".split())
@@ -92,7 +92,7 @@ def find_sources(xnli_dir, splits: Iterable[str] = SPLITS, on_bad_row=None) -> d
                 sources[split, language] = Source(path, ("premise", "hypo"), "label", None)
                 continue
             if there is None:
-                there = {values[0] for _, values in read_rows(path, [_LANGUAGE_COLUMN], on_bad_row)}
+                there = {values[0] for _, values in read_rows(path, [_LANGUAGE_COLUMN], on_bad_row or refuse_bad_row)}
             if language in there:
                 sources[split, language] = Source(path, ("sentence1", "sentence2"), "gold_label", _LANGUAGE_COLUMN)
     return sources

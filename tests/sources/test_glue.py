@@ -195,7 +195,7 @@ def test_files_that_are_no_tables_are_told_in_one_line(tmp_path):
     jsonl = tmp_path / "a.jsonl"
     for line, message in (
         ("{", "not JSON"),
-        ("[]", "not a JSON object"),
+        ("3", "not a JSON object"),
         ("{}", "no 'a'"),
         ('{"a": []}', r"'a' is \[\]"),
     ):
