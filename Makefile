@@ -23,7 +23,7 @@ demo: $(INSTALLED)
 	@$(RUN) examples/quickstart/run.py $(ARGS)
 
 test: $(INSTALLED)
-	@$(RUN) -m pytest -n auto --dist loadfile $(ARGS)
+	@$(RUN) -m pytest -n auto --dist worksteal $(ARGS)
 
 lint: $(INSTALLED)
 	@$(RUN) -m ruff check .

@@ -10,8 +10,10 @@ import time
 from pathlib import Path
 
 import pytest
+from fairseq_runs import train
+from hydra_runs import PRETRAINING, hydra_train
 from refusals import refusal, script
-from toy_corpus import ENVIRONMENT, ROOT, TOY_TRAINING, command, documents, user_error
+from toy_corpus import ENVIRONMENT, ROOT, TOY_TRAINING, documents
 
 from pixelgpt_fairseq.data.data_folder import DataFolder
 from pixelgpt_fairseq.errors import UserError
@@ -303,12 +305,10 @@ def test_options_that_cannot_be(fairseq, toy_data, options, message):
     assert message in fairseq(toy_data, *options.split())
 
 
-def test_no_data_folder(tmp_path):
-    process = command("fairseq-train", *TOY_TRAINING)
-    assert process.returncode == 2
-    assert process.stderr.splitlines()[-1].endswith("error: the following arguments are required: data")
-    process = command(
-        *("fairseq-hydra-train", "--config-dir", "examples/pretraining", "--config-name", "dualgpt_tiny"),
-        *(f"hydra.run.dir={tmp_path}", f"common.user_dir={ROOT}/pixelgpt_fairseq"),
-    )
-    assert user_error(process).startswith("no data folder: ")
+def test_no_data_folder(tmp_path, capsys):
+    with pytest.raises(SystemExit) as ending:
+        train(*TOY_TRAINING)
+    assert ending.value.code == 2
+    assert capsys.readouterr().err.splitlines()[-1].endswith("error: the following arguments are required: data")
+    options = [f"hydra.run.dir={tmp_path}", f"common.user_dir={ROOT}/pixelgpt_fairseq"]
+    assert refusal(lambda *_: hydra_train(PRETRAINING, "dualgpt_tiny", *options)).startswith("no data folder: ")

@@ -21,7 +21,7 @@ from packaging.version import Version
 from pixelgpt_fairseq import _requirements
 
 ROOT = Path(__file__).parents[1]
-TESTS = "-m pytest -n auto --dist loadfile"  # what make test runs
+TESTS = "-m pytest -n auto --dist worksteal"  # what make test runs
 SCRIPTS = sorted((ROOT / "scripts").glob("*.py"))
 
 
@@ -159,14 +159,14 @@ def test_the_check_at_import_asks_for_what_setup_py_asks_for(setup_arguments):
     assert tuple(minors) == _requirements.PYTHONS
 
 
-def python(code, *options, folder=None, **environment):
+def python(code, *options, folder=None, arguments=(), seconds=120, **environment):
     return subprocess.run(
-        [sys.executable, *options, "-c", textwrap.dedent(code)],
+        [sys.executable, *options, "-c", textwrap.dedent(code), *arguments],
         capture_output=True,
         text=True,
         cwd=folder or ROOT,
         env={**os.environ, **{name: str(value) for name, value in environment.items()}},
-        timeout=120,
+        timeout=seconds,
     )
 
 
@@ -482,11 +482,41 @@ def test_fairseqs_commands_are_installed(command):
     assert shutil.which(command, path=Path(sys.executable).parent) or shutil.which(command)
 
 
-@pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: script.name)
-def test_every_script_explains_itself(script):
-    result = subprocess.run([sys.executable, script, "--help"], capture_output=True, text=True, cwd=ROOT, timeout=120)
+# Runs each script as Python does, in a process that has imported nothing of the package yet. They are forked from one
+# that has imported what all of them take seconds to import.
+DOORS = """
+    import os, runpy, sys
+    import fairseq_cli.train, fairseq_cli.validate
+
+    folder, *scripts = sys.argv[1:]
+    for script in scripts:
+        if os.fork() == 0:
+            printed = os.open(os.path.join(folder, os.path.basename(script)), os.O_WRONLY | os.O_CREAT)
+            os.dup2(printed, 1), os.dup2(printed, 2)
+            sys.argv = [script, "--help"]
+            sys.path[0] = os.path.dirname(script)
+            runpy.run_path(script, run_name="__main__")
+            sys.exit("it went on after its help")
+        _, status = os.wait()
+        print(os.path.basename(script), os.waitstatus_to_exitcode(status))
+"""
+
+
+@pytest.fixture(scope="module")
+def doors(tmp_path_factory):
+    """For each script by name: the exit status of asking for its help, and what it printed."""
+    folder = tmp_path_factory.mktemp("help")
+    result = python(DOORS, arguments=[folder, *SCRIPTS], seconds=1200)
     assert result.returncode == 0, result.stderr
-    assert result.stdout.startswith("usage: " + script.name)
+    statuses = dict(line.split() for line in result.stdout.splitlines() if line.count(" ") == 1)
+    return {name: (int(status), (folder / name).read_text()) for name, status in statuses.items()}
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: script.name)
+def test_every_script_explains_itself(script, doors):
+    status, printed = doors[script.name]
+    assert status == 0, printed
+    assert printed.startswith("usage: " + script.name)
 
 
 def test_no_file_names_a_folder_of_somebodys_machine():

@@ -2,15 +2,13 @@
 
 import json
 import re
-import sys
 import tracemalloc
 from pathlib import Path
 
-import fairseq_cli.train
-import fairseq_cli.validate
 import numpy as np
 import pytest
 import torch
+from fairseq_runs import train, validate
 from naive import small_model
 from refusals import refusal, script
 from safetensors.torch import load_file, save_file
@@ -127,8 +125,9 @@ def test_writing_copies_no_tensor(tmp_path):
     assert peak < size / 10
 
 
-def test_a_trained_checkpoint_comes_back_with_look_tokenizer_and_task(toy_data, tmp_path, monkeypatch):
-    train(monkeypatch, toy_data, tmp_path / "trained")
+def test_a_trained_checkpoint_comes_back_with_look_tokenizer_and_task(toy_data, tmp_path):
+    options = ["--max-update", 2, "--disable-validation", "--save-dir", tmp_path / "trained"]
+    train(toy_data, *TOY_TRAINING, *options)
     trained = tmp_path / "trained/checkpoint_last.pt"
     export_released(trained, tmp_path / "folder", progress=False)
     assert sorted(contents(tmp_path / "folder")) == [
@@ -145,16 +144,7 @@ def test_a_trained_checkpoint_comes_back_with_look_tokenizer_and_task(toy_data, 
         assert ours["cfg"]["task"][option] == theirs["cfg"]["task"][option]
 
 
-def train(monkeypatch, data, save_dir, *options):
-    arguments = [*TOY_TRAINING, "--max-update", 2, "--disable-validation", "--save-dir", save_dir, *options]
-    monkeypatch.chdir(ROOT)
-    monkeypatch.setattr(sys, "argv", ["fairseq-train", *map(str, [data, *arguments])])
-    fairseq_cli.train.cli_main()
-
-
-def test_an_imported_checkpoint_is_finetuned_and_validates_without_a_word_on_its_architecture(
-    folder, tmp_path, monkeypatch, capsys
-):
+def test_an_imported_checkpoint_is_finetuned_and_validates_without_a_word_on_its_architecture(folder, tmp_path, capsys):
     import_released(folder, tmp_path / "model.pt", progress=False)
     write_rows(tmp_path / "GLUE/rte-train", [row(*values) for values in ROWS])
     write_rows(tmp_path / "GLUE/rte-validation", [row(*values) for values in ROWS])
@@ -171,20 +161,15 @@ def test_an_imported_checkpoint_is_finetuned_and_validates_without_a_word_on_its
         "--arch pixelgpt --criterion rendered_classification --optimizer adam --lr 1e-3 --max-update 2 --modality pair "
         "--max-positions 32 --best-checkpoint-metric accuracy --maximize-best-checkpoint-metric"
     ).split()
-    monkeypatch.chdir(ROOT)
-    arguments = [tmp_path / "rte", *options, *training, "--finetune-from-model", tmp_path / "model.pt"]
-    arguments += ["--save-dir", tmp_path / "checkpoints"]
-    monkeypatch.setattr(sys, "argv", ["fairseq-train", *map(str, arguments)])
-    fairseq_cli.train.cli_main()
+    start = ["--finetune-from-model", tmp_path / "model.pt", "--save-dir", tmp_path / "checkpoints"]
+    train(tmp_path / "rte", *options, *training, *start)
     found = load_checkpoint(tmp_path / "checkpoints/checkpoint_best.pt")
     assert found.model.config.hidden_size == 32
     assert found.model.config.num_hidden_layers == 2
     assert found.tokenizer.sha256 == found.model.data_settings["tokenizer_sha256"]
     assert found.model.data_settings["renderer"] is None  # released strips: nobody knows
     (tmp_path / "model.pt").unlink()  # it is needed no more
-    arguments = [tmp_path / "rte", *options, "--path", tmp_path / "checkpoints/checkpoint_best.pt"]
-    monkeypatch.setattr(sys, "argv", ["fairseq-validate", *map(str, arguments)])
-    fairseq_cli.validate.cli_main()
+    validate(tmp_path / "rte", *options, "--path", tmp_path / "checkpoints/checkpoint_best.pt")
 
 
 def test_sizes_that_are_not_the_checkpoints_are_refused(fairseq, folder, toy_data, tmp_path):
@@ -195,12 +180,10 @@ def test_sizes_that_are_not_the_checkpoints_are_refused(fairseq, folder, toy_dat
     assert "convert_checkpoint.py import" in line
 
 
-def test_an_imported_language_model_is_validated_on_a_corpus(folder, toy_data, tmp_path, monkeypatch):
+def test_an_imported_language_model_is_validated_on_a_corpus(folder, toy_data, tmp_path):
     import_released(folder, tmp_path / "model.pt", progress=False)
     arguments = "--user-dir pixelgpt_fairseq --task rendered_pretraining --cpu --batch-size 4 --num-workers 0".split()
-    monkeypatch.chdir(ROOT)
-    monkeypatch.setattr(sys, "argv", ["x", str(toy_data), *arguments, "--path", str(tmp_path / "model.pt")])
-    fairseq_cli.validate.cli_main()
+    validate(toy_data, *arguments, "--path", tmp_path / "model.pt")
 
 
 def test_predictions_of_an_imported_checkpoint_are_shown(folder, tmp_path):

@@ -1,13 +1,11 @@
 """Training on colours, and on text that Pillow has shaped, by fairseq's own commands."""
 
-import sys
-
-import fairseq_cli.train
 import pytest
 import torch
+from fairseq_runs import train
 from PIL import features
 from refusals import script
-from toy_corpus import ROOT, TOY_TRAINING, documents
+from toy_corpus import TOY_TRAINING, documents
 
 from pixelgpt_fairseq.checkpoints import load_checkpoint
 from pixelgpt_fairseq.data.data_folder import DataFolder
@@ -35,11 +33,9 @@ def test_later_splits_have_the_look_of_the_first(coloured):
     assert renderers[0]["font_color"] == "#a02010"
 
 
-def test_a_model_trains_on_colours_and_knows_it(coloured, tmp_path, monkeypatch):
-    monkeypatch.chdir(ROOT)
-    options = ["--modalities", "pixel,pair", "--max-update", "3", "--save-dir", str(tmp_path / "run")]
-    monkeypatch.setattr(sys, "argv", ["fairseq-train", str(coloured), *TOY_TRAINING, *options])
-    fairseq_cli.train.cli_main()
+def test_a_model_trains_on_colours_and_knows_it(coloured, tmp_path):
+    options = ["--modalities", "pixel,pair", "--max-update", "3", "--save-dir", tmp_path / "run"]
+    train(coloured, *TOY_TRAINING, *options)
     checkpoint = load_checkpoint(tmp_path / "run" / "checkpoint_last.pt")
     renderer = checkpoint.renderer()
     assert renderer.config.differences(DataFolder(coloured).renderer_config()) == []

@@ -2,14 +2,13 @@
 
 import logging
 import shutil
-import sys
 
-import fairseq_cli.train
 import pytest
 import torch
+from fairseq_runs import train
 from omegaconf import OmegaConf
 from refusals import fairseq  # noqa: F401
-from toy_corpus import MAX_PATCHES, ROOT, TOY_TRAINING
+from toy_corpus import MAX_PATCHES, TOY_TRAINING
 
 from pixelgpt_fairseq.data.data_folder import DataFolder
 from pixelgpt_fairseq.preprocessing.binarize import binarize
@@ -127,13 +126,11 @@ def test_fonts_that_are_gone_are_told_before_training(fairseq, text_data, tmp_pa
     assert "font Gone.ttf" in fairseq(data.path)
 
 
-def test_a_run_from_text_is_the_run_from_patches(toy_data, text_data, tmp_path, monkeypatch):
-    monkeypatch.chdir(ROOT)
+def test_a_run_from_text_is_the_run_from_patches(toy_data, text_data, tmp_path):
     weights = {}
     for data in (toy_data, text_data):
         options = f"--modalities text,pixel,pair --max-update 6 --save-dir {tmp_path / data.parent.name}".split()
-        monkeypatch.setattr(sys, "argv", ["fairseq-train", str(data), *TOY_TRAINING, *options, "--num-workers", "1"])
-        fairseq_cli.train.cli_main()
+        train(data, *TOY_TRAINING, *options, "--num-workers", "1")
         weights[data] = torch.load(tmp_path / data.parent.name / "checkpoint_last.pt", weights_only=True)["model"]
     for name, weight in weights[text_data].items():
         assert torch.equal(weight, weights[toy_data][name])
