@@ -23,11 +23,9 @@ def train(toy_glue, tmp_path):
     return run
 
 
-def test_splits_without_labels_are_told_in_one_line(train, finetuned):
-    message = "these examples have no labels: choose another --train-subset or --valid-subset"
-    assert train("--valid-subset", "test") == message
-    assert train("--train-subset", "test") == message
+def test_splits_without_labels_are_told_in_one_line(finetuned):
     one = finetuned["rte"]
+    message = "these examples have no labels: choose another --train-subset or --valid-subset"
     assert refusal(lambda _: fairseq_validate(one.data, one.checkpoint, "test")) == message
 
 

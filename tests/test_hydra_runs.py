@@ -93,6 +93,15 @@ def test_every_recipe_takes_a_sweep_whose_runs_know_nothing_of_each_other(recipe
         assert list((sweep / job / "tensorboard" / "valid").iterdir())
 
 
+def test_a_sweep_given_again_with_another_value_trains_that_alone(work, monkeypatch):
+    monkeypatch.chdir(work)
+    sweep = ["--multirun", "hydra.sweep.dir=sweep"]
+    hydra_train(*options("textgpt_tiny", "common.seed=1,2", *sweep))
+    hydra_train(*options("textgpt_tiny", "common.seed=3,2,1", *sweep))
+    for seed in (1, 2, 3):
+        assert updates(work / "sweep" / f"seed={seed}" / "checkpoints" / "checkpoint_last.pt") == 2
+
+
 def test_all_ranks_have_one_folder(work):
     """Two processes, as torchrun or srun would start them."""
     port = free_port()
@@ -104,7 +113,7 @@ def test_all_ranks_have_one_folder(work):
     ]
     start = {"cwd": work, "env": ENVIRONMENT, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
     for length in (2, 4):
-        more = [*distributed, f"optimization.max_update={length}", "checkpoint.load_checkpoint_on_all_dp_ranks=true"]
+        more = [*distributed, f"optimization.max_update={length}"]
         workers = [
             subprocess.Popen(
                 [

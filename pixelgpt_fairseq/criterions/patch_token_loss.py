@@ -16,6 +16,13 @@ from pixelgpt_fairseq.data.patches import gray_to_rgb_patches, normalize_gray_pa
 
 MODALITIES = ("pixel", "text", "pair")
 LOSSES = ("patch", "token")
+_LOSSES_OF = {"pixel": ("patch",), "text": ("token",), "pair": LOSSES}
+
+
+def reported_losses(modalities) -> list[str]:
+    """Names of what is logged of batches of *modalities*, see :meth:`PatchTokenLoss.reduce_metrics`."""
+    names = [f"{modality}_{loss}_loss" for modality in modalities for loss in _LOSSES_OF[modality]]
+    return ["loss", *names, *(f"{modality}_ppl" for modality in modalities if "token" in _LOSSES_OF[modality])]
 
 
 @dataclass

@@ -61,6 +61,7 @@ class RenderedClassificationTask(RenderedTask):
     render_script = "the script that renders its examples"
     default_positions = MAX_POSITIONS
     languages = ()  # names of those whose accuracies are told apart
+    criterion_name = "rendered_classification"
 
     def __init__(self, cfg, sentence_task, dictionary, data_settings, tokenizer=None):
         super().__init__(cfg)
@@ -109,6 +110,29 @@ class RenderedClassificationTask(RenderedTask):
                 f"{folder.path}: holds a corpus, no examples with labels: make some with {cls.render_script}"
             )
         return SentenceTask.from_dict(values)
+
+    @classmethod
+    def splits_of(cls, cfg, folder, subset):
+        """The splits of the data folder that a subset on the command line stands for."""
+        return [subset]
+
+    @classmethod
+    def reported_metrics(cls, cfg, subset):
+        """``loss``, and the metrics of the task that stands in the data folder."""
+        folder = DataFolder(cfg.data)
+        return ["loss", *cls.read_task(folder, cls.splits_of(cfg, folder, subset)[0]).metrics]
+
+    @classmethod
+    def check_labels(cls, cfg, subset, option):
+        """Check that *subset*, which *option* names, has labels.
+
+        Raises:
+            UserError: if it has none, or is absent.
+        """
+        folder = DataFolder(cfg.data)
+        for split in cls.splits_of(cfg, folder, subset):
+            if not folder.manifest(split).get("labelled", True):
+                raise UserError(f"{option} {subset}: {folder.path} has no labels for it: choose another split")
 
     @classmethod
     def check_options(cls, cfg, folder, sentence_task):

@@ -13,6 +13,7 @@ from fairseq.tasks import register_task
 from omegaconf import II, MISSING, OmegaConf
 
 from pixelgpt_fairseq.architecture import take_architecture
+from pixelgpt_fairseq.criterions.patch_token_loss import reported_losses
 from pixelgpt_fairseq.data.blocks import BREAK_MODES, BlockDataset
 from pixelgpt_fairseq.data.data_folder import COLUMNS, PIECES, PIXEL, TEXT, DataFolder, settings_differences
 from pixelgpt_fairseq.data.modality_mixture import ModalityMixture, mixed_batches
@@ -87,6 +88,12 @@ class RenderedPretrainingTask(RenderedTask):
     """
 
     shuffle_batches = False  # one would mix the modalities of an update
+    criterion_name = "patch_token_loss"
+
+    @classmethod
+    def reported_metrics(cls, cfg, subset):
+        """``loss``, and the losses and perplexity of each of ``--modalities``."""
+        return reported_losses(parse_modalities(cfg.modalities, cfg.modality_weights)[0])
 
     def __init__(self, cfg, modalities, weights, dictionary, data_settings, tokenizer=None):
         super().__init__(cfg)

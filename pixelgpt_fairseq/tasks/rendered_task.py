@@ -14,10 +14,21 @@ class RenderedTask(FairseqTask):
     Attributes:
         dictionary: TokenDictionary, or None for pixels alone.
         shuffle_batches: whether fairseq shuffles the batches of an epoch; if not, their order is final.
+        criterion_name: what ``--criterion`` must be.
     """
 
     dictionary = None
     shuffle_batches = True
+    criterion_name = None
+
+    @classmethod
+    def reported_metrics(cls, cfg, subset):
+        """Names of what validation on *subset* logs, for ``--best-checkpoint-metric``; *cfg* are the task's options."""
+        raise NotImplementedError
+
+    @classmethod
+    def check_labels(cls, cfg, subset, option):
+        """Check that *subset*, which *option* names, has the labels that the task needs: none."""
 
     @property
     def source_dictionary(self):

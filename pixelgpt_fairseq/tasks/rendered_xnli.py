@@ -11,7 +11,7 @@ from fairseq.dataclass import ChoiceEnum
 from fairseq.tasks import register_task
 
 from pixelgpt_fairseq.data.classification import PAIR
-from pixelgpt_fairseq.data.data_folder import PIXEL, TEXT
+from pixelgpt_fairseq.data.data_folder import PIXEL, TEXT, DataFolder
 from pixelgpt_fairseq.data.languages import LanguagesDataset
 from pixelgpt_fairseq.errors import UserError
 from pixelgpt_fairseq.sources.xnli import LANGUAGES, SOURCE_LANGUAGE, XNLI, languages_of, parse_languages, split_name
@@ -79,21 +79,52 @@ class RenderedXnliTask(RenderedClassificationTask):
         if not cfg.sampling_temperature > 0:
             raise UserError(f"--sampling-temperature {cfg.sampling_temperature}: must be above 0")
 
+    @classmethod
+    def splits_of(cls, cfg, folder, subset):
+        """The splits of the languages that are asked for, or of the one that *subset* names (``valid.sw``).
+
+        Raises:
+            UserError: if there is no such language, or none in the data folder.
+        """
+        name, dot, language = subset.partition(".")
+        if dot:
+            languages = parse_languages(language, f"split {subset}: language")
+        elif cls._is_transfer(cfg, subset):
+            languages = [SOURCE_LANGUAGE]
+        elif cfg.languages is not None:
+            languages = parse_languages(cfg.languages)
+        else:
+            languages = languages_of(folder, name)
+        if not languages:
+            whole = ", ".join(folder.splits()) or "none"
+            raise UserError(f"{folder.path}: no language has a split {subset} (whole splits: {whole})")
+        return [split_name(name, each) for each in languages]
+
+    @classmethod
+    def reported_metrics(cls, cfg, subset):
+        """``loss``, ``accuracy``, ``average_accuracy`` and the accuracy of each language of *subset*."""
+        languages = [split.partition(".")[2] for split in cls.splits_of(cfg, DataFolder(cfg.data), subset)]
+        names = super().reported_metrics(cfg, subset)
+        return [*names, "average_accuracy", *(f"accuracy_{language}" for language in languages)]
+
+    @staticmethod
+    def _is_transfer(cfg, subset):
+        """Whether *subset* is what cross-lingual transfer trains on: English alone."""
+        return subset == cfg.train_subset and str(cfg.setting) == CROSS_LINGUAL_TRANSFER
+
     def open_dataset(self, folder, split, shuffle):
         """The examples of a split in all its languages, or in one (``valid.sw``).
 
         Raises:
             UserError: if a language that was asked for is absent, or there is none.
         """
-        name, dot, language = split.partition(".")
-        if dot:
-            languages = parse_languages(language, f"split {split}: language")
-        else:
-            languages = self._languages_of(folder, name, training=shuffle)
+        splits = self.splits_of(self.cfg, folder, split)
         parts = {
-            each: super(RenderedXnliTask, self).open_dataset(folder, split_name(name, each), False)
-            for each in languages
+            each.partition(".")[2]: super(RenderedXnliTask, self).open_dataset(folder, each, False) for each in splits
         }
+        absent = [language for language in LANGUAGES if language not in parts]
+        if absent and self.cfg.languages is None and "." not in split and not self._is_transfer(self.cfg, split):
+            logger.warning(f"{folder.path}, {split}: {len(parts)} languages; absent: {', '.join(absent)}")
         counts = ", ".join(f"{each} {len(part):,}" for each, part in parts.items())
         logger.info(f"{folder.path}, {split}: examples of {counts}")
         return LanguagesDataset(parts, LANGUAGES, shuffle, self.cfg.seed, self.cfg.sampling_temperature)
@@ -116,17 +147,3 @@ class RenderedXnliTask(RenderedClassificationTask):
             if self._validated >= share:  # another subset may follow
                 self._validated = 0
         return outputs
-
-    def _languages_of(self, folder, split, training):
-        if training and self.cfg.setting == CROSS_LINGUAL_TRANSFER:
-            return [SOURCE_LANGUAGE]
-        if self.cfg.languages is not None:
-            return parse_languages(self.cfg.languages)
-        there = languages_of(folder, split)
-        if not there:
-            whole = ", ".join(folder.splits()) or "none"
-            raise UserError(f"{folder.path}: no language has a split {split} (whole splits: {whole})")
-        absent = [language for language in LANGUAGES if language not in there]
-        if absent:
-            logger.warning(f"{folder.path}, {split}: {len(there)} languages; absent: {', '.join(absent)}")
-        return there
