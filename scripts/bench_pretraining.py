@@ -64,8 +64,9 @@ class PublishedStyleModel(nn.Module):
         lowest = torch.finfo(x.dtype).min
         mask = torch.full((length, length), lowest).triu(1).expand(rows, 1, length, length)
         mask = mask.masked_fill(~in_use[:, None, None, :], lowest)
+        cos, sin = angles.cos().to(x.dtype), angles.sin().to(x.dtype)
         for layer in model.layers:
-            x = x + self.attend(layer.self_attn, self.norm(layer.input_layernorm, x), angles.cos(), angles.sin(), mask)
+            x = x + self.attend(layer.self_attn, self.norm(layer.input_layernorm, x), cos, sin, mask)
             x = x + layer.mlp(self.norm(layer.post_attention_layernorm, x))
         predictions = self.inner.lm_pixel_head(self.norm(model.norm, x))
         targets = patchify(strips)

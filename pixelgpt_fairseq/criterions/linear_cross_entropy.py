@@ -48,7 +48,9 @@ class _LinearCrossEntropy(torch.autograd.Function):
         chunk = _compiled_chunk if compiled else _chunk
         wide = torch.promote_types(hidden.dtype, torch.float32)
         weights = weights.to(wide)
-        size = max(1, (_LOGITS_ON_GPU if hidden.is_cuda else _LOGITS_ON_CPU) // len(weight))
+        most = max(1, (_LOGITS_ON_GPU if hidden.is_cuda else _LOGITS_ON_CPU) // len(weight))
+        chunks = max(1, -(-len(targets) // most))
+        size = max(1, -(-len(targets) // chunks))  # alike if possible: another size would be compiled anew
         losses, hidden_gradients, weight_gradient = [], [], None
         for part in zip(*(whole.split(size) for whole in (hidden, targets, weights)), strict=True):
             loss, hidden_gradient, gradient = chunk(part[0], weight, *part[1:], with_gradients)

@@ -13,7 +13,7 @@ N, HIDDEN, VOCABULARY = 60, 16, 50
 @pytest.fixture(autouse=True)
 def chunks(monkeypatch):
     for name in ("_LOGITS_ON_CPU", "_LOGITS_ON_GPU"):
-        monkeypatch.setattr(module, name, 7 * VOCABULARY)  # chunks of 7 positions, and a last one of 4
+        monkeypatch.setattr(module, name, 7 * VOCABULARY)  # 9 chunks of 7 positions at most, the last one of 4
 
 
 def inputs(dtype=torch.float64, spread=1.0):
