@@ -453,12 +453,15 @@ def main(argv=None):
     parser.add_argument("--seconds", type=float, default=350.0, help="for all stages together (default: 350)")
     options = parser.parse_args(argv)
     options.tiny = options.tiny or not torch.cuda.is_available()
-    logging.disable(logging.INFO)
     bench = Bench(options)
     print(f"{bench.name}, torch {torch.__version__}", flush=True)
-    for stage, seconds in STAGES.items():
-        if not options.only or stage.__name__ in options.only:
-            bench.run(stage, seconds)
+    logging.disable(logging.INFO)
+    try:
+        for stage, seconds in STAGES.items():
+            if not options.only or stage.__name__ in options.only:
+                bench.run(stage, seconds)
+    finally:
+        logging.disable(logging.NOTSET)
     if bench.report.get("failed"):
         print(f"failed: {', '.join(bench.report['failed'])}")
     return bench.report

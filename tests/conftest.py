@@ -1,3 +1,5 @@
+import os
+
 import torch
 from refusals import fairseq
 from skips import pytest_runtest_makereport, pytest_terminal_summary
@@ -16,3 +18,6 @@ __all__ = [
 
 # Tests run in a process a core, each of which would otherwise start a thread a core.
 torch.set_num_threads(1)
+# scripts/bench_gpu.py runs the tests of models on a GPU so: whatever they make is made there.
+if os.environ.get("PIXELGPT_TEST_DEVICE"):
+    torch.set_default_device(os.environ["PIXELGPT_TEST_DEVICE"])

@@ -16,17 +16,19 @@ from torch import Tensor
 class Packing:
     """Where the positions of packed rows come from; made by :func:`pack`. B rows, L' the longest row in use."""
 
-    source: Tensor  # [B, L'] column of the unpacked row that each packed position holds
+    source: Tensor | None  # [B, L'] column of the unpacked row that each packed position holds; None: its own
     in_use: Tensor  # [B, L'] False at the padding that is left
     lengths: Tensor  # [B] positions in use
 
     def gather(self, columns: Tensor) -> Tensor:
         """Pack ``[B, L]`` or ``[B, L, H]`` to ``[B, L']`` or ``[B, L', H]``."""
-        return columns.gather(1, self._index(columns))
+        return columns if self.source is None else columns.gather(1, self._index(columns))
 
     def scatter(self, packed: Tensor, width: int) -> Tensor:
         """Put ``[B, L', H]`` back to where it came from in ``[B, width, H]``; zeros at padding."""
         kept = packed * self.in_use.unsqueeze(-1).to(packed.dtype)
+        if self.source is None:
+            return kept
         return packed.new_zeros(packed.shape[0], width, packed.shape[2]).scatter(1, self._index(packed), kept)
 
     def last(self) -> Tensor:
@@ -37,13 +39,16 @@ class Packing:
         return self.source if like.dim() == 2 else self.source.unsqueeze(-1).expand(-1, -1, like.shape[2])
 
 
-def pack(in_use: Tensor, longest: int | None = None) -> Packing:
+def pack(in_use: Tensor, longest: int | None = None, in_order: bool = False) -> Packing:
     """Pack rows by their mask ``[B, L]`` (True: in use); at least one column stays.
 
-    *longest* is the number of positions in use of the longest row. Without it, that number is read off the device,
-    which makes the host wait for it.
+    Args:
+        longest: positions in use of the longest row. None: it is read off the device, for which the host waits.
+        in_order: no row has padding between its positions, and the longest has none at all: they are packed already.
     """
     lengths = in_use.sum(1)
+    if in_order:
+        return Packing(None, in_use, lengths)
     longest = max(int(lengths.max()) if longest is None else longest, 1)
     order = in_use.to(torch.uint8).argsort(dim=1, descending=True, stable=True)
     source = order[:, :longest]

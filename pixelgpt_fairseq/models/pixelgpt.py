@@ -360,8 +360,10 @@ class PixelGPTModel(BaseFairseqModel):
         if any(mask is not None for mask in masks):
             everywhere = hidden.new_ones(hidden.shape[:2], dtype=torch.bool).split(widths, dim=1)
             in_use = [full if mask is None else mask for mask, full in zip(masks, everywhere, strict=True)]
-            packing = pack(torch.cat(in_use, dim=1), longest_row)
-            hidden, positions = packing.gather(hidden), packing.gather(positions.expand(hidden.shape[0], -1))
+            in_order = len(widths) == 1 and longest_row is not None
+            packing = pack(torch.cat(in_use, dim=1), longest_row, in_order)
+            if not in_order:
+                hidden, positions = packing.gather(hidden), packing.gather(positions.expand(hidden.shape[0], -1))
         width = hidden.shape[1]
         if self.rounds_widths or hidden.is_cuda:
             # Padding at the end of a row is attended by nobody.

@@ -7,7 +7,7 @@ from torch._dynamo.utils import counters
 
 from pixelgpt_fairseq.data.batches import collate
 
-PAIRS = [(row, 30 - row) for row in range(3, 28)]  # patches and tokens of the longest row of each batch
+PAIRS = [(row, 30 - row) for row in range(3, 28, 2)]  # patches and tokens of the longest row of each batch
 
 
 @pytest.fixture(autouse=True)
@@ -43,13 +43,12 @@ def assert_alike(compiled, plain, inputs):
     """The same outputs and, in training, the same gradients."""
     for model in (compiled, plain):
         model.zero_grad()
-    for ours, theirs in zip(compiled(**inputs), plain(**inputs), strict=True):
-        assert (ours is None) == (theirs is None)
-        if ours is not None:
-            torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-4)
-            if ours.requires_grad:
-                ours.square().mean().backward()
-                theirs.square().mean().backward()
+    outputs = [[part for part in model(**inputs) if part is not None] for model in (compiled, plain)]
+    for ours, theirs in zip(*outputs, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-4)
+    if torch.is_grad_enabled():
+        for parts in outputs:
+            sum(part.square().mean() for part in parts).backward()
     for (name, ours), theirs in zip(compiled.named_parameters(), plain.parameters(), strict=True):
         if theirs.grad is not None:
             torch.testing.assert_close(ours.grad, theirs.grad, rtol=1e-3, atol=1e-3, msg=name)
@@ -73,13 +72,13 @@ def test_pretraining_on_full_rows_needs_one_graph():
 def test_an_epoch_of_pairs_and_its_validation_need_few_graphs(checkpoint_activations):
     compiled, plain = compiled_and_plain(checkpoint_activations=checkpoint_activations)
     shapes = [[(patches, tokens), (patches // 2, tokens), (3, 2)] for patches, tokens in PAIRS]
-    shapes += [[(patches, patches // 3)] * 2 for patches in range(3, 28)]
+    shapes += [[(patches, patches // 3)] * 2 for patches in range(3, 28, 3)]
     compiled.train(), plain.train()
     for seed, lengths in enumerate(shapes):
         assert_alike(compiled, plain, batch("pair", lengths, seed))
     compiled.eval(), plain.eval()
     with torch.no_grad():
-        for seed, lengths in enumerate(shapes[::5]):
+        for seed, lengths in enumerate(shapes[::8]):
             assert_alike(compiled, plain, batch("pair", lengths, seed))
     assert counters["stats"]["unique_graphs"] <= 8
     assert not counters["graph_break"]
@@ -87,13 +86,13 @@ def test_an_epoch_of_pairs_and_its_validation_need_few_graphs(checkpoint_activat
 
 def test_an_epoch_of_classification_and_its_validation_need_few_graphs():
     compiled, plain = compiled_and_plain(num_labels=3)
-    shapes = [[(n, 0), (max(2, n // 2), 0)] * rows for n in range(2, 60, 3) for rows in (1, 2, 3)]
+    shapes = [[(n, 0), (max(2, n // 2), 0)] * rows for n in range(2, 60, 5) for rows in (1, 2, 3)]
     for training in (True, False):
         compiled.train(training), plain.train(training)
         with torch.set_grad_enabled(training):
             for seed, lengths in enumerate(shapes):
                 assert_alike(compiled, plain, batch("pixel", lengths, seed))
-    assert counters["stats"]["unique_graphs"] <= 12
+    assert counters["stats"]["unique_graphs"] <= 8
     assert not counters["graph_break"]
 
 
