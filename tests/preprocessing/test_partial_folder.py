@@ -193,6 +193,7 @@ def test_everything_is_on_the_disk_before_the_manifest_has_its_name(render, data
         if name == "train.manifest.json" and os.path.dirname(target) == str(data.path):
             assert synced[-1] == "data"  # the names of all other files
         replace(source, target)
+        synced.append(f"renamed {name}")
 
     monkeypatch.setattr(os, "fsync", sync)
     monkeypatch.setattr(os, "replace", replaced)
