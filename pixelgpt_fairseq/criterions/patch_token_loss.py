@@ -41,11 +41,14 @@ class PatchTokenLossConfig(FairseqDataclass):
 class PatchTokenLoss(FairseqCriterion):
     """Mean squared error of the next patch, cross-entropy of the next token.
 
-    A batch of one modality is divided by its number of targets: patches, or tokens. In a batch of pairs the two losses
-    have different numbers of targets but gradients one denominator: there each pair's own two means are added, and the
-    batch is divided by its number of pairs. Either way workers and ``--update-freq`` add up to the single large batch.
+    Each loss is the mean over all its targets in an update, and of pairs the two means are added. An update of patches
+    or of tokens is divided by its number of targets. For the two losses of pairs, fairseq's one denominator is not
+    enough: each batch divides its sums by the numbers of targets of the whole update, which it carries (see
+    :meth:`~pixelgpt_fairseq.data.modality_mixture.ModalityMixture.describe_update`). Either way workers and
+    ``--update-freq`` add up to the single large batch.
 
-    Reported are the means over all targets, each loss and modality by itself, in nats.
+    Reported are these means, each loss and modality by itself, tokens in nats. ``loss`` adds them up by
+    ``--patch-loss-weight`` and ``--token-loss-weight`` and is the mean over the modalities.
     """
 
     def __init__(self, cfg, task):
@@ -58,10 +61,10 @@ class PatchTokenLoss(FairseqCriterion):
 
         Returns:
             (loss, sample_size, logging_output): gradients are those of ``loss`` divided by the sum of all sample sizes.
+            A batch of pairs without ``sample["update"]`` is an update by itself.
         """
         inputs = sample["net_input"]
-        # In a batch of pairs, every row counts as one.
-        options = {"mean_of_rows": "patches" in inputs and "tokens" in inputs, "compiled": model.config.compile}
+        options = {"compiled": model.config.compile}
         heads = {}
         if "patches" in inputs:
             arguments = inputs["patches"], inputs.get("patch_mask"), not self.raw_patch_targets
@@ -71,12 +74,17 @@ class PatchTokenLoss(FairseqCriterion):
         output = model(**inputs, **heads)
         losses = {"patch": output.patch_predictions, "token": output.token_logits}
         losses = {name: HeadLoss(*loss) for name, loss in losses.items() if loss is not None}
-        loss = sum(self.weights[name] * of_head.loss for name, of_head in losses.items())
         if len(losses) == 1:
-            (of_head,) = losses.values()
-            sample_size = of_head.targets
+            ((name, of_head),) = losses.items()
+            loss, sample_size = self.weights[name] * of_head.sum, of_head.targets
         else:
-            sample_size = loss.new_full((), sample["nsentences"], dtype=torch.long)
+            alone = {"batches": 1, "targets": {name: of_head.targets for name, of_head in losses.items()}}
+            update = sample.get("update", alone)
+            loss = update["batches"] * sum(
+                self.weights[name] * of_head.sum / update["targets"][name] for name, of_head in losses.items()
+            )
+            # Every batch counts as one, so fairseq divides the sum of all by their number.
+            sample_size = loss.new_ones((), dtype=torch.long)
         return loss, sample_size, self._logging_output(sample, losses, sample_size)
 
     def empty_output(self):
@@ -96,6 +104,10 @@ class PatchTokenLoss(FairseqCriterion):
             key = f"{sample['modality']}_{loss}"
             logged[f"{key}_sum"] = of_head.sum.detach().double()
             logged[f"{key}_targets"] = of_head.targets.double()
+        # How much each loss weighs is the same in all batches: what is summed over workers is divided by their number.
+        logged["batches"] = zero + 1
+        for loss, weight in self.weights.items():
+            logged[f"{loss}_weight"] = zero + weight
         logged["sample_size"] = sample_size.double()
         logged["nsentences"] = zero + sample["nsentences"]
         logged["ntokens"] = zero + sample["ntokens"]
@@ -103,7 +115,7 @@ class PatchTokenLoss(FairseqCriterion):
 
     @classmethod
     def reduce_metrics(cls, logging_outputs):
-        """Log each modality's losses, the perplexity of its tokens, and the mean over modalities as ``loss``."""
+        """Log each modality's losses, the perplexity of its tokens, and as ``loss`` the mean of the weighted losses."""
         totals = [torch.stack([torch.as_tensor(value) for value in output.values()]) for output in logging_outputs]
         totals = dict(zip(logging_outputs[0], sum(totals).tolist(), strict=True))  # the only wait for the GPU
         for modality in MODALITIES:
@@ -115,7 +127,8 @@ class PatchTokenLoss(FairseqCriterion):
                 metrics.log_scalar(name, totals[f"{modality}_{loss}_sum"] / targets, targets, round=4)
                 if loss == "token":
                     metrics.log_derived(f"{modality}_ppl", lambda meters, name=name: _perplexity(_mean(meters, name)))
-        metrics.log_derived("loss", _mean_over_modalities)
+        weights = {loss: totals[f"{loss}_weight"] / totals["batches"] for loss in LOSSES}
+        metrics.log_derived("loss", lambda meters: _mean_over_modalities(meters, weights))
 
     @staticmethod
     def logging_outputs_can_be_summed():
@@ -126,15 +139,14 @@ class PatchTokenLoss(FairseqCriterion):
 class HeadLoss(NamedTuple):
     """The loss of a head over a batch; scalars on the device of the batch."""
 
-    loss: torch.Tensor  # what is trained: summed over targets, or over the means of rows
     sum: torch.Tensor  # over targets
     targets: torch.Tensor  # their number
 
 
-def patch_head_loss(patches, mask, normalise, hidden, weight, mean_of_rows=False, compiled=False):
+def patch_head_loss(patches, mask, normalise, hidden, weight, compiled=False):
     """Next patch prediction from hidden states ``[B, L', H]``, L' <= L, and the patch head's weight ``[values, H]``.
 
-    Arguments as those of :func:`next_patch_loss`; *mean_of_rows*: each row counts as the mean over its targets.
+    Arguments as those of :func:`next_patch_loss`.
 
     Returns:
         HeadLoss
@@ -142,22 +154,19 @@ def patch_head_loss(patches, mask, normalise, hidden, weight, mean_of_rows=False
     loss = _compiled_patch_row_sums if compiled else _patch_row_sums
     patches, mask = _cut(patches, hidden), _cut(mask, hidden)
     sums, targets = loss(hidden, weight, patches, mask, normalise)
-    return HeadLoss((sums / targets.clamp(min=1) if mean_of_rows else sums).sum(), sums.sum(), targets.sum())
+    return HeadLoss(sums.sum(), targets.sum())
 
 
-def token_head_loss(tokens, mask, hidden, weight, mean_of_rows=False, compiled=False):
+def token_head_loss(tokens, mask, hidden, weight, compiled=False):
     """Next token prediction from hidden states ``[B, L', H]``, L' <= L, and the token head's weight ``[V, H]``.
 
     The same as :func:`next_token_loss` of their product, which never exists as a whole (see
     :mod:`~pixelgpt_fairseq.criterions.linear_cross_entropy`). Arguments and result as of :func:`patch_head_loss`.
     """
     targets, in_use = _next_tokens(_cut(tokens, hidden), _cut(mask, hidden))
-    count = in_use.sum(dim=1, keepdim=True)
-    in_use = in_use.float()
-    weights = in_use / count.clamp(min=1) if mean_of_rows else in_use
-    flat = (part.flatten() for part in (targets, weights))
-    loss, losses = linear_cross_entropy(hidden.flatten(0, 1), weight, *flat, compiled=compiled)
-    return HeadLoss(loss, (losses * in_use.flatten()).sum(), count.sum())
+    flat = (part.flatten() for part in (targets, in_use.float()))
+    total, _ = linear_cross_entropy(hidden.flatten(0, 1), weight, *flat, compiled=compiled)
+    return HeadLoss(total, in_use.sum())
 
 
 def next_patch_loss(predictions, patches, mask=None, normalise=True):
@@ -235,11 +244,11 @@ def _perplexity(loss):
     return None if loss is None else round(math.exp(min(loss, 50.0)), 2)
 
 
-def _mean_over_modalities(meters):
-    """The mean over the modalities seen of each one's loss; a pair's is the sum of its two."""
+def _mean_over_modalities(meters, weights):
+    """The mean over the modalities seen of each one's weighted loss; a pair's is the sum of its two."""
     losses = []
     for modality in MODALITIES:
-        means = [mean for loss in LOSSES if (mean := _mean(meters, f"{modality}_{loss}_loss")) is not None]
-        if means:
-            losses.append(sum(means))
+        means = {loss: _mean(meters, f"{modality}_{loss}_loss") for loss in LOSSES}
+        if any(mean is not None for mean in means.values()):
+            losses.append(sum(weights[loss] * mean for loss, mean in means.items() if mean is not None))
     return round(sum(losses) / len(losses), 4) if losses else None

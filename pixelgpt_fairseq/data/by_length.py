@@ -37,9 +37,13 @@ class BatchedByLength:
     def ordered_indices(self):
         """The examples of an epoch in the order in which they are cut into batches: int64 ``[n]``."""
         if not self.shuffle:
-            return np.argsort(self.sizes, kind="stable")
+            return self.by_length()
         random = np.random.default_rng([self.seed, self.epoch])
         return by_length_in_pools(random.permutation(self.draw(random)), self.sizes)
+
+    def by_length(self):
+        """Every example once, the shortest first: int64 ``[n]``."""
+        return np.argsort(self.sizes, kind="stable")
 
     def draw(self, random):
         """Which examples an epoch has, in any order: int64 ``[n]``; all of them, unless overridden."""

@@ -1,7 +1,5 @@
 """Which stream the next batch comes from: batches of one modality, drawn by weight."""
 
-import itertools
-
 import numpy as np
 from fairseq.data import ConcatDataset
 
@@ -53,52 +51,113 @@ class ModalityMixture(ConcatDataset):
         ends = self.cumulative_sizes
         return [np.arange(start, end) for start, end in zip([0, *ends[:-1]], ends, strict=True)]
 
+    def describe_update(self, batches):
+        """What a batch must know of the update that it is a part of.
 
-def mixed_batches(mixture, weights, make_batches, group_size, seed, epoch):
-    """The batches of an epoch of training, in order.
+        Args:
+            batches: lists of indices: all batches of the update, of all workers.
 
-    Batches come in groups of *group_size*, the batches of one update on all workers; a group is of one modality, so
-    that every update is. An epoch has as many groups as all streams together. Each stream gives its share by weight,
-    starting over, reshuffled, as often as needed.
+        Returns:
+            dict: ``batches``, their number, and ``targets``: the numbers of targets of each loss (``patch``,
+            ``token``) in all of them together.
+
+        Raises:
+            AssertionError: if they are of several modalities.
+        """
+        indices = np.concatenate(batches)
+        streams = np.unique(np.searchsorted(self.cumulative_sizes, indices, side="right"))
+        if len(streams) > 1:
+            names = ", ".join(self.modalities[stream] for stream in streams)
+            raise AssertionError(f"an update of several modalities ({names}): each loss would have a wrong denominator")
+        (stream,) = streams
+        local = indices - (self.cumulative_sizes[stream - 1] if stream else 0)
+        return {"batches": len(batches), "targets": self.datasets[stream].num_targets(local)}
+
+
+class MixtureOrder:
+    """The batches of every epoch of training, in order.
+
+    Each stream is an endless row of batches: pass after pass over its examples, each shuffled anew. Batches have
+    examples of like lengths, but follow each other in random order. An epoch goes on in each row where the epoch before
+    stopped, so that every example comes once before any comes again.
+
+    Batches come in groups, the batches of one update on all workers; a group is of one modality, so that every update
+    is. An epoch has about as many groups as one pass over all streams, and of each stream its share by weight.
 
     Args:
         mixture: ModalityMixture.
         weights: float for each modality.
         make_batches: function from ordered indices of one stream to its batches (lists of indices).
-        group_size: number of workers times ``--update-freq``.
-        seed, epoch: the order is a function of these two.
-
-    Returns:
-        list of lists of indices. Rank r of n takes every n-th from the r-th on, as fairseq's ShardedIterator does.
+        seed: the order is a function of it, the epoch and the sizes of groups.
     """
-    weights = np.asarray(weights, dtype=np.float64)
-    passes = [
-        _passes(mixture, indices, make_batches, group_size, (seed, epoch, stream))
-        for stream, indices in enumerate(mixture.stream_indices())
-    ]
-    first_passes = [next(groups) for groups in passes]
-    total = sum(len(groups) for groups in first_passes)
-    shares = np.maximum(1, np.round(total * weights / weights.sum())).astype(int)
-    taken = []
-    for first_pass, more, share in zip(first_passes, passes, shares, strict=True):
-        groups = itertools.chain(first_pass, itertools.chain.from_iterable(more))
-        taken.append(itertools.islice(groups, share))
-    order = np.random.default_rng([seed, epoch]).permutation(np.repeat(np.arange(len(shares)), shares))
-    return [batch for stream in order for batch in next(taken[stream])]
+
+    def __init__(self, mixture, weights, make_batches, seed):
+        self.weights, self.seed = np.asarray(weights, dtype=np.float64), seed
+        self.streams = [
+            _EndlessBatches(indices, mixture.sizes, make_batches, (seed, stream))
+            for stream, indices in enumerate(mixture.stream_indices())
+        ]
+
+    def batches(self, epoch, group_size, earlier_group_sizes=()):
+        """The batches of an epoch.
+
+        Args:
+            epoch: counted from 1.
+            group_size: number of workers times ``--update-freq``.
+            earlier_group_sizes: the same of all earlier epochs over these data.
+
+        Returns:
+            list of lists of indices. Rank r of n takes every n-th from the r-th on, as fairseq's ShardedIterator does.
+        """
+        shares = self._shares(group_size)
+        starts = sum((self._shares(size) * size for size in earlier_group_sizes), start=np.zeros_like(shares))
+        taken = [
+            iter(stream.take(start, share * group_size))
+            for stream, start, share in zip(self.streams, starts, shares, strict=True)
+        ]
+        random = np.random.default_rng([self.seed, epoch])
+        order = random.permutation(np.repeat(np.arange(len(shares)), shares))
+        return [next(taken[stream]) for stream in order for _ in range(group_size)]
+
+    def _shares(self, group_size):
+        """Groups of each stream in an epoch: int64 ``[streams]``."""
+        total = sum(len(stream) for stream in self.streams) / group_size
+        return np.maximum(1, np.rint(total * self.weights / self.weights.sum())).astype(np.int64)
 
 
-def _passes(mixture, indices, make_batches, group_size, seed):
-    """Without end: all examples of a stream once, in groups of batches of like lengths, in random order."""
-    for number in itertools.count():
-        random = np.random.default_rng([*seed, number])
-        shuffled = random.permutation(indices)
-        # Up or down at random: what is left over at the end is not always the longest.
-        lengths = mixture.sizes[shuffled] * random.choice([-1, 1])
-        batches = list(make_batches(shuffled[np.argsort(lengths, kind="stable")]))
-        # A last batch or group that is not full is left out, but an only one is not: it is filled up by repetition.
-        if len(batches) > 1 and len(batches[-1]) < len(batches[-2]):
-            batches.pop()
-        full = max(len(batches) // group_size, 1)
-        batches = list(itertools.islice(itertools.cycle(batches), full * group_size))
-        groups = [batches[i : i + group_size] for i in range(0, len(batches), group_size)]
-        yield [groups[i] for i in random.permutation(full)]
+class _EndlessBatches:
+    """The batches of a stream, pass after pass over its examples.
+
+    ``len`` is the number of batches in the first pass. Where ``--max-tokens`` makes the batches, it differs a little
+    from pass to pass.
+    """
+
+    def __init__(self, indices, sizes, make_batches, seed):
+        self.indices, self.sizes, self.make_batches, self.seed = indices, sizes, make_batches, seed
+        self._ends = []  # of the passes made so far: the number of batches up to their ends
+        self._number, self._batches = None, None  # the pass made last
+
+    def __len__(self):
+        return len(self._pass(0)) if not self._ends else self._ends[0]
+
+    def take(self, start, number):
+        """The batches from the *start*-th on: a list of *number* lists of indices."""
+        taken, passed = [], int(np.searchsorted(self._ends, start, side="right"))
+        while len(taken) < number:
+            batches = self._pass(passed)
+            first = max(0, start - (self._ends[passed] - len(batches)))
+            taken += batches[first : first + number - len(taken)]
+            passed += 1
+        return taken
+
+    def _pass(self, number):
+        if number != self._number:
+            random = np.random.default_rng([*self.seed, number])
+            shuffled = random.permutation(self.indices)
+            # Up or down at random: the batch that is not full is not always of the longest.
+            lengths = self.sizes[shuffled] * random.choice([-1, 1])
+            batches = list(self.make_batches(shuffled[np.argsort(lengths, kind="stable")]))
+            self._number, self._batches = number, [batches[i] for i in random.permutation(len(batches))]
+            if number == len(self._ends):
+                self._ends.append((self._ends[-1] if self._ends else 0) + len(batches))
+        return self._batches

@@ -1,5 +1,7 @@
 """Aligned image-text pairs: a strip and the tokens of the text that it shows, cut from the same document."""
 
+import itertools
+
 import numpy as np
 import torch
 from fairseq.data import FairseqDataset
@@ -15,9 +17,9 @@ _SPECIAL_TOKENS = 2  # bos and eos
 class PairDataset(FairseqDataset):
     """Pairs of a strip and its tokens: samples ``{"id": int, "patches": uint8 [n, 256 or 768], "tokens": int64 [m]}``.
 
-    A piece of text that fits both limits is a pair; a longer one is cut between words (between tokens where a word is
-    too long) and its strip is cut at the same places, from right to left where it is written so. Every strip ends with
-    the separator, all tokens stand between bos and eos.
+    A piece of text that fits both limits is a pair; a longer one is cut into as few parts as fit, of nearly equal
+    length, between words (between tokens where a word is too long), and its strip is cut at the same places, from right
+    to left where it is written so. Every strip ends with the separator, all tokens stand between bos and eos.
 
     Args:
         strips, texts, columns: the streams of a split (see :mod:`pixelgpt_fairseq.data.data_folder`) as IndexedRows of
@@ -63,24 +65,46 @@ class PairDataset(FairseqDataset):
         return plan[np.lexsort((plan[:, 1], plan[:, 0]))]
 
     def _cut(self, item, first, last, word_begins):
-        """Cut *item* into as few pairs as fit both limits."""
+        """Cut *item* into pairs of nearly equal length that fit both limits: int64 ``[pairs, 3]``."""
         left, right = self.columns[item].numpy().astype(np.int64).T
         if (np.diff(left[first:last]) < 0).any():
-            return self._cut_reordered(item, first, last, word_begins, left, right)
-        cuts = []
-        while first < last:
-            furthest = np.searchsorted(right, left[first] + self.max_width, side="right")
-            end = int(min(furthest, first + self.max_tokens, last))
-            if first < end < last:
-                at_words = np.flatnonzero(word_begins[first + 1 : end + 1])
-                end = first + 1 + at_words[-1] if len(at_words) else end
-            if end > first:
-                cuts.append((item, first, end))
+            cuts = self._cut_reordered(first, last, word_begins, left, right)
+        else:
             # A single token wider than the strip cannot be shown: it is passed over.
-            first = max(end, first + 1)
-        return np.array(cuts, dtype=np.int64).reshape(-1, 3)
+            shown = np.flatnonzero(right[first:last] - left[first:last] <= self.max_width) + first
+            runs = np.split(shown, np.flatnonzero(np.diff(shown) > 1) + 1)
+            cuts = [
+                cut for run in runs if len(run) for cut in self._cut_run(run[0], run[-1] + 1, word_begins, left, right)
+            ]
+        return np.array([(item, *cut) for cut in cuts], dtype=np.int64).reshape(-1, 3)
 
-    def _cut_reordered(self, item, first, last, word_begins, left, right):
+    def _fits(self, first, end, left, right):
+        """Whether tokens, each of which can be shown, fit a pair together; elementwise for arrays of both."""
+        return (end - first <= self.max_tokens) & (right[end - 1] - left[first] <= self.max_width)
+
+    def _cut_run(self, first, last, word_begins, left, right):
+        """Cut tokens that are written from left to right: a list of (first, end)."""
+        places = np.unique([first, *(first + np.flatnonzero(word_begins[first:last])), last])
+        # Within words that are too long, any token will do.
+        for begin, end in itertools.pairwise(places):
+            if not self._fits(begin, end, left, right):
+                places = np.union1d(places, np.arange(begin, end))
+        # Lengths are those of the pairs: tokens, and the patches that they cover.
+        columns = np.append(left[places[:-1]], right[last - 1]) - left[first]
+        lengths, width = places - first + columns / self.patch_size, columns[-1]
+        fewest = max(-(-(last - first) // self.max_tokens), -(-width // self.max_width))
+        for parts in range(fewest, len(places)):
+            wanted = lengths[-1] * np.arange(1, parts) / parts
+            after = np.searchsorted(lengths, wanted)
+            nearest = after - (wanted - lengths[after - 1] < lengths[after] - wanted)
+            ends = np.unique(np.concatenate([[first], places[nearest], [last]]))
+            if self._fits(ends[:-1], ends[1:], left, right).all():
+                break
+        else:
+            ends = places
+        return list(itertools.pairwise(ends))
+
+    def _cut_reordered(self, first, last, word_begins, left, right):
         """The same where some text is written from right to left.
 
         The tokens of a pair must have a part of the strip to themselves. Where that cannot be, words are passed over.
@@ -91,17 +115,20 @@ class PairDataset(FairseqDataset):
         begin = first
         while begin < last:
             ends = words[(words > begin) & (words <= begin + self.max_tokens)]
-            for end in ends[::-1]:
+            width = (right[begin:last] - left[begin:last]).sum()
+            parts = max(-(-(last - begin) // self.max_tokens), -(-width // self.max_width), 1)
+            wanted = begin + (last - begin) / parts
+            for end in ends[np.argsort(np.abs(ends - wanted), kind="stable")]:
                 inside = (everything >= begin) & (everything < end)
                 low, high = left[inside].min(), right[inside].max()
                 others = ~inside & (everything >= first) & (everything < last)
                 if high - low <= self.max_width and not ((right > low) & (left < high) & others).any():
-                    cuts.append((item, begin, end))
+                    cuts.append((begin, end))
                     begin = end
                     break
             else:
                 begin = words[words > begin][0]
-        return np.array(cuts, dtype=np.int64).reshape(-1, 3)
+        return cuts
 
     def _sizes(self):
         """Positions of each pair: patches and tokens."""
@@ -123,6 +150,12 @@ class PairDataset(FairseqDataset):
 
     def __len__(self):
         return len(self.cuts)
+
+    def num_targets(self, indices):
+        """The targets of all these pairs together: ``{"patch": int, "token": int}``. The first of each is none."""
+        _, first, end = self.cuts[indices].T
+        tokens = end - first + _SPECIAL_TOKENS
+        return {"patch": int((self.sizes[indices] - tokens - 1).sum()), "token": int((tokens - 1).sum())}
 
     def __getitem__(self, i):
         item, first, end = self.cuts[i]

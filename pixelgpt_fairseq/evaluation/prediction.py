@@ -102,7 +102,7 @@ def _predict_split(model, task, split, max_tokens, batch_size, device, progress)
     dataset = task.dataset(split)
     if max_tokens is None and batch_size is None:
         max_tokens = max(MAX_TOKENS, int(dataset.sizes.max()))
-    batches = task.get_batch_iterator(dataset, max_tokens=max_tokens, max_sentences=batch_size)
+    batches = task.get_batch_iterator(dataset, max_tokens=max_tokens, max_sentences=batch_size, training=False)
     logits = torch.empty(len(dataset), task.num_labels)
     began = time.perf_counter()
     with warnings.catch_warnings(), tqdm(total=len(dataset), unit=" examples", desc=split, disable=not progress) as bar:

@@ -1,9 +1,9 @@
-# ruff: noqa: UP045  (fairseq reads Optional[...] off its dataclasses)
+# ruff: noqa: RUF009, UP006, UP035, UP045  (fairseq reads Optional[...] and List[...] off its dataclasses)
 """What the fine-tuning tasks share: examples with labels, read as text, as pixels or as both."""
 
 import logging
 from dataclasses import dataclass, field
-from typing import Optional
+from typing import List, Optional
 
 import torch
 from fairseq.dataclass import ChoiceEnum, FairseqDataclass
@@ -49,6 +49,7 @@ class RenderedClassificationConfig(FairseqDataclass):
     seed: int = II("common.seed")
     train_subset: str = II("dataset.train_subset")
     finetune_from_model: Optional[str] = II("checkpoint.finetune_from_model")
+    update_freq: List[int] = II("optimization.update_freq")
 
 
 class RenderedClassificationTask(RenderedTask):
@@ -225,10 +226,22 @@ class RenderedClassificationTask(RenderedTask):
             seed=self.cfg.seed,
         )
 
-    def make_batches(self, dataset, epoch, seed, num_shards, **limits):
-        """Batches of like lengths, for training drawn anew in every epoch."""
-        dataset.set_epoch(epoch)
-        return dataset.batch_by_size(dataset.ordered_indices(), **limits)
+    def training_batches(self, dataset, seed, num_shards, **limits):
+        """Batches of like lengths, which fairseq shuffles."""
+
+        def draw(epoch):
+            dataset.set_epoch(epoch)
+            return dataset.batch_by_size(dataset.ordered_indices(), **limits)
+
+        return draw
+
+    def validation_batches(self, dataset, **limits):
+        """Batches of like lengths, the shortest first."""
+        return dataset.batch_by_size(dataset.by_length(), **limits)
+
+    def training_order(self):
+        """See :class:`~pixelgpt_fairseq.tasks.rendered_task.RenderedTask`."""
+        return {"--modality": str(self.cfg.modality)}
 
     def reduce_metrics(self, logging_outputs, criterion):
         """Log speed and batch sizes as every fairseq task, and the metrics of this one."""

@@ -16,7 +16,7 @@ from pixelgpt_fairseq.architecture import take_architecture
 from pixelgpt_fairseq.criterions.patch_token_loss import reported_losses
 from pixelgpt_fairseq.data.blocks import BREAK_MODES, BlockDataset
 from pixelgpt_fairseq.data.data_folder import COLUMNS, PIECES, PIXEL, TEXT, DataFolder, settings_differences
-from pixelgpt_fairseq.data.modality_mixture import ModalityMixture, mixed_batches
+from pixelgpt_fairseq.data.modality_mixture import MixtureOrder, ModalityMixture
 from pixelgpt_fairseq.data.pairs import PairDataset
 from pixelgpt_fairseq.data.rendered_rows import RenderedRows
 from pixelgpt_fairseq.errors import UserError, exit_on_user_error
@@ -84,7 +84,7 @@ class RenderedPretrainingTask(RenderedTask):
     """Next patch and next token prediction on the streams of one data folder.
 
     Every batch is of one modality, and so is every update on all workers; ``--modality-weights`` says how often each
-    comes. The order depends on ``--seed`` and the epoch alone.
+    comes.
     """
 
     shuffle_batches = False  # one would mix the modalities of an update
@@ -205,16 +205,39 @@ class RenderedPretrainingTask(RenderedTask):
         training = split == self.cfg.train_subset
         return BlockDataset(rows, key, self.cfg.tokens_per_sample, str(self.cfg.sample_break_mode), fill_one=training)
 
-    def make_batches(self, dataset, epoch, seed, num_shards, **limits):
-        """Batches of one modality each: for training mixed by weight, for validation one modality after the other."""
+    def training_batches(self, dataset, seed, num_shards, **limits):
+        """Batches of one modality each, mixed by weight, see MixtureOrder."""
+        order = MixtureOrder(dataset, self.weights, lambda indices: dataset.batch_by_size(indices, **limits), seed)
+        folders = len(utils.split_paths(self.cfg.data))
 
-        def batch(indices):
-            return dataset.batch_by_size(indices, **limits)
+        def draw(epoch):
+            # Folders take turns: these data were those of every so many epochs.
+            *earlier, size = (
+                num_shards * self.update_freq(e) for e in range((epoch - 1) % folders + 1, epoch + 1, folders)
+            )
+            return order.batches(epoch, size, earlier)
 
-        if dataset is not self.datasets.get(self.cfg.train_subset):
-            return [one for indices in dataset.stream_indices() for one in batch(indices)]
-        update_freq = self.cfg.update_freq[min(epoch, len(self.cfg.update_freq)) - 1]
-        return mixed_batches(dataset, self.weights, batch, num_shards * update_freq, seed, epoch)
+        return draw
+
+    def validation_batches(self, dataset, **limits):
+        """Batches of one modality after the other, by length."""
+        batches = []
+        for indices in dataset.stream_indices():
+            by_length = indices[np.argsort(dataset.sizes[indices], kind="stable")]
+            batches += dataset.batch_by_size(by_length, **limits)
+        return batches
+
+    def training_order(self):
+        """See :class:`~pixelgpt_fairseq.tasks.rendered_task.RenderedTask`."""
+        return {
+            "--modalities": list(self.modalities),
+            "--modality-weights": list(self.weights),
+            "folders": len(utils.split_paths(self.cfg.data)),
+        }
+
+    def describe_update(self, dataset):
+        """The numbers of targets, by which the losses of an update are divided."""
+        return dataset.describe_update
 
 
 def _check_settings(folder, split, expected, first):

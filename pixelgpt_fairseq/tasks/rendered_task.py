@@ -1,15 +1,20 @@
 """What all tasks share: how their batches reach fairseq's trainer."""
 
+import zlib
+
+import numpy as np
 from fairseq.data.iterators import EpochBatchIterator
 from fairseq.nan_detector import NanDetector
 from fairseq.tasks import FairseqTask
+from omegaconf import OmegaConf
 
+from pixelgpt_fairseq.data.epoch_batches import UpdateBatchIterator
 from pixelgpt_fairseq.errors import UserError, exit_on_user_error
 from pixelgpt_fairseq.tasks.early_stopping import early_stopping_state, restore_early_stopping
 
 
 class RenderedTask(FairseqTask):
-    """Reads patches, tokens or both, in batches that :meth:`make_batches` draws anew for every epoch.
+    """Reads patches, tokens or both, in batches that are drawn anew for every epoch of training.
 
     Attributes:
         dictionary: TokenDictionary, or None for pixels alone.
@@ -20,6 +25,8 @@ class RenderedTask(FairseqTask):
     dictionary = None
     shuffle_batches = True
     criterion_name = None
+    _training = (None, None)  # the data set that is trained on, and its iterator
+    _update = (None, None)  # number and modality of the update that is being made
 
     @classmethod
     def reported_metrics(cls, cfg, subset):
@@ -44,18 +51,39 @@ class RenderedTask(FairseqTask):
         """None: whatever is longer than the task's limits is cut; the model's are checked when it is built."""
         return None
 
-    def make_batches(self, dataset, epoch, seed, num_shards, **limits):
-        """The batches of an epoch, of all workers.
+    def training_batches(self, dataset, seed, num_shards, **limits):
+        """How batches to train on are drawn.
 
         Args:
-            epoch: counted from 1.
             num_shards: number of workers.
             limits: ``max_tokens`` and ``max_sentences`` for the data set's ``batch_by_size``.
 
         Returns:
-            Lists of indices.
+            function from an epoch, counted from 1, to the batches of all workers: lists of indices.
         """
         raise NotImplementedError
+
+    def validation_batches(self, dataset, **limits):
+        """Batches that have every example once: lists of indices."""
+        raise NotImplementedError
+
+    def training_order(self):
+        """Option -> value (plain data) of the task's options that the order of training depends on."""
+        return {}
+
+    def describe_update(self, dataset):
+        """What samples are to know of their update, see UpdateBatchIterator; None: nothing."""
+        return None
+
+    def update_freq(self, epoch):
+        """Batches of one worker that make an update, in an epoch."""
+        values = self._update_freqs()
+        return values[min(epoch, len(values)) - 1]
+
+    def _update_freqs(self):
+        # A task that is set up in Python may have no options of the optimizer.
+        values = OmegaConf.select(self.cfg, "update_freq", throw_on_resolution_failure=False)
+        return list(values or [1])
 
     @exit_on_user_error
     def train_step(self, sample, model, criterion, optimizer, update_num, ignore_grad=False):
@@ -65,8 +93,11 @@ class RenderedTask(FairseqTask):
         gradients, and where it is not finite, runs the update once more under its NanDetector, which cannot cope with
         models whose output has absent parts.
 
+        A worker's empty batch, for which fairseq takes another, counts as none.
+
         Raises:
             UserError: in that second run.
+            AssertionError: if batches of two modalities meet in one update.
         """
         model.connect_optimizer(optimizer)
         hooks = model.model._forward_hooks.values()
@@ -75,7 +106,12 @@ class RenderedTask(FairseqTask):
                 f"update {update_num + 1}: the loss or its gradients are not finite: choose a lower --lr, a longer "
                 "--warmup-updates or --clip-norm 1.0; with --fp16, try --bf16"
             )
-        return super().train_step(sample, model, criterion, optimizer, update_num, ignore_grad)
+        if not ignore_grad:
+            self._check_modality(sample["modality"], optimizer, update_num)
+        loss, sample_size, logged = super().train_step(sample, model, criterion, optimizer, update_num, ignore_grad)
+        if ignore_grad:
+            sample_size, logged = sample_size * 0, {name: value * 0 for name, value in logged.items()}
+        return loss, sample_size, logged
 
     @exit_on_user_error
     def get_batch_iterator(
@@ -89,38 +125,75 @@ class RenderedTask(FairseqTask):
         num_workers=0,
         epoch=1,
         data_buffer_size=0,
+        disable_iterator_cache=False,
         skip_remainder_batch=False,
+        update_epoch_batch_itr=None,
+        training=None,
         **kwargs,
     ):
-        """As :meth:`FairseqTask.get_batch_iterator`, of the batches of :meth:`make_batches`.
+        """As :meth:`FairseqTask.get_batch_iterator`, of the batches of this task.
 
-        ``--required-batch-size-multiple`` is not for here: the batches that it would cut off count as they are.
+        Ignores ``--required-batch-size-multiple``: batches are used as drawn.
+
+        Args:
+            training: whether to draw batches for training; if not, every example comes once. None: as fairseq's caller
+                wants it, and for any other caller, if this is the split that is trained on.
 
         Raises:
             UserError: if an example is longer than ``--max-tokens``.
         """
+        if training is None:
+            # Of fairseq's callers, which all pass max_positions, only the trainer for training passes the other.
+            validating = "max_positions" in kwargs and update_epoch_batch_itr is None
+            training = not validating and dataset is self.datasets.get(self.cfg.train_subset)
         # As fairseq's own: one iterator, with its workers, serves all epochs of a dataset.
-        if dataset in self.dataset_to_epoch_iter:
-            return self.dataset_to_epoch_iter[dataset]
+        cached = not disable_iterator_cache and not update_epoch_batch_itr
+        known, iterator = self._training if training else (dataset, self.dataset_to_epoch_iter.get(dataset))
+        if cached and known is dataset and iterator is not None:
+            return iterator
         if max_tokens is not None and max_tokens < dataset.sizes.max():
             raise UserError(f"--max-tokens {max_tokens} is less than one example of {dataset.sizes.max()} positions")
-        self.dataset_to_epoch_iter[dataset] = EpochBatchIterator(
-            dataset=dataset,
-            collate_fn=dataset.collater,
-            batch_sampler=lambda dataset, epoch: self.make_batches(
-                dataset, epoch, seed, num_shards, max_tokens=max_tokens, max_sentences=max_sentences
-            ),
-            seed=seed,
-            num_shards=num_shards,
-            shard_id=shard_id,
-            num_workers=num_workers,
-            epoch=epoch,
-            buffer_size=data_buffer_size,
-            skip_remainder_batch=skip_remainder_batch,
+        limits = {"max_tokens": max_tokens, "max_sentences": max_sentences}
+        options = {
+            "dataset": dataset,
+            "collate_fn": dataset.collater,
+            "seed": seed,
+            "num_shards": num_shards,
+            "shard_id": shard_id,
+            "num_workers": num_workers,
+            "epoch": epoch,
+            "buffer_size": data_buffer_size,
+            "reuse_dataloader": cached or training,
+            "persistent_workers": cached or training,
+        }
+        if not training:
+            batches = self.validation_batches(dataset, **limits)
+            iterator = EpochBatchIterator(batch_sampler=batches, disable_shuffling=True, **options)
+            if cached:
+                self.dataset_to_epoch_iter[dataset] = iterator
+            return iterator
+        if self._training[1] is not None:
+            self._training[1].close()
+        draw = self.training_batches(dataset, seed, num_shards, **limits)
+        iterator = UpdateBatchIterator(
+            batch_sampler=lambda dataset, epoch: draw(epoch),
+            update_freq=self.update_freq,
+            order={
+                "--seed": seed,
+                "--batch-size": max_sentences,
+                "--max-tokens": max_tokens,
+                "workers x --update-freq": [num_shards * each for each in self._update_freqs()],
+                **self.training_order(),
+                "checksum of the data's lengths": zlib.crc32(np.ascontiguousarray(dataset.sizes, dtype=np.int64)),
+            },
+            describe_update=self.describe_update(dataset),
+            # Where the order is final, every update is full.
+            skip_remainder_batch=skip_remainder_batch and self.shuffle_batches,
             disable_shuffling=not self.shuffle_batches,
-            reuse_dataloader=True,
+            **options,
         )
-        return self.dataset_to_epoch_iter[dataset]
+        self._training = dataset, iterator
+        return iterator
 
     @exit_on_user_error
     def valid_step(self, sample, model, criterion):
@@ -136,3 +209,10 @@ class RenderedTask(FairseqTask):
     def set_checkpoint_dict(self, state):
         """Take over what :meth:`get_checkpoint_dict` gave, when a run is resumed."""
         restore_early_stopping(state["early_stopping"])
+
+    def _check_modality(self, modality, optimizer, update_num):
+        number, found = self._update
+        # Where losses are scaled, an update whose gradients overflow is left out, and the next has its number.
+        if number == update_num and found != modality and not hasattr(optimizer, "scaler"):
+            raise AssertionError(f"update {update_num + 1} is of two modalities, {found} and {modality}")
+        self._update = update_num, modality

@@ -129,6 +129,10 @@ class RenderedXnliTask(RenderedClassificationTask):
         logger.info(f"{folder.path}, {split}: examples of {counts}")
         return LanguagesDataset(parts, LANGUAGES, shuffle, self.cfg.seed, self.cfg.sampling_temperature)
 
+    def training_order(self):
+        """See :class:`~pixelgpt_fairseq.tasks.rendered_task.RenderedTask`."""
+        return {**super().training_order(), "--sampling-temperature": self.cfg.sampling_temperature}
+
     def begin_valid_epoch(self, epoch, model):
         """Begin to count what is validated."""
         super().begin_valid_epoch(epoch, model)

@@ -58,6 +58,15 @@ def criterion(**options):
     return PatchTokenLoss(PatchTokenLossConfig(**options), task=None)
 
 
+def of_update(*samples):
+    """Batches of pairs as an update: each carries the numbers of targets of all of them."""
+    targets = {
+        loss: sum(int(sample["net_input"][f"{loss}_mask"][:, 1:].sum()) for sample in samples)
+        for loss in ("patch", "token")
+    }
+    return [{**sample, "update": {"batches": len(samples), "targets": targets}} for sample in samples]
+
+
 def gradients(model, criterion, samples):
     model.zero_grad()
     total = 0
@@ -68,13 +77,15 @@ def gradients(model, criterion, samples):
     return {name: p.grad / total for name, p in model.named_parameters()}
 
 
+@pytest.mark.parametrize("weights", [{}, {"patch_loss_weight": 10.0, "token_loss_weight": 0.5}])
 @pytest.mark.parametrize("modality", ["pixel", "text", "pair"])
-def test_parts_of_a_batch_add_up_to_the_batch(model, modality):
-    whole = batch(modality, [12, 5, 9, 3])
-    expected = gradients(model, criterion(), [whole])
-    parts = gradients(model, criterion(), [rows(whole, [0, 1, 2]), rows(whole, [3])])
+def test_parts_of_a_batch_add_up_to_the_batch(model, modality, weights):
+    whole = batch(modality, [12, 50, 9, 3, 3])  # of very different lengths, in parts of very different sizes
+    parts = [rows(whole, [0]), rows(whole, [1, 2, 3]), rows(whole, [4])]
+    expected = gradients(model, criterion(**weights), [whole])
+    found = gradients(model, criterion(**weights), of_update(*parts) if modality == "pair" else parts)
     for name, gradient in expected.items():
-        torch.testing.assert_close(parts[name], gradient, rtol=1e-4, atol=1e-6)
+        torch.testing.assert_close(found[name], gradient, rtol=1e-4, atol=1e-6)
 
 
 @pytest.mark.parametrize("modality", ["pixel", "text"])
@@ -90,27 +101,40 @@ def test_padding_is_no_target_and_the_loss_is_the_mean_over_targets(model, modal
     torch.testing.assert_close(loss, sum(alone))
 
 
-def test_the_losses_of_a_pair_are_two_means_added(model):
-    sample = rows(batch("pair", [12]), [0])
-    loss, sample_size, logged = criterion()(model, sample)
-    expected = sum(logged[f"pair_{name}_sum"] / logged[f"pair_{name}_targets"] for name in ("patch", "token"))
+@pytest.mark.parametrize("weights", [(1.0, 1.0), (10.0, 0.5)])
+def test_the_losses_of_pairs_are_two_means_over_all_targets_added(model, weights):
+    whole = batch("pair", [50, 5])
+    patch, token = weights
+    loss, sample_size, logged = criterion(patch_loss_weight=patch, token_loss_weight=token)(model, whole)
+    assert logged["pair_token_targets"] == 49 + 4
+    means = {name: logged[f"pair_{name}_sum"] / logged[f"pair_{name}_targets"] for name in ("patch", "token")}
+    expected = patch * means["patch"] + token * means["token"]
     torch.testing.assert_close((loss / sample_size).double(), expected, rtol=1e-5, atol=0)
+    # A token of the short pair has the same part in the loss as one of the long pair.
+    logits = model(**whole["net_input"]).token_logits.detach().requires_grad_()
+    sums, targets = next_token_loss(logits, whole["net_input"]["tokens"], whole["net_input"]["token_mask"])
+    torch.testing.assert_close(means["token"], (sums.sum() / targets.sum()).detach().double(), rtol=1e-5, atol=0)
 
 
-def test_weights_scale_what_is_trained_but_not_what_is_reported(model):
+def test_weights_scale_what_is_trained_and_the_loss_that_chooses_but_not_each_loss(model):
     sample = batch("pair", [6, 4])
     loss, _, logged = criterion()(model, sample)
     weighted, _, weighted_logged = criterion(patch_loss_weight=0.0, token_loss_weight=2.0)(model, sample)
-    token_only = sum(
-        (sums / targets)
-        for sums, targets in zip(
-            *next_token_loss(model(**sample["net_input"]).token_logits, *list(sample["net_input"].values())[2:4]),
-            strict=True,
-        )
-    )
-    torch.testing.assert_close(weighted, 2 * token_only)
+    token = logged["pair_token_sum"] / logged["pair_token_targets"]
+    torch.testing.assert_close(weighted.double(), 2 * token, rtol=1e-5, atol=0)
     assert weighted != loss
-    assert weighted_logged == logged
+    values, weighted_values = reported(logged), reported(weighted_logged)
+    for name in ("pair_patch_loss", "pair_token_loss", "pair_ppl"):
+        assert values[name] == weighted_values[name]
+    assert values["loss"] == pytest.approx(float(loss.detach()), abs=1e-3)
+    assert weighted_values["loss"] == pytest.approx(float(weighted.detach()), abs=1e-3)
+
+
+def reported(*logs):
+    """What fairseq prints of logging outputs."""
+    with metrics.aggregate() as aggregate:
+        PatchTokenLoss.reduce_metrics(logs)
+    return aggregate.get_smoothed_values()
 
 
 def test_targets_are_normalised_with_the_unbiased_variance():
@@ -137,9 +161,7 @@ def test_reported_losses_are_means_over_all_batches_for_each_modality(model):
         criterion()(model, batch(m, lengths))[2] for m, lengths in (("pixel", [9]), ("pixel", [3, 2]), ("text", [5]))
     ]
     summed = {key: sum(log[key] for log in logs) for key in logs[0]}
-    with metrics.aggregate() as aggregate:
-        PatchTokenLoss.reduce_metrics([summed])
-    values = aggregate.get_smoothed_values()
+    values = reported(summed)
     patch = float((logs[0]["pixel_patch_sum"] + logs[1]["pixel_patch_sum"]) / (8 + 2 + 1))
     token = float(logs[2]["text_token_sum"] / 4)
     assert float(values["pixel_patch_loss"]) == pytest.approx(patch, abs=1e-4)

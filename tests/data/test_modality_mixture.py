@@ -5,7 +5,7 @@ import pytest
 import torch
 from fairseq.data import FairseqDataset
 
-from pixelgpt_fairseq.data.modality_mixture import ModalityMixture, mixed_batches
+from pixelgpt_fairseq.data.modality_mixture import MixtureOrder, ModalityMixture
 
 
 class Stream(FairseqDataset):
@@ -27,15 +27,10 @@ def mixture():
     return ModalityMixture({"pixel": Stream("patches", [8] * 40), "text": Stream("tokens", [8] * 20)}, pad=2)
 
 
-def draw(mixture, weights=(1, 1), group_size=2, seed=1, epoch=1, batch_size=2):
-    return mixed_batches(
-        mixture,
-        weights,
-        lambda indices: mixture.batch_by_size(indices, max_sentences=batch_size),
-        group_size,
-        seed,
-        epoch,
-    )
+def draw(mixture, weights=(1, 1), group_size=2, seed=1, epoch=1, batch_size=2, **limits):
+    limits = limits or {"max_sentences": batch_size}
+    order = MixtureOrder(mixture, weights, lambda indices: mixture.batch_by_size(indices, **limits), seed)
+    return order.batches(epoch, group_size, [group_size] * (epoch - 1))
 
 
 def modalities(mixture, batches):
@@ -70,15 +65,60 @@ def test_order_depends_on_seed_and_epoch_alone(mixture):
     assert [list(batch) for batch in draw(mixture, epoch=2)] != [list(batch) for batch in first]
 
 
-@pytest.mark.parametrize("examples", [40, 41, 42, 43])
-def test_two_workers_or_two_accumulated_batches_are_one_batch_twice_as_large(examples):
-    mixture = ModalityMixture(
-        {"pixel": Stream("patches", [8] * examples), "text": Stream("tokens", range(5, 25))}, pad=2
-    )
-    large = draw(mixture, group_size=1, batch_size=4)
-    small = draw(mixture, group_size=2, batch_size=2)
-    joined = [sorted([*first, *second]) for first, second in zip(small[::2], small[1::2], strict=True)]
-    assert sorted(map(sorted, large)) == sorted(joined)
+@pytest.mark.parametrize(("limits", "group_size"), [({"max_sentences": 3}, 8), ({"max_tokens": 60}, 4)])
+def test_nothing_is_left_out_for_good(limits, group_size):
+    lengths = np.random.default_rng(0).integers(5, 40, 50)
+    mixture = ModalityMixture({"pixel": Stream("patches", lengths), "text": Stream("tokens", [8] * 31)}, pad=2)
+    seen = np.zeros(len(mixture), dtype=int)
+    for epoch in range(1, 15):
+        for batch in draw(mixture, (1, 3), group_size, epoch=epoch, **limits):
+            seen[batch] += 1
+        for stream in mixture.stream_indices():  # every example comes once before any comes again
+            assert np.ptp(seen[stream]) <= 1
+    assert seen.min() >= 3
+
+
+def test_an_epoch_goes_on_where_the_one_before_stopped():
+    mixture = ModalityMixture({"text": Stream("tokens", range(5, 68))}, pad=2)  # 63 batches of one, groups of 32
+    first, second = (np.concatenate(draw(mixture, (1,), 32, epoch=epoch, batch_size=1)) for epoch in (1, 2))
+    assert sorted(first[:63]) == list(range(63))
+    assert sorted(np.concatenate([first[63:], second[:62]])) == list(range(63))
+
+
+def test_another_update_frequency_in_an_earlier_epoch_leaves_nothing_out():
+    mixture = ModalityMixture({"text": Stream("tokens", range(5, 68))}, pad=2)
+    order = MixtureOrder(mixture, (1,), lambda indices: mixture.batch_by_size(indices, max_sentences=1), 1)
+    epochs = np.concatenate([*order.batches(1, 8), *order.batches(2, 32, [8]), *order.batches(3, 8, [8, 32])])
+    for start in range(0, len(epochs) - 63, 63):
+        assert sorted(epochs[start : start + 63]) == list(range(63))
+
+
+def test_batches_have_like_lengths_and_updates_random_ones():
+    lengths = np.random.default_rng(0).lognormal(4, 0.8, 20_000).astype(int) + 2
+    mixture = ModalityMixture({"text": Stream("tokens", lengths)}, pad=2)
+    for limits in ({"max_sentences": 16}, {"max_tokens": 2000}):
+        batches = draw(mixture, (1,), 8, **limits)
+        padded = sum(len(batch) * lengths[batch].max() for batch in batches)
+        used = sum(lengths[batch].sum() for batch in batches)
+        in_order = np.argsort(lengths, kind="stable")
+        least = sum(len(batch) * lengths[batch].max() for batch in mixture.batch_by_size(in_order, **limits))
+        assert padded / used < 1.01 * least / lengths.sum()  # of all examples sorted
+        updates = [np.concatenate(batches[i : i + 8]) for i in range(0, len(batches), 8)]
+        # Each example counts alike: with --max-tokens, batches of short ones have more.
+        spreads = [lengths[update].std() for update in updates]
+        assert np.median(spreads) > 0.6 * lengths.std()
+        assert np.mean([np.ptp(lengths[update]) < 0.5 * np.median(lengths) for update in updates]) < 0.05
+
+
+def test_an_update_knows_its_targets_and_is_of_one_modality():
+    blocks = {"pixel": Stream("patches", [8] * 4), "text": Stream("tokens", [3, 5, 9, 9])}
+    for key, stream in zip(("patch", "token"), blocks.values(), strict=True):
+        stream.num_targets = lambda indices, key=key, stream=stream: {key: int((stream.sizes[indices] - 1).sum())}
+    mixture = ModalityMixture(blocks, pad=2)
+    assert mixture.describe_update([[0, 1], [3]]) == {"batches": 2, "targets": {"patch": 21}}
+    assert mixture.describe_update([[4], [5, 7]]) == {"batches": 2, "targets": {"token": 2 + 4 + 8}}
+    with pytest.raises(AssertionError, match=r"an update of several modalities \(pixel, text\)"):
+        mixture.describe_update([[3], [4]])
 
 
 def test_a_stream_smaller_than_a_group_still_takes_part():

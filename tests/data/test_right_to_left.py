@@ -85,6 +85,14 @@ def test_hardly_a_word_is_passed_over(folder):
     assert in_pairs > 0.97 * tokens
 
 
+def test_no_tail_of_short_pairs_is_left(folder):
+    pairs = pairs_of(folder, 20, 200)
+    lengths = [pairs.sizes[pairs.cuts[:, 0] == item] for item in np.unique(pairs.cuts[:, 0])]
+    lasts = [of_item[-1] / of_item.mean() for of_item in lengths if len(of_item) > 1]
+    assert len(lasts) > 4
+    assert np.mean(lasts) > 0.7
+
+
 def test_tokens_stand_where_their_characters_do():
     text = "قلم abc"
     renderer = TextRenderer(CONFIG)

@@ -1,5 +1,6 @@
 """The main road as users walk it: fairseq's own commands on a folder that render_corpus.py could have written."""
 
+import pickle
 import signal
 import subprocess
 import sys
@@ -28,6 +29,14 @@ def by_process(data, save_dir, *options):
 
 def weights(folder, name="checkpoint_last.pt"):
     return torch.load(folder / name, weights_only=True)["model"]
+
+
+def is_whole(checkpoint):
+    """Whether fairseq, which copies its last checkpoint to this place, is done with that."""
+    try:
+        return bool(torch.load(checkpoint, weights_only=True))
+    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError):
+        return False
 
 
 @pytest.fixture(scope="module")
@@ -86,17 +95,10 @@ def test_two_workers_equal_one_with_twice_the_update_frequency(toy_data, tmp_pat
     assert_same_weights(tmp_path / "two", tmp_path / "alone", tolerance=1e-6)
 
 
-def test_accumulated_batches_equal_the_single_large_batch(toy_data, tmp_path):
-    options = ["--modalities", "text,pixel,pair", "--max-update", "10", "--disable-validation", *DESCENT]
-    for folder, how in (("small", ["--batch-size", "2", "--update-freq", "2"]), ("large", ["--batch-size", "4"])):
-        pretrain(toy_data, tmp_path / folder, *options, *how)
-    assert_same_weights(tmp_path / "small", tmp_path / "large", tolerance=1e-6)
-
-
 def test_a_killed_run_resumes_step_for_step(toy_data, tmp_path):
     options = ["--modalities", "text,pixel,pair", "--max-update", "40", "--disable-validation"]
     # Two epochs, so that a run may be resumed within the second.
-    options += ["--save-interval-updates", "10", "--keep-interval-updates", "1", "--batch-size", "8"]
+    options += ["--save-interval-updates", "10", "--keep-interval-updates", "1", "--batch-size", "16"]
     whole = pretrain(toy_data, tmp_path / "whole", *options).losses()
     assert len(whole) == 40
     killed = subprocess.Popen(
@@ -107,7 +109,7 @@ def test_a_killed_run_resumes_step_for_step(toy_data, tmp_path):
         stderr=subprocess.DEVNULL,
     )
     deadline = time.monotonic() + 120
-    while not (tmp_path / "killed" / "checkpoint_last.pt").exists():
+    while not is_whole(tmp_path / "killed" / "checkpoint_last.pt"):
         assert time.monotonic() < deadline
         assert killed.poll() is None
         time.sleep(0.02)
