@@ -1,5 +1,9 @@
 import os
 
+# fairseq starts a worker for each GPU that it finds when it is imported, even with --cpu; tests run on one worker, or
+# say how many.
+os.environ.setdefault("CUDA_VISIBLE_DEVICES", "0")
+
 import torch
 from refusals import fairseq
 from skips import pytest_runtest_makereport, pytest_terminal_summary

@@ -313,6 +313,12 @@ def test_any_other_fairseq_will_do(tmp_path, default):
     assert python(CHECK, PYTHONPATH=own_fairseq(tmp_path, default)).returncode == 0
 
 
+def test_commands_start_without_the_compiler_of_torch():
+    """It takes longer to import than fairseq and this package together."""
+    result = python("import pixelgpt_fairseq, sys; print('torch._dynamo' in sys.modules)")
+    assert result.stdout.splitlines()[-1] == "False", result.stderr
+
+
 def test_the_check_imports_nothing_heavy():
     result = python(f"{CHECK}; import sys; print(sorted({{'torch', 'fairseq', 'pygame', 'numpy'}} & set(sys.modules)))")
     assert result.stdout.strip() == "[]"

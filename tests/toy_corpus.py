@@ -1,8 +1,6 @@
 """A small corpus of real English, binarised once for all tests that need one."""
 
-import json
 import os
-import re
 import subprocess
 import sys
 from pathlib import Path
@@ -65,12 +63,6 @@ def command(*parts, **options):
     return subprocess.run(
         [*start, *arguments], cwd=ROOT, env=ENVIRONMENT, capture_output=True, text=True, timeout=300, **options
     )
-
-
-def json_lines(output, kind):
-    """The progress lines that fairseq logged as JSON: ``train_inner``, ``train`` or ``valid``."""
-    found = re.findall(rf"\| {kind} \| (\{{.*?\}})", output)
-    return [json.loads(line) for line in found]
 
 
 def user_error(process):

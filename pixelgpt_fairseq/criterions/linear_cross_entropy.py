@@ -6,6 +6,8 @@ and at once their gradient, which is multiplied into those of the hidden states 
 what is there, and computes nothing anew.
 """
 
+import functools
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -45,7 +47,7 @@ def linear_cross_entropy(
 class _LinearCrossEntropy(torch.autograd.Function):
     @staticmethod
     def forward(ctx, hidden, weight, targets, weights, compiled, with_gradients):
-        chunk = _compiled_chunk if compiled else _chunk
+        chunk = compiled_once(_chunk) if compiled else _chunk
         wide = torch.promote_types(hidden.dtype, torch.float32)
         weights = weights.to(wide)
         most = max(1, (_LOGITS_ON_GPU if hidden.is_cuda else _LOGITS_ON_CPU) // len(weight))
@@ -94,7 +96,8 @@ def _chunk(hidden, weight, targets, weights, with_gradients):
     return losses, gradient @ weight, gradient.T @ (hidden if scale == 1 else hidden / scale)
 
 
-_compiled_chunk = torch.compile(_chunk)
+# A function, compiled. Not before it is called: torch.compile imports for seconds what no other command needs.
+compiled_once = functools.cache(torch.compile)
 
 
 def _scale(dtype):

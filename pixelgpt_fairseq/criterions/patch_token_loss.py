@@ -11,7 +11,7 @@ from fairseq.criterions import FairseqCriterion, register_criterion
 from fairseq.dataclass import FairseqDataclass
 from fairseq.logging import metrics
 
-from pixelgpt_fairseq.criterions.linear_cross_entropy import linear_cross_entropy
+from pixelgpt_fairseq.criterions.linear_cross_entropy import compiled_once, linear_cross_entropy
 from pixelgpt_fairseq.data.patches import gray_to_rgb_patches, normalize_gray_patches, normalize_patches, scale_pixels
 
 MODALITIES = ("pixel", "text", "pair")
@@ -151,7 +151,7 @@ def patch_head_loss(patches, mask, normalise, hidden, weight, compiled=False):
     Returns:
         HeadLoss
     """
-    loss = _compiled_patch_row_sums if compiled else _patch_row_sums
+    loss = compiled_once(_patch_row_sums) if compiled else _patch_row_sums
     patches, mask = _cut(patches, hidden), _cut(mask, hidden)
     sums, targets = loss(hidden, weight, patches, mask, normalise)
     return HeadLoss(sums.sum(), targets.sum())
@@ -209,9 +209,6 @@ def next_token_loss(logits, tokens, mask=None):
 
 def _patch_row_sums(hidden, weight, patches, mask, normalise):
     return next_patch_loss(F.linear(hidden, weight), patches, mask, normalise)
-
-
-_compiled_patch_row_sums = torch.compile(_patch_row_sums)
 
 
 def _next_tokens(tokens, mask):
