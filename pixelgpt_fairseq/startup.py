@@ -20,9 +20,11 @@ from fairseq.distributed import utils as distributed_utils
 from omegaconf import OmegaConf
 
 from pixelgpt_fairseq.checkpoints import read_state
+from pixelgpt_fairseq.data.data_folder import PIXEL, TEXT
 from pixelgpt_fairseq.errors import UserError
 from pixelgpt_fairseq.locks import locked
 from pixelgpt_fairseq.models.pixelgpt import ARCHITECTURES, PixelGPTModel
+from pixelgpt_fairseq.tasks.rendered_pretraining import PAIR
 from pixelgpt_fairseq.tasks.rendered_task import RenderedTask
 
 logger = logging.getLogger(__name__)
@@ -64,6 +66,7 @@ def _checked(call_main):
                 else:
                     check_options(cfg, task)
                     check_checkpoints(cfg.checkpoint)
+                    check_modalities(cfg, task)
                     if not cfg.checkpoint.no_save:
                         check_save_dir(cfg.checkpoint.save_dir)
                         if _is_first_rank(cfg.distributed_training):
@@ -186,6 +189,48 @@ def check_checkpoints(cfg):
         _check_checkpoint("--continue-once", cfg.continue_once)
     elif start is not None:
         _check_checkpoint("--finetune-from-model", start)
+
+
+def check_modalities(cfg, task):
+    """Check that a run that goes on reads what its checkpoint's model reads; its optimizer knows no other weights.
+
+    Args:
+        cfg: fairseq's whole configuration.
+        task: the class of the task.
+
+    Raises:
+        UserError: naming the checkpoint, the modalities of both, and what to do.
+    """
+    path = _resumed_checkpoint(cfg.checkpoint)
+    if path is None or cfg.checkpoint.reset_optimizer:
+        return
+    state = read_state(path)
+    names = set(task.modalities_of(cfg.task))
+    reads = {"embed_patches": bool(names & {PIXEL, PAIR}), "embed_tokens": bool(names & {TEXT, PAIR})}
+    weights = tuple(state["model"])
+    if all(any(name.startswith(f"model.{part}.") for name in weights) == wanted for part, wanted in reads.items()):
+        return
+    trained, given = (_modalities_option(options) for options in (state["cfg"].get("task") or {}, cfg.task))
+    raise UserError(
+        f"{path}: trained with {trained}, this run has {given}: give {trained} to go on, or start another run from its "
+        f"weights with --finetune-from-model {path} and another --save-dir"
+    )
+
+
+def _resumed_checkpoint(cfg):
+    """The checkpoint with which a run goes on; None where it starts, or where fairseq fetches the file."""
+    if cfg.restore_file != _LAST:
+        path = _suffixed(cfg.restore_file, cfg.checkpoint_suffix)
+    else:
+        path = os.path.join(cfg.save_dir, _suffixed(_LAST, cfg.checkpoint_suffix))
+        if not os.path.exists(path):
+            path = cfg.continue_once
+    return None if path is None or "://" in path else path
+
+
+def _modalities_option(options):
+    name = "modality" if options.get("modality") else "modalities"
+    return f"--{name} {options.get(name) or '(unknown)'}"
 
 
 def check_model_path(cfg):

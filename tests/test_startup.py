@@ -185,3 +185,27 @@ def test_an_interruption_says_what_is_left(toy_data, tmp_path, monkeypatch, caps
         f"interrupted: no checkpoint has been saved in {tmp_path} yet: the same command starts over",
         f"interrupted: {tmp_path} keeps the checkpoints saved so far: the same command goes on from the last",
     ]
+
+
+@pytest.mark.parametrize("modalities", ["text", "pixel", "text,pixel"])
+def test_a_run_that_goes_on_has_the_modalities_of_its_checkpoint(toy_data, tmp_path, modalities):
+    options = [*TOY_TRAINING, "--disable-validation", "--save-dir", tmp_path]
+    trained = "pixel" if modalities == "text" else "text"
+    train(toy_data, *options, "--max-update", "1", "--modalities", trained)
+    line = refusal(lambda _: train(toy_data, *options, "--max-update", "2", "--modalities", modalities))
+    assert line.startswith(
+        f"{tmp_path}/checkpoint_last.pt: trained with --modalities {trained}, this run has --modalities {modalities}: "
+        f"give --modalities {trained} to go on, or start another run from its weights with --finetune-from-model "
+    )
+    # The way out that the line shows.
+    new = ["--finetune-from-model", tmp_path / "checkpoint_last.pt", "--save-dir", tmp_path / "new"]
+    run = train(toy_data, *options, *new, "--max-update", "1", "--modalities", modalities)
+    assert len(run.losses()) == 1
+
+
+def test_a_run_goes_on_with_other_modalities_that_the_model_reads(toy_data, tmp_path):
+    options = [*TOY_TRAINING, "--disable-validation", "--save-dir", tmp_path, "--modalities"]
+    train(toy_data, *options, "text,pixel", "--max-update", "2")
+    run = train(toy_data, *options, "text,pixel,pair", "--max-update", "4")
+    assert "--modalities text,pixel,pair, not text,pixel" in run.log
+    assert len(run.losses()) == 2

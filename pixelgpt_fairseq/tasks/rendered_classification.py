@@ -124,6 +124,11 @@ class RenderedClassificationTask(RenderedTask):
         return ["loss", *cls.read_task(folder, cls.splits_of(cfg, folder, subset)[0]).metrics]
 
     @classmethod
+    def modalities_of(cls, cfg):
+        """That of ``--modality``."""
+        return (str(cfg.modality),)
+
+    @classmethod
     def check_labels(cls, cfg, subset, option):
         """Check that *subset*, which *option* names, has labels.
 

@@ -93,7 +93,12 @@ class RenderedPretrainingTask(RenderedTask):
     @classmethod
     def reported_metrics(cls, cfg, subset):
         """``loss``, and the losses and perplexity of each of ``--modalities``."""
-        return reported_losses(parse_modalities(cfg.modalities, cfg.modality_weights)[0])
+        return reported_losses(cls.modalities_of(cfg))
+
+    @classmethod
+    def modalities_of(cls, cfg):
+        """Those of ``--modalities``."""
+        return parse_modalities(cfg.modalities, cfg.modality_weights)[0]
 
     def __init__(self, cfg, modalities, weights, dictionary, data_settings, tokenizer=None):
         super().__init__(cfg)

@@ -34,6 +34,11 @@ class RenderedTask(FairseqTask):
         raise NotImplementedError
 
     @classmethod
+    def modalities_of(cls, cfg):
+        """Names of the modalities that are trained on by the task's options *cfg*."""
+        raise NotImplementedError
+
+    @classmethod
     def check_labels(cls, cfg, subset, option):
         """Check that *subset*, which *option* names, has the labels that the task needs: none."""
 
