@@ -63,7 +63,7 @@ class Bench:
         self.size, self.vocabulary, self.length = ("pixelgpt_tiny", 512, 64) if self.tiny else ("pixelgpt", 32000, 1024)
         self.end = time.time() + options.seconds
         self.stage_end = self.end
-        self.report = {"device": self.name, "torch": torch.__version__, "peak_tflops": peak_tflops(self.name, True)}
+        self.report = {"device": self.name, "torch": torch.__version__, "peak_tflops": peak_tflops(self.name)}
         self.generator = torch.Generator().manual_seed(0)
 
     def add(self, stage, text, **figures):
@@ -408,7 +408,7 @@ def fairseq_train(bench):
         run = "from fairseq_cli.train import cli_main; cli_main()"
         log = command(bench, sys.executable, "-c", run, folder / "data", *options, *sizes)
     lines = [json.loads(found) for found in re.findall(r"train_inner \| (\{.*\})", log)]
-    figures = {key: [line.get(key) for line in lines] for key in ("wps", "mfu", "tflops", "train_wall", "loss")}
+    figures = {key: [line.get(key) for line in lines] for key in ("wps", "mfu", "tflops_per_gpu", "train_wall", "loss")}
     bench.add("fairseq_train", f"fairseq-train: wps {figures['wps'][-4:]}, mfu {figures['mfu'][-4:]}", **figures)
 
 

@@ -116,8 +116,10 @@ class PatchTokenLoss(FairseqCriterion):
     @classmethod
     def reduce_metrics(cls, logging_outputs):
         """Log each modality's losses, the perplexity of its tokens, and as ``loss`` the mean of the weighted losses."""
-        totals = [torch.stack([torch.as_tensor(value) for value in output.values()]) for output in logging_outputs]
-        totals = dict(zip(logging_outputs[0], sum(totals).tolist(), strict=True))  # the only wait for the GPU
+        # One wait for the GPU, which fairseq has just let finish to look at the gradients.
+        keys = [key for key in logging_outputs[0] if key.endswith(("_sum", "_targets", "_weight", "batches"))]
+        totals = sum(torch.stack([torch.as_tensor(output[key]) for key in keys]).cpu() for output in logging_outputs)
+        totals = dict(zip(keys, totals.tolist(), strict=True))
         for modality in MODALITIES:
             for loss in LOSSES:
                 targets = totals[f"{modality}_{loss}_targets"]

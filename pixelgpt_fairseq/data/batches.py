@@ -15,7 +15,8 @@ def collate(samples, pad=None, strip_patches=None):
         strip_patches: the width W of a pair's strip, in patches.
 
     Returns:
-        dict: ``modality``, ``id``, ``nsentences``, ``ntokens`` (positions in use) and ``net_input``, the arguments of
+        dict: ``modality``, ``id``, ``nsentences``, ``ntokens`` (positions in use), ``positions`` (arguments of
+        :func:`~pixelgpt_fairseq.models.flops.training_flops`) and ``net_input``, those of
         :meth:`~pixelgpt_fairseq.models.pixelgpt.PixelGPTModel.forward`: patches and tokens with bool masks, which are
         left out where nothing is padded, and ``longest_row``, the positions of the longest row: known here, while
         reading it off a mask would make the host wait for the GPU. With labels also ``labels`` ``[B]``, int64 or
@@ -42,6 +43,12 @@ def collate(samples, pad=None, strip_patches=None):
         "id": torch.tensor([sample["id"] for sample in samples]),
         "nsentences": len(samples),
         "ntokens": int(row_lengths.sum()),
+        "positions": {
+            "patches": sum(len(sample["patches"]) for sample in samples if "patches" in sample),
+            "tokens": sum(len(sample["tokens"]) for sample in samples if "tokens" in sample),
+            "squares": int((row_lengths**2).sum()),
+            "rows": len(samples),
+        },
         "net_input": net_input,
     }
     if "label" in samples[0]:

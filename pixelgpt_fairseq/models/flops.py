@@ -1,15 +1,15 @@
 """How many floating point operations a training step takes, and what a GPU can do at most."""
 
-# Dense peaks from the makers' data sheets in TFLOP/s: bf16 or fp16, TF32, float32 without tensor cores.
+# Dense peaks in bf16 from the makers' data sheets, in TFLOP/s; the first name that a GPU's contains counts.
 PEAK_TFLOPS = {
-    "H200": (989, 494, 67),
-    "H100 PCIe": (756, 378, 51),
-    "H100": (989, 494, 67),
-    "A100": (312, 156, 19.5),
-    "L40S": (362, 183, 91.6),
-    "A10G": (70, 35, 31),
-    "RTX 4090": (165, 82.6, 82.6),
-    "V100": (125, 15.7, 15.7),
+    "H200": 989.0,
+    "H100 PCIe": 756.0,
+    "H100": 989.0,
+    "A100": 312.0,
+    "L40S": 362.0,
+    "A10G": 70.0,
+    "RTX 4090": 165.0,
+    "V100": 125.0,
 }
 
 
@@ -47,9 +47,6 @@ def training_flops(model, patches=0, tokens=0, squares=0, rows=0, patch_values=2
     return float(total)
 
 
-def peak_tflops(device_name: str, half_precision: bool, tf32: bool = False) -> float | None:
-    """The dense peak of a GPU in TFLOP/s, by its name as PyTorch tells it; None if it is not in the table."""
-    for name, (half, tensor_float, single) in PEAK_TFLOPS.items():
-        if name in device_name:
-            return half if half_precision else tensor_float if tf32 else single
-    return None
+def peak_tflops(device_name: str) -> float | None:
+    """The dense bf16 peak of a GPU in TFLOP/s, by its name as PyTorch tells it; None if it is not in the table."""
+    return next((peak for name, peak in PEAK_TFLOPS.items() if name in device_name), None)

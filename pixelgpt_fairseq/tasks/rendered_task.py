@@ -8,6 +8,7 @@ from fairseq.nan_detector import NanDetector
 from fairseq.tasks import FairseqTask
 from omegaconf import OmegaConf
 
+from pixelgpt_fairseq.criterions.speed import batch_flops, log_speed
 from pixelgpt_fairseq.data.epoch_batches import UpdateBatchIterator
 from pixelgpt_fairseq.errors import UserError, exit_on_user_error
 from pixelgpt_fairseq.tasks.early_stopping import early_stopping_state, restore_early_stopping
@@ -92,7 +93,7 @@ class RenderedTask(FairseqTask):
 
     @exit_on_user_error
     def train_step(self, sample, model, criterion, optimizer, update_num, ignore_grad=False):
-        """As every fairseq task; gradients that are not finite end the run with one line.
+        """As every fairseq task, and counts operations; gradients that are not finite end the run with one line.
 
         To look at every loss would make the host wait for the GPU. But fairseq looks at the norm of an update's
         gradients, and where it is not finite, runs the update once more under its NanDetector, which cannot cope with
@@ -114,6 +115,7 @@ class RenderedTask(FairseqTask):
         if not ignore_grad:
             self._check_modality(sample["modality"], optimizer, update_num)
         loss, sample_size, logged = super().train_step(sample, model, criterion, optimizer, update_num, ignore_grad)
+        logged = {**logged, "flops": batch_flops(model, sample)}
         if ignore_grad:
             sample_size, logged = sample_size * 0, {name: value * 0 for name, value in logged.items()}
         return loss, sample_size, logged
@@ -221,3 +223,9 @@ class RenderedTask(FairseqTask):
         if number == update_num and found != modality and not hasattr(optimizer, "scaler"):
             raise AssertionError(f"update {update_num + 1} is of two modalities, {found} and {modality}")
         self._update = update_num, modality
+
+    def reduce_metrics(self, logging_outputs, criterion):
+        """Log what every fairseq task does and, in training, the speed of each GPU."""
+        super().reduce_metrics(logging_outputs, criterion)
+        if criterion.training:
+            log_speed(logging_outputs)

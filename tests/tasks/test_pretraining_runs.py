@@ -144,3 +144,10 @@ def test_hydra_recipe_trains(toy_data, tmp_path):
 
 if __name__ == "__main__":
     sys.exit(pytest.main([__file__]))
+
+
+def test_the_log_tells_the_speed_of_each_worker(dual_run):
+    for line in dual_run[0].lines("train_inner")[-3:]:
+        assert line["wps_per_gpu"] == pytest.approx(line["wps"], rel=0.01)
+        assert line["tflops_per_gpu"] >= 0
+        assert "mfu" not in line  # a CPU has no peak in the table
