@@ -37,6 +37,9 @@ def exit_on_user_error(function):
 def command(main):
     """Wrap the ``main`` of a script: :func:`exit_on_user_error`, and one line and exit status 130 for Ctrl-C.
 
+    The line is what the ``KeyboardInterrupt`` says: code that leaves more behind than finished files raises one that
+    tells what is left, and what the same command does next.
+
     What the package logs as a warning is printed like the script's own, ``warning: ...``; what it logs as information
     is for training runs, and is not.
     """
@@ -47,8 +50,9 @@ def command(main):
         try:
             with _warnings_printed():
                 return main(*args, **kwargs)
-        except KeyboardInterrupt:
-            print("interrupted: what was not finished is gone, nothing else has changed", file=sys.stderr)
+        except KeyboardInterrupt as interruption:
+            told = str(interruption) or "finished files stay, unfinished ones are removed"
+            print(f"interrupted: {told}", file=sys.stderr)
             sys.exit(130)
 
     return wrapped

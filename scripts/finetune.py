@@ -2,10 +2,12 @@
 """Fine-tune a checkpoint by its published recipe: prints the command of fairseq-train, and runs it."""
 
 import argparse
+import contextlib
 import itertools
 import json
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -16,10 +18,14 @@ from pixelgpt_fairseq.checkpoints import read_state
 from pixelgpt_fairseq.conversion import import_released
 from pixelgpt_fairseq.errors import UserError, command
 from pixelgpt_fairseq.files import read_json, write_whole
+from pixelgpt_fairseq.locks import locked
 from pixelgpt_fairseq.models.pixelgpt import ARCHITECTURES
 from pixelgpt_fairseq.recipes import best_metric, find_recipe, longest_example, strip_options, training_options
 from pixelgpt_fairseq.sources.glue import task_name
 
+LOCK_FILE = "run.lock"  # fairseq-train holds one of its own while it trains, which another process may have started
+SECONDS_TO_END = 30  # for fairseq-train, when it is interrupted: its data loaders alone may take 5
+INTERRUPTED = 130  # the exit status of a command that was interrupted and has said what is left
 RECORD = "run.json"  # in the folder of a run's checkpoints: which run it is, and whether it is finished
 
 
@@ -145,10 +151,6 @@ def is_finished(folder, identity):
 
 def write_record(folder, identity, finished):
     """Note in a run's folder which run it is, and whether it is finished."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"{folder}: {error.strerror}") from None
     write_whole(folder / RECORD, json.dumps({**identity, "finished": finished}, indent=2) + "\n")
 
 
@@ -173,13 +175,78 @@ def report(scores, metric):
         print(f"best of {len(known)} runs: {best}, {metric} {known[best]}")
 
 
+def hold(folders, held):
+    """Lock the folders of runs for this process, so that no other trains in them.
+
+    Args:
+        folders: those of the runs that are to be trained.
+        held: ExitStack, which ends the locks.
+
+    Returns:
+        dict: folder -> its lock file, open.
+
+    Raises:
+        UserError: if another process holds one of them; nothing has been trained then.
+    """
+    locks = {}
+    for folder in folders:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UserError(f"--save-dir {folder}: {error.strerror}") from None
+        locks[folder] = held.enter_context(locked(folder / LOCK_FILE, "fine-tuning here"))
+    return locks
+
+
+def train(arguments, folder, lock):
+    """Run fairseq-train; returns whether it ended well.
+
+    Args:
+        arguments: its command line.
+        folder: of the run.
+        lock: the folder's lock file, open: if this process is killed, fairseq-train holds it on.
+
+    Raises:
+        KeyboardInterrupt: saying what the interrupted run leaves, when fairseq-train has ended.
+    """
+    program = shutil.which("fairseq-train", path=Path(sys.executable).parent) or "fairseq-train"
+    with subprocess.Popen([program, *arguments], pass_fds=[lock.fileno()]) as process:
+        try:
+            return process.wait() == 0
+        except KeyboardInterrupt:
+            # A terminal sends Ctrl-C to both processes. Whoever else interrupts this one means both, too.
+            for end in (lambda: process.send_signal(signal.SIGINT), process.kill):
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    process.wait(SECONDS_TO_END)
+                    break
+                end()
+            if process.wait() == INTERRUPTED:  # it has told what is left
+                sys.exit(INTERRUPTED)
+            raise KeyboardInterrupt(f"{folder} stays as it is: the same command goes on there") from None
+
+
 @command
 def main(argv=None):
     """Run the command."""
     args = get_parser().parse_args(argv)
     runs = list(plan(args))
-    program = shutil.which("fairseq-train", path=Path(sys.executable).parent) or "fairseq-train"
+    with contextlib.ExitStack() as held:
+        run_all(args, runs, held)
+
+
+def run_all(args, runs, held):
+    """Train the *runs* that are not finished, one after the other, and report the scores of all.
+
+    Args:
+        args: the command line.
+        runs: what :func:`plan` yields.
+        held: ExitStack for the locks of their folders.
+    """
     done = {folder: is_finished(folder, identity) for folder, identity, _ in runs}
+    locks = {}
+    if not args.dry_run:
+        locks = hold([folder for folder in done if not done[folder]], held)
+        done = {folder: is_finished(folder, identity) for folder, identity, _ in runs}  # nobody changes that now
     failed = []
     for number, (folder, identity, arguments) in enumerate(runs, start=1):
         if len(runs) > 1:
@@ -192,10 +259,10 @@ def main(argv=None):
         print(shlex.join(["fairseq-train", *arguments]), flush=True)
         if args.dry_run or done[folder]:
             continue
-        if subprocess.run([program, *arguments]).returncode:
-            failed.append(str(folder))
-        else:
+        if train(arguments, folder, locks[folder]):
             write_record(folder, identity, finished=True)
+        else:
+            failed.append(str(folder))
     if failed:
         raise UserError(f"{len(failed)} of {len(runs)} runs failed, see above: {', '.join(failed)}")
     if not args.dry_run:

@@ -175,7 +175,10 @@ def test_an_interrupted_rendering_leaves_nothing_that_looks_finished(tmp_path, n
     assert process.returncode == status
     assert "Traceback" not in output
     if number == signal.SIGINT:
-        assert output.splitlines()[-1].startswith("interrupted: ")
+        *before, last = output.splitlines()
+        assert last.startswith("interrupted: ")
+        assert not [line for line in before if "finished" in line]  # one line, and it tells what is there
+        assert ("keeps what is finished" in last) == data.exists()
     with pytest.raises(UserError):
         DataFolder(data).manifest("train")
     assert not data.exists() or [path.name for path in data.iterdir()] == [".train.partial"]

@@ -3,8 +3,8 @@
 import itertools
 import json
 import shlex
+import shutil
 from collections import Counter
-from types import SimpleNamespace
 
 import pytest
 import torch
@@ -248,7 +248,8 @@ def test_a_released_folder_is_converted_beside_its_runs(data, checkpoint, tmp_pa
     converted = tmp_path / "runs" / "dualgpt.pt"
     assert run.finetune_from_model == str(converted)
     assert not converted.exists()
-    monkeypatch.setattr("subprocess.run", lambda command: SimpleNamespace(returncode=1))
+    failing = shutil.which("false")
+    monkeypatch.setattr("shutil.which", lambda *program, **path: failing)
     message = refusal(finetune, *choose("dualgpt", "xnli_train_en", "text", data["xnli_train_en"], *start))
     assert message == f"1 of 1 runs failed, see above: {tmp_path / 'runs'}"
     weights = load_checkpoint(converted).model.state_dict()

@@ -43,6 +43,7 @@ def partial_folder(folder, split, resumable=False, say=None):
 
     Raises:
         UserError: if another run uses it, or something is there that this program did not write.
+        KeyboardInterrupt: for Ctrl-C, saying what is kept if anything is.
     """
     there = folder.path.exists()
     path = partial_path(folder, split)
@@ -55,14 +56,17 @@ def partial_folder(folder, split, resumable=False, say=None):
                 if not resumable:
                     clear(path)
                 yield path
-            except BaseException:
+            except BaseException as error:
                 keep = resumable and (path / PROGRESS_FILE).exists()
-                raise
-            finally:
                 if keep:
                     drop_chunks(path)
-                    say(f"{path}: keeps what is finished: the same command goes on from there")
-                else:
+                    kept = f"{path} keeps what is finished: the same command goes on from there"
+                    if isinstance(error, KeyboardInterrupt):
+                        raise KeyboardInterrupt(kept) from None  # the one line that the command ends with
+                    say(kept)
+                raise
+            finally:
+                if not keep:
                     clear(path)
     finally:
         if not keep:
