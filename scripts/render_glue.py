@@ -129,7 +129,7 @@ def own_jobs(args):
         if not equals or not split.replace("_", "").isalnum():
             raise UserError(f"--input {split_and_file}: say which split it is, such as train={split_and_file}")
         if not args.splits or split in args.splits:
-            label = label_column_of(path, label_column, split)
+            label = label_column_of(path, label_column, split, task)
             yield Job(task, Path(args.destdir), split, Path(path), tuple(columns), label, args.detokenize)
 
 

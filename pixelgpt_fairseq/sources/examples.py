@@ -113,19 +113,39 @@ def _pass_over(error):
     pass
 
 
-def label_column_of(path, column, split):
-    """*column*, or None for a test split whose file lacks it.
+def label_column_of(path, column, split, task):
+    """*column*, or None for a test split that has no labels: its file lacks the column, or says so in every row.
 
     Raises:
         UserError: naming the file, if it lacks the column but is to be trained or validated on.
     """
+    test = split.startswith("test")
     if column is not None and has_column(path, column):
-        return column
-    if split.startswith("test"):
+        return None if test and not has_labels(path, column, task) else column
+    if test:
         return None
     lacking = "no column is named with --label-column" if column is None else f"no column {column!r}"
     header = describe_header(first_row(path))
     raise UserError(f"{path}: {lacking}: split {split} needs labels; {header}")
+
+
+def has_labels(path, column, task):
+    """Whether any row has a label in *column*. Public data sets write -1 where it is secret, or nothing.
+
+    Raises:
+        UserError: if the file has no such column, or cannot be read.
+    """
+    if ClassNumbers(task.labels).find(str(NO_LABEL)) is not None:  # the name of a class
+        return True
+    return any(not _is_absent(value) for _, (value,) in read_rows(path, [column], _pass_over))
+
+
+def _is_absent(label):
+    """Whether a label of a test split means that there is none."""
+    try:
+        return not label.strip() or float(label) == NO_LABEL
+    except ValueError:
+        return False
 
 
 def _label(path, line, value, task, classes):
@@ -139,7 +159,8 @@ def _label(path, line, value, task, classes):
         return score
     number = classes.find(value)
     if number is None:
-        raise BadRow(f"{path}, line {line}: unknown label {value!r}: it is none of {', '.join(task.labels)}")
+        hint = " (-1 means no label where it stands in every row of a test split)" if _is_absent(value) else ""
+        raise BadRow(f"{path}, line {line}: unknown label {value!r}: it is none of {', '.join(task.labels)}{hint}")
     return number
 
 

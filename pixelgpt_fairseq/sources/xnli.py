@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from pixelgpt_fairseq.errors import UserError
-from pixelgpt_fairseq.sources.examples import SentenceTask, read_examples
+from pixelgpt_fairseq.sources.examples import SentenceTask, label_column_of, read_examples
 from pixelgpt_fairseq.sources.tables import read_rows, refuse_bad_row
 
 # In the order of the paper's tables.
@@ -20,7 +20,7 @@ XNLI = SentenceTask("xnli", ("entailment", "neutral", "contradiction"), ("accura
 SPELLINGS = {"contradictory": "contradiction"}
 
 _FOLDERS = ("", "XNLI-1.0", "XNLI-MT-1.0/multinli", "multinli")  # where the files lie in the published archives
-_LANGUAGE_COLUMN = "language"
+_LANGUAGE_COLUMN, _LABEL_COLUMN = "language", "gold_label"
 
 
 class Source(NamedTuple):
@@ -28,7 +28,7 @@ class Source(NamedTuple):
 
     path: Path
     columns: tuple[str, str]
-    label: str
+    label: str | None  # None: its rows have no labels
     language_column: str | None  # None: all rows are of one language
 
 
@@ -93,8 +93,9 @@ def find_sources(xnli_dir, splits: Iterable[str] = SPLITS, on_bad_row=None) -> d
                 continue
             if there is None:
                 there = {values[0] for _, values in read_rows(path, [_LANGUAGE_COLUMN], on_bad_row or refuse_bad_row)}
+                label = label_column_of(path, _LABEL_COLUMN, split, XNLI) if split == TEST else _LABEL_COLUMN
             if language in there:
-                sources[split, language] = Source(path, ("sentence1", "sentence2"), "gold_label", _LANGUAGE_COLUMN)
+                sources[split, language] = Source(path, ("sentence1", "sentence2"), label, _LANGUAGE_COLUMN)
     return sources
 
 

@@ -206,10 +206,40 @@ def test_files_that_are_no_tables_are_told_in_one_line(tmp_path):
 
 def test_only_test_splits_may_lack_labels(tmp_path):
     path = write_tsv(tmp_path / "a.tsv", ("text",), ("a",))
-    assert label_column_of(path, "label", "test") is None
-    assert label_column_of(path, "text", "test") == "text"
+    assert label_column_of(path, "label", "test", RTE) is None
+    assert label_column_of(path, "text", "test", RTE) == "text"
     with pytest.raises(UserError, match=r"a\.tsv: no column 'label': split valid needs labels"):
-        label_column_of(path, "label", "valid")
+        label_column_of(path, "label", "valid", RTE)
+
+
+@pytest.mark.parametrize(
+    ("name", "rows"),
+    [
+        ("t.csv", ["text,label", "a,-1", "b,-1"]),
+        ("t.tsv", ["text\tlabel", "a\t-1", "b\t"]),
+        ("t.jsonl", ['{"text": "a", "label": -1}', '{"text": "b", "label": -1.0}', '{"text": "c", "label": null}']),
+    ],
+)
+def test_in_a_test_split_minus_one_in_every_row_means_no_labels(tmp_path, name, rows):
+    path, score = tmp_path / name, custom_task("score")
+    path.write_text("\n".join(rows) + "\n")
+    for task in (RTE, score):
+        assert label_column_of(path, "label", "test", task) is None
+        assert label_column_of(path, "label", "test_mismatched", task) is None
+        assert label_column_of(path, "label", "valid", task) == "label"
+    assert {label for _, label in read(path, RTE, ("text",))} == {NO_LABEL}
+    with pytest.raises(
+        UserError, match=r"line [12]: unknown label '-1': .* \(-1 means no label where it stands in every"
+    ):
+        read(path, RTE, ("text",), "label")
+
+
+def test_minus_one_is_a_label_where_it_names_a_class_or_others_are_there(tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_text("text,label\na,-1\nb,-1\n")
+    assert label_column_of(path, "label", "test", custom_task("stance", ["-1", "0", "1"])) == "label"
+    path.write_text("text,label\na,-1\nb,2.5\n")
+    assert label_column_of(path, "label", "test", custom_task("score")) == "label"
 
 
 def test_classes_of_ones_own_are_named_once():

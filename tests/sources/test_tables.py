@@ -25,7 +25,7 @@ def table(tmp_path):
 
 
 def read(path, on_bad_row=None):
-    label = label_column_of(path, "label", "train")
+    label = label_column_of(path, "label", "train", TASK)
     return [
         (*example.texts, example.label) for example in read_examples(path, TASK, ("text",), label, True, on_bad_row)
     ]

@@ -5,6 +5,7 @@ from toy_xnli import LABELS, SPLITS, TOY_LANGUAGES, examples, write_xnli
 
 from pixelgpt_fairseq.data.data_folder import DataFolder
 from pixelgpt_fairseq.errors import UserError
+from pixelgpt_fairseq.sources.examples import NO_LABEL
 from pixelgpt_fairseq.sources.xnli import (
     LANGUAGES,
     SPELLINGS,
@@ -45,6 +46,15 @@ def test_both_spellings_of_a_label_are_one_class(tmp_path):
     rows = [("a", "b", label) for label in ("contradictory", "contradiction", "neutral", "entailment")]
     write_tsv(tmp_path / "multinli.train.en.tsv", ("premise", "hypo", "label"), *rows)
     assert [example.label for example in read(tmp_path, "train", "en")] == [2, 2, 1, 0]
+
+
+def test_a_test_set_without_labels_is_read_without_them(tmp_path):
+    header = ("language", "gold_label", "sentence1", "sentence2")
+    for name in ("dev", "test"):
+        write_tsv(tmp_path / f"xnli.{name}.tsv", header, ("en", "-1", "a", "b"), ("sw", "-1", "c", "d"))
+    assert [example.label for example in read(tmp_path, "test", "sw")] == [NO_LABEL]
+    with pytest.raises(UserError, match="line 2: unknown label '-1'"):
+        read(tmp_path, "valid", "en")
 
 
 @pytest.mark.parametrize("folders", [("XNLI-1.0", "XNLI-MT-1.0/multinli"), (".", "multinli")])
