@@ -6,6 +6,7 @@ from toy_glue import write_glue, write_tsv
 from pixelgpt_fairseq.errors import UserError
 from pixelgpt_fairseq.metrics import OF_CLASSES, OF_SCORES
 from pixelgpt_fairseq.sources.examples import (
+    NO_LABEL,
     Example,
     SentenceTask,
     custom_task,
@@ -227,7 +228,7 @@ def test_in_a_test_split_minus_one_in_every_row_means_no_labels(tmp_path, name, 
         assert label_column_of(path, "label", "test", task) is None
         assert label_column_of(path, "label", "test_mismatched", task) is None
         assert label_column_of(path, "label", "valid", task) == "label"
-    assert {label for _, label in read(path, RTE, ("text",))} == {NO_LABEL}
+    assert {label for _, label in read(path, RTE, ("text",), None)} == {NO_LABEL}
     with pytest.raises(
         UserError, match=r"line [12]: unknown label '-1': .* \(-1 means no label where it stands in every"
     ):
