@@ -123,7 +123,7 @@ def test_every_recipe_takes_a_training_step(recipe, data, tmp_path, monkeypatch)
     parsed = options.parse_args_and_arch(options.get_training_parser(), arguments)
     cfg = convert_namespace_to_omegaconf(parsed)
     assert cfg.dataset.batch_size * recipe.gpus * cfg.optimization.update_freq[0] == first.effective_batches[0]
-    assert cfg.checkpoint.best_checkpoint_metric.endswith(recipe.best_metric)
+    assert cfg.checkpoint.best_checkpoint_metric == recipes.best_metric(recipe)
     assert cfg.checkpoint.maximize_best_checkpoint_metric
     assert [cfg.common.fp16, cfg.common.bf16] == [recipe.precision == kind for kind in ("fp16", "bf16")]
 
