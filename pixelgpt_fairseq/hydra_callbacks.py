@@ -13,6 +13,9 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.experimental.callback import Callback
 from omegaconf import OmegaConf
 
+from pixelgpt_fairseq import launch
+from pixelgpt_fairseq.errors import exit_on_user_error
+
 USER_DIR = Path(__file__).parent
 # What the command of a sweep sets for all its jobs alike, as Hydra spells it. Hydra tells a job only what holds for it.
 _overrides_of_all_jobs = set()
@@ -65,6 +68,10 @@ def _shortened(name, digest_of=None):
 OmegaConf.register_new_resolver("pixelgpt.user_dir", lambda: str(USER_DIR), replace=True)
 OmegaConf.register_new_resolver("pixelgpt.data_name", data_name, replace=True)
 OmegaConf.register_new_resolver("pixelgpt.job_name", job_name, replace=True)
+OmegaConf.register_new_resolver("pixelgpt.workers", launch.workers, replace=True)
+OmegaConf.register_new_resolver("pixelgpt.port", launch.port, replace=True)
+# Hydra would show what else a resolver raises in the middle of a stack of frames.
+OmegaConf.register_new_resolver("pixelgpt.update_freq", exit_on_user_error(launch.update_freq), replace=True)
 
 
 class RunFolder(Callback):

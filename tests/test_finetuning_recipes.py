@@ -24,7 +24,7 @@ from refusals import refusal, script
 from toy_corpus import ROOT, command
 from toy_glue import write_examples
 
-from pixelgpt_fairseq import recipes
+from pixelgpt_fairseq import launch, recipes
 from pixelgpt_fairseq.checkpoints import load_checkpoint
 from pixelgpt_fairseq.conversion import export_released
 from pixelgpt_fairseq.data.data_folder import DataFolder
@@ -183,7 +183,7 @@ def test_a_configuration_names_only_settings_that_exist_and_what_the_table_says(
     assert (cfg.optimizer._name, cfg.lr_scheduler._name) == ("fused_adamw", "polynomial_decay")
     assert (cfg.criterion._name, cfg.common.cpu) == ("rendered_classification", size == "tiny")
     assert cfg.model._name == {"released": "pixelgpt", "tiny": "pixelgpt_tiny"}[size]
-    assert cfg.distributed_training.distributed_world_size == {"released": 8, "tiny": 1}[size]
+    assert cfg.distributed_training.distributed_world_size == {"released": launch.workers(), "tiny": 1}[size]
     assert cfg.optimization.max_update == cfg.lr_scheduler.total_num_update == max(row.max_steps for row in rows)
     assert {cfg.lr_scheduler.warmup_updates} == {row.warmup for row in rows}
     assert {cfg.dataset.validate_interval_updates} == {row.eval_every for row in rows}

@@ -1,0 +1,69 @@
+"""How many workers a run has, and how they share an update: the same recipe on one GPU, a node, or several.
+
+fairseq recognizes three ways of being started (``fairseq/distributed/utils.py``, ``infer_init_method``): alone, where
+it starts a worker for each GPU itself; by ``torchrun``, one process for each GPU; and by Slurm's ``srun``, one process
+for each GPU or one for each node. The functions here read the same environment variables, before fairseq does.
+"""
+
+import os
+
+import torch
+
+from pixelgpt_fairseq.errors import UserError
+
+_PORTS = range(20000, 60000)  # between the ports of services and those that systems give out for a while
+
+
+def workers() -> int:
+    """The number of workers of this run on all nodes: a GPU each, or one on the CPU."""
+    gpus = max(torch.cuda.device_count(), 1)
+    if _started_by_torchrun():
+        return int(os.environ["WORLD_SIZE"])
+    if _started_by_srun():
+        tasks, nodes = int(os.environ["SLURM_NTASKS"]), int(os.environ["SLURM_NNODES"])
+        return nodes * gpus if tasks == nodes else tasks
+    return gpus
+
+
+def port() -> int:
+    """The port at which workers started by ``srun`` meet, a function of the job; -1 where fairseq needs none.
+
+    Without a port fairseq ignores what Slurm says and starts a run of its own on every node.
+    """
+    if _started_by_torchrun() or not _started_by_srun() or workers() == 1:
+        return -1
+    return _PORTS[int(os.environ.get("SLURM_JOB_ID", 0)) % len(_PORTS)]
+
+
+def update_freq(examples, batch_size, number_of_workers) -> int:
+    """How many micro-batches a worker adds up for an update of *examples*, which is the same for any number of workers.
+
+    Args:
+        examples: blocks, pairs or labelled examples of an update, on all workers together.
+        batch_size: how many of them a worker takes at a time.
+        number_of_workers: workers that share the update.
+
+    Raises:
+        UserError: if they cannot be shared out evenly; it names a setting that can.
+    """
+    share = examples / number_of_workers
+    if share % batch_size == 0:
+        return int(share // batch_size)
+    workers_and_batch = f"{examples} examples an update: {number_of_workers} workers that take {batch_size} at a time"
+    if share == int(share):
+        fitting = max(size for size in range(1, int(min(batch_size, share)) + 1) if share % size == 0)
+        raise UserError(f"{workers_and_batch} cannot share them evenly: dataset.batch_size={fitting} can")
+    nearest = max(round(share / batch_size), 1)
+    raise UserError(
+        f"{workers_and_batch} cannot share them evenly: choose another number of workers, or give up the recipe's "
+        f"batch with optimization.update_freq=[{nearest}], which makes it {nearest * batch_size * number_of_workers}"
+    )
+
+
+def _started_by_torchrun():
+    return all(name in os.environ for name in ("MASTER_ADDR", "MASTER_PORT", "WORLD_SIZE", "RANK"))
+
+
+def _started_by_srun():
+    # The script of a batch job has SLURM_NTASKS, too; only what srun starts is a step.
+    return all(name in os.environ for name in ("SLURM_STEP_ID", "SLURM_NTASKS", "SLURM_NNODES"))
