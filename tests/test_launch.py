@@ -6,6 +6,8 @@ import sys
 
 import pytest
 import torch
+from fairseq.dataclass.configs import DistributedTrainingConfig
+from fairseq.distributed.utils import infer_init_method
 from hydra_runs import PRETRAINING, SMALL_PRETRAINING, hydra_options
 from toy_corpus import BIN, ENVIRONMENT, ROOT
 from two_workers import free_port
@@ -93,9 +95,9 @@ def start(command, **environment):
     )
 
 
-def assert_two_workers_trained(run, processes):
-    outputs = [process.communicate(timeout=240)[0] for process in processes]
-    assert all(process.returncode == 0 for process in processes), "\n".join(outputs)
+def assert_two_workers_trained(run, process):
+    output, _ = process.communicate(timeout=240)
+    assert process.returncode == 0, output
     saved = torch.load(run / "checkpoints" / "checkpoint_last.pt", weights_only=True)
     assert saved["optimizer_history"][-1]["num_updates"] == 2
     assert saved["cfg"]["distributed_training"]["distributed_world_size"] == 2
@@ -104,22 +106,14 @@ def assert_two_workers_trained(run, processes):
     assert "training on 2 devices (GPUs/TPUs)" in log
 
 
-@pytest.mark.parametrize("way", ["alone", "torchrun", "a task for each GPU", "a task for each node"])
-def test_every_way_to_start_gives_one_run_of_all_workers(way, toy_data, tmp_path):
-    run = tmp_path / "run"
-    arguments = hydra_options(PRETRAINING, "dualgpt", "size=released", f"task.data={toy_data}", *recipe(run))
-    (tmp_path / "start.py").write_text(TWO_GPUS)
-    python = [sys.executable, tmp_path / "start.py", *arguments]
-    if way == "alone":
-        processes = [start(python)]
-    elif way == "torchrun":
-        launcher = [BIN / "torchrun", "--nproc-per-node", 2, "--master-port", free_port()]
-        processes = [start([*launcher, *python[1:]])]
-    else:  # Slurm, as far as its steps see it
-        (tmp_path / "scontrol").write_text("#!/bin/sh\necho 127.0.0.1\n")
-        (tmp_path / "scontrol").chmod(0o755)
-        tasks = 2 if way == "a task for each GPU" else 1
-        step = {
+@pytest.fixture
+def slurm(tmp_path, monkeypatch):
+    """The environment of a Slurm step on one node, as far as fairseq looks, for a number of tasks there."""
+    (tmp_path / "scontrol").write_text("#!/bin/sh\necho 127.0.0.1\n")
+    (tmp_path / "scontrol").chmod(0o755)
+
+    def environment(tasks):
+        return {
             **STEP,
             "SLURM_JOB_ID": str(free_port()),
             "PATH": f"{tmp_path}:{os.environ['PATH']}",
@@ -129,5 +123,30 @@ def test_every_way_to_start_gives_one_run_of_all_workers(way, toy_data, tmp_path
             "SLURM_NTASKS": str(tasks),
             "SLURM_NTASKS_PER_NODE": str(tasks),
         }
-        processes = [start(python, **step, SLURM_PROCID=str(rank), SLURM_LOCALID=str(rank)) for rank in range(tasks)]
-    assert_two_workers_trained(run, processes)
+
+    return environment
+
+
+@pytest.mark.parametrize("way", ["torchrun", "srun"])
+def test_every_way_to_start_gives_one_run_of_all_workers(way, slurm, toy_data, tmp_path):
+    """Two processes of torchrun; one of srun that starts two workers, as fairseq does on a single machine, too."""
+    run = tmp_path / "run"
+    arguments = hydra_options(PRETRAINING, "dualgpt", "size=released", f"task.data={toy_data}", *recipe(run))
+    (tmp_path / "start.py").write_text(TWO_GPUS)
+    if way == "torchrun":
+        command = [BIN / "torchrun", "--nproc-per-node", 2, "--master-port", free_port()]
+        process = start([*command, tmp_path / "start.py", *arguments])
+    else:
+        environment = slurm(tasks=1) | {"SLURM_PROCID": "0", "SLURM_LOCALID": "0"}
+        process = start([sys.executable, tmp_path / "start.py", *arguments], **environment)
+    assert_two_workers_trained(run, process)
+
+
+def test_a_slurm_task_for_each_gpu_becomes_a_worker(machine, slurm, monkeypatch):
+    machine(2, **slurm(tasks=2), SLURM_PROCID="1", SLURM_LOCALID="1")
+    monkeypatch.setattr(torch.cuda, "set_device", lambda device: None)
+    cfg = DistributedTrainingConfig(distributed_world_size=launch.workers(), distributed_port=launch.port())
+    infer_init_method(cfg)
+    assert (cfg.distributed_world_size, cfg.distributed_rank, cfg.device_id) == (2, 1, 1)
+    assert cfg.distributed_no_spawn
+    assert cfg.distributed_init_method == f"tcp://127.0.0.1:{launch.port()}"
