@@ -145,7 +145,8 @@ def test_every_way_to_start_gives_one_run_of_all_workers(way, slurm, toy_data, t
 def test_a_slurm_task_for_each_gpu_becomes_a_worker(machine, slurm, monkeypatch):
     machine(2, **slurm(tasks=2), SLURM_PROCID="1", SLURM_LOCALID="1")
     monkeypatch.setattr(torch.cuda, "set_device", lambda device: None)
-    cfg = DistributedTrainingConfig(distributed_world_size=launch.workers(), distributed_port=launch.port())
+    counted = {"distributed_world_size": launch.workers(), "distributed_port": launch.port()}
+    cfg = DistributedTrainingConfig(**counted, tpu=False)
     infer_init_method(cfg)
     assert (cfg.distributed_world_size, cfg.distributed_rank, cfg.device_id) == (2, 1, 1)
     assert cfg.distributed_no_spawn
