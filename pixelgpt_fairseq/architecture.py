@@ -1,4 +1,4 @@
-"""The sizes of a model that is fine-tuned are those of the checkpoint: fairseq itself does not look there."""
+"""The checkpoint that training begins with tells what the user leaves open: fairseq itself does not look there."""
 
 import logging
 from pathlib import Path
@@ -8,41 +8,59 @@ from omegaconf import OmegaConf
 
 from pixelgpt_fairseq.checkpoints import read_state
 from pixelgpt_fairseq.errors import UserError
-from pixelgpt_fairseq.models.pixelgpt import ARCHITECTURES, PixelGPTConfig, complete_config
+from pixelgpt_fairseq.models.pixelgpt import ARCHITECTURES, SETTINGS, complete_config, fill_settings
+from pixelgpt_fairseq.models.provenance import compare_architectures
 
 logger = logging.getLogger(__name__)
 
 SIZES = tuple(ARCHITECTURES["pixelgpt"])
-# These have one default for all architectures. A value that is the default counts as left open.
-SETTINGS = (
-    "max_position_embeddings",
-    "rms_norm_eps",
-    "rope_theta",
-    "num_channels",
-    "tie_word_embeddings",
-    "extra_token_rows",
-)
+LAST = "checkpoint_last.pt"  # fairseq's default of --restore-file, which lies in --save-dir
+
+
+def restored_checkpoint(task_cfg):
+    """Path of the checkpoint that fairseq-train begins with; None if it begins with random weights.
+
+    Args:
+        task_cfg: of the task, with fairseq's options ``restore_file``, ``save_dir`` and ``finetune_from_model``.
+    """
+
+    def option(name):  # a task that is set up in Python has no such options
+        return OmegaConf.select(task_cfg, name, throw_on_resolution_failure=False)
+
+    restore_file, save_dir = option("restore_file"), option("save_dir")
+    if restore_file not in (None, LAST):
+        return restore_file if Path(restore_file).exists() else None
+    if save_dir is not None and (Path(save_dir) / LAST).exists():
+        return str(Path(save_dir) / LAST)
+    return option("finetune_from_model")
+
+
+def trained_settings(task_cfg) -> dict:
+    """How the data were made that the checkpoint which training begins with was trained on; empty if there is none.
+
+    Raises:
+        UserError: if it is no checkpoint of such a model.
+    """
+    path = restored_checkpoint(task_cfg)
+    return {} if path is None else _read(path)["task_state"].get("data_settings", {})
 
 
 def take_architecture(cfg, task_cfg):
-    """Fill what the user left open with what a checkpoint's model has.
+    """Fill what the user left open with what the model of the checkpoint has, or else with the defaults.
 
     Args:
         cfg: what is to be built, with the fields of :class:`~pixelgpt_fairseq.models.pixelgpt.PixelGPTConfig`; changed
             in place.
-        task_cfg: of the task: ``finetune_from_model`` is fairseq's option of this name; without it, or where all
-            sizes are given, nothing is changed.
+        task_cfg: see :func:`restored_checkpoint`.
 
     Raises:
-        UserError: if there is no checkpoint of such a model, or the user asks for other sizes; it names the options.
+        UserError: if it is no checkpoint of such a model, or the user asks for other sizes; it names the options.
     """
-    # A task that is set up in Python has no options of checkpoints to look at.
-    path = OmegaConf.select(task_cfg, "finetune_from_model", throw_on_resolution_failure=False)
-    if path is None or all(getattr(cfg, name) for name in SIZES):
+    path = restored_checkpoint(task_cfg)
+    if path is None:
+        fill_settings(cfg, SETTINGS)
         return
-    if Path(path).is_dir():
-        raise UserError(f"{path}: a folder: run scripts/convert_checkpoint.py import {path} CKPT.pt, and name CKPT.pt")
-    trained = complete_config(SimpleNamespace(**read_state(path)["cfg"]["model"]))
+    trained = complete_config(SimpleNamespace(**_read(path)["cfg"]["model"]))
     # "pixelgpt" is the name of the model, too, and so chooses nothing.
     named = {} if cfg._name == "pixelgpt" else ARCHITECTURES.get(cfg._name, {})
     differing = [
@@ -56,9 +74,12 @@ def take_architecture(cfg, task_cfg):
             f"{path} has other sizes than asked for: {arch}{', '.join(differing)}: with --arch pixelgpt and no sizes, "
             "they are the checkpoint's"
         )
-    for name in SIZES:
-        setattr(cfg, name, getattr(trained, name))
-    for name in SETTINGS:
-        if getattr(cfg, name) == getattr(PixelGPTConfig, name):
-            setattr(cfg, name, getattr(trained, name))
+    fill_settings(cfg, {name: getattr(trained, name) for name in (*SIZES, *SETTINGS)})
+    compare_architectures(trained, cfg)
     logger.info(f"architecture of {path}: {', '.join(f'{name} {getattr(cfg, name)}' for name in SIZES)}")
+
+
+def _read(path):
+    if Path(path).is_dir():
+        raise UserError(f"{path}: a folder: run scripts/convert_checkpoint.py import {path} CKPT.pt, and name CKPT.pt")
+    return read_state(path)

@@ -73,7 +73,8 @@ def load_checkpoint(path):
         return _load_folder(path)
     state = read_state(path)
     try:
-        model = _build_model(SimpleNamespace(**state["cfg"]["model"]), state["model"])
+        data_settings = state["task_state"].get("data_settings")
+        model = _build_model(SimpleNamespace(**state["cfg"]["model"]), state["model"], data_settings)
     except UserError as error:
         raise UserError(f"{path}: {error}") from None
     tokenizer = state["task_state"].get("tokenizer")
@@ -104,6 +105,7 @@ def read_state(path):
         state["model"]["model.norm.weight"]
         dict(state["cfg"]["model"], **(state["cfg"]["criterion"] or {}))
         state["task_state"] = dict(state.get("task_state") or {})
+        state["task_state"]["data_settings"] = dict(state["task_state"].get("data_settings") or {})
     except (TypeError, KeyError, AttributeError, ValueError):
         raise UserError(f"{path}: not a checkpoint of fairseq-train with a pixelgpt model") from None
     return state
@@ -112,8 +114,7 @@ def read_state(path):
 def _load_folder(folder):
     model = load_released(folder)
     companions = read_companions(folder, model.released_settings, model)
-    record = provenance.read(model) | {"data": companions.data_settings}
-    setattr(model, provenance.RECORD, provenance.encode(record))
+    model.data_settings = companions.data_settings
     raw_patch_targets = not is_on(model.released_settings, "norm_pix_loss")
     return Checkpoint(str(folder), model, companions.tokenizer, raw_patch_targets)
 
@@ -128,31 +129,30 @@ def shapes_of(config, weights) -> PixelGPTModel:
     Raises:
         UserError: if a tensor is of another shape than the configuration tells, or none of plain numbers.
     """
-    tensors = {name: tensor for name, tensor in weights.items() if name != provenance.RECORD}
-    check_plain(tensors, "it")
+    check_plain(weights, "it")
     config = complete_config(config)
-    if config.num_hidden_layers > len(tensors):
-        raise UserError(f"{config.num_hidden_layers} layers in {len(tensors)} tensors")
-    embedding, score = tensors.get("model.embed_tokens.weight"), tensors.get("score.weight")
+    if config.num_hidden_layers > len(weights):
+        raise UserError(f"{config.num_hidden_layers} layers in {len(weights)} weights")
+    embedding, score = weights.get("model.embed_tokens.weight"), weights.get("score.weight")
     if embedding is not None and not 0 <= config.extra_token_rows < len(embedding):
         raise UserError(f"{config.extra_token_rows} extra rows in an embedding of {len(embedding)}")
     with torch.device("meta"):
         model = PixelGPTModel(
             config,
-            uses_patches=any(name.startswith("model.embed_patches.") for name in tensors),
+            uses_patches=any(name.startswith("model.embed_patches.") for name in weights),
             vocab_size=None if embedding is None else len(embedding) - config.extra_token_rows,
             num_labels=None if score is None else len(score),
         )
     expected = dict(model.named_parameters())
-    common = expected.keys() & tensors.keys()
-    provenance.check_tensors(*({name: held[name] for name in common} for held in (expected, tensors)), "the checkpoint")
+    common = expected.keys() & weights.keys()
+    provenance.check_tensors(*({name: held[name] for name in common} for held in (expected, weights)), "the checkpoint")
     return model
 
 
-def _build_model(config, weights):
+def _build_model(config, weights, data_settings):
     shapes = shapes_of(config, weights)
-    model = PixelGPTModel(config, shapes.uses_patches, shapes.vocab_size, shapes.num_labels)
-    state = {name: weight.float() if weight.is_floating_point() else weight for name, weight in weights.items()}
+    model = PixelGPTModel(config, shapes.uses_patches, shapes.vocab_size, shapes.num_labels, data_settings)
+    state = {name: weight.float() for name, weight in weights.items()}
     provenance.reconcile(model, state)  # what does not fit is a UserError here, and the end of the process below
     model.load_state_dict(state)
     return model

@@ -40,15 +40,24 @@ from pixelgpt_fairseq.models.released_config import is_on
 from pixelgpt_fairseq.models.weight_files import check_plain
 from pixelgpt_fairseq.rendering import RendererConfig
 from pixelgpt_fairseq.sources.class_names import match_classes
-from pixelgpt_fairseq.tasks.rendered_classification import MAX_POSITIONS
+from pixelgpt_fairseq.tasks.rendered_classification import MAX_POSITIONS, position_limits
 from pixelgpt_fairseq.tasks.rendered_glue import RenderedGlueConfig
-from pixelgpt_fairseq.tasks.rendered_pretraining import RenderedPretrainingConfig
+from pixelgpt_fairseq.tasks.rendered_pretraining import RenderedPretrainingConfig, pair_limits
 
 logger = logging.getLogger(__name__)
 
 RELEASED = "released"  # key of the checkpoint
 # Options of tasks that tell of a machine or of a run, not of the model.
-_OF_A_RUN = ("_name", "data", "seed", "train_subset", "finetune_from_model", "update_freq")
+_OF_A_RUN = (
+    "_name",
+    "data",
+    "seed",
+    "train_subset",
+    "finetune_from_model",
+    "restore_file",
+    "save_dir",
+    "update_freq",
+)
 
 
 class Imported(NamedTuple):
@@ -92,13 +101,11 @@ def import_released(folder, checkpoint, sentence_task=None, modality=None, progr
             )
         _take_task(companions, sentence_task, opened)
     cfg = _training_config(opened, companions.task_options, modality)
-    record = provenance.read(model) | {"data": companions.data_settings}
-    weights = OrderedDict({provenance.RECORD: provenance.encode(record)})
-    redundant = {}
+    weights, redundant = OrderedDict(), {}
     names = tqdm(opened.weights.names, desc=f"reading {opened.path.name}", unit=" tensors", disable=not progress)
     for name in names:
         (redundant if name in opened.redundant else weights)[name] = opened.weights.read(name)
-    task_state = {}
+    task_state = {"data_settings": companions.data_settings | _strip_width(cfg["task"])}
     if companions.tokenizer and model.vocab_size is not None:
         task_state["tokenizer"] = _as_tensor(companions.tokenizer.serialized)
     for name in ("classification", "class_names"):
@@ -139,13 +146,12 @@ def export_released(checkpoint, folder, progress=True):
     """
     check_absent(folder, "another folder", folder=True)
     state = read_state(checkpoint)
-    tensors = {name: tensor for name, tensor in state["model"].items() if name != provenance.RECORD}
+    tensors = dict(state["model"])
     try:
         model = shapes_of(SimpleNamespace(**state["cfg"]["model"]), tensors)
         provenance.check_tensors(dict(model.named_parameters()), tensors, "the checkpoint")
     except UserError as error:
         raise UserError(f"{checkpoint}: {error}") from None
-    record = _record_of(state)
     original = state.get(RELEASED)
     if original is not None:
         try:
@@ -155,28 +161,33 @@ def export_released(checkpoint, folder, progress=True):
         except (TypeError, KeyError, AttributeError):
             raise UserError(f"{checkpoint}: damaged: its files of the released folder are unreadable") from None
     else:
-        files = _companion_files(state, record, model, next(iter(tensors.values())).dtype)
+        files = _companion_files(state, model, next(iter(tensors.values())).dtype)
     write_released(folder, tensors, files, progress)
     return sorted([*files, "model.safetensors"])
 
 
-def _record_of(state) -> dict:
-    """What the checkpoint knows of its data; empty if it does not say."""
-    try:
-        return provenance.decode(state["model"][provenance.RECORD]).get("data") or {}
-    except (KeyError, ValueError, AttributeError):
-        return {}
+def _strip_width(task) -> dict:
+    """``pair_patches`` as data settings hold it, of the options of a task that has pairs; else nothing."""
+    cfg = SimpleNamespace(**task)
+    if PAIR in getattr(cfg, "modalities", "").split(","):
+        return {"pair_patches": pair_limits(cfg)[0]}
+    if getattr(cfg, "modality", None) == PAIR:
+        return {"pair_patches": position_limits(cfg)[2]}
+    return {}
 
 
-def _companion_files(state, data_settings, model, dtype) -> dict[str, bytes]:
+def _companion_files(state, model, dtype) -> dict[str, bytes]:
     """The files of a released folder beside its weights, for a checkpoint that was trained here."""
-    cfg, files = state["cfg"], {}
+    cfg, data_settings, files = state["cfg"], state["task_state"]["data_settings"], {}
     settings = released_settings(model, dtype)
     names = data_settings.get("class_names")
     if names:
         settings["id2label"], settings["label2id"] = _numbered(names)
     settings["norm_pix_loss"] = not (cfg["criterion"] or {}).get("raw_patch_targets", False)
     own = {"task": {key: value for key, value in (cfg.get("task") or {}).items() if key not in _OF_A_RUN}}
+    width = data_settings.get("pair_patches")
+    if width and _strip_width(cfg["task"]) != {"pair_patches": width}:  # it was that of an earlier checkpoint
+        own["task"]["pair_patches"] = width
     classification = data_settings.get("classification")
     if classification:
         own["classification"] = classification

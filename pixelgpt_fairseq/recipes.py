@@ -11,7 +11,6 @@ import logging
 import warnings
 from dataclasses import dataclass, replace
 from pathlib import Path
-from types import SimpleNamespace
 
 from fairseq import options, tasks
 from fairseq.dataclass.utils import convert_namespace_to_omegaconf
@@ -19,8 +18,6 @@ from fairseq.dataclass.utils import convert_namespace_to_omegaconf
 from pixelgpt_fairseq.data.classification import PAIR
 from pixelgpt_fairseq.errors import UserError
 from pixelgpt_fairseq.sources.glue import GLUE_TASKS
-from pixelgpt_fairseq.tasks.rendered_classification import position_limits
-from pixelgpt_fairseq.tasks.rendered_pretraining import pair_limits
 from pixelgpt_fairseq.tasks.rendered_xnli import CROSS_LINGUAL_TRANSFER, TRANSLATE_TRAIN_ALL
 
 USER_DIR = Path(__file__).parent
@@ -148,27 +145,6 @@ def share_of_batch(effective_batch, processes, fitting) -> tuple[int, int]:
         )
     batch_size = max(number for number in range(1, min(fitting, share) + 1) if share % number == 0)
     return batch_size, share // batch_size
-
-
-def strip_options(pretrained, recipe) -> list[str]:
-    """``--pair-patches``, for a recipe for pairs, where the strips of a checkpoint's were narrower than its limit.
-
-    The positions of a pair's text begin at the strip's width: beyond those of its pretraining, a model has seen none.
-
-    Args:
-        pretrained: the options of the task that the checkpoint was trained on, a dictionary or None.
-        recipe: the recipe.
-    """
-    cfg = SimpleNamespace(**(pretrained or {}))
-    if recipe.modality != PAIR:
-        return []
-    if PAIR in getattr(cfg, "modalities", "").split(","):
-        width, _ = pair_limits(cfg)
-    elif getattr(cfg, "modality", None) == PAIR:
-        width, _ = position_limits(cfg)
-    else:
-        return []
-    return ["--pair-patches", str(width)] if width < recipe.max_positions else []
 
 
 def training_options(recipe, data, save_dir, model, gpus, batch_size=None, seed=1, extra=()) -> list[str]:

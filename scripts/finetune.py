@@ -20,7 +20,7 @@ from pixelgpt_fairseq.errors import UserError, command
 from pixelgpt_fairseq.files import read_json, write_whole
 from pixelgpt_fairseq.locks import locked
 from pixelgpt_fairseq.models.pixelgpt import ARCHITECTURES
-from pixelgpt_fairseq.recipes import best_metric, find_recipe, longest_example, strip_options, training_options
+from pixelgpt_fairseq.recipes import best_metric, find_recipe, longest_example, training_options
 from pixelgpt_fairseq.sources.glue import task_name
 
 LOCK_FILE = "run.lock"  # fairseq-train holds one of its own while it trains, which another process may have started
@@ -85,10 +85,7 @@ def starting_point(args, recipe, save_dir):
         if not checkpoint.exists():
             print(f"{folder}: converting to {checkpoint}", flush=True)
             import_released(folder, checkpoint)
-    strip = strip_options(read_state(checkpoint)["cfg"].get("task"), recipe)
-    if strip:
-        print(f"{checkpoint}: the strips of its pairs were narrower than the recipe's: {shlex.join(strip)}")
-    return [*start, str(checkpoint), *strip]
+    return [*start, str(checkpoint)]
 
 
 def plan(args):

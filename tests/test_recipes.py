@@ -10,7 +10,7 @@ from hydra_runs import OUTSIDE_A_RUN
 from omegaconf import OmegaConf, open_dict
 from toy_corpus import ROOT
 
-from pixelgpt_fairseq.models import pixelgpt  # noqa: F401  (registers)
+from pixelgpt_fairseq.models.pixelgpt import SETTINGS
 from pixelgpt_fairseq.tasks import rendered_pretraining  # noqa: F401
 
 FOLDER = ROOT / "examples" / "pretraining"
@@ -51,5 +51,6 @@ def test_the_plain_recipe_has_the_released_size(composed):
     _, cfg = composed
     sizes = "hidden_size num_hidden_layers num_attention_heads num_key_value_heads intermediate_size".split()
     assert [cfg.model[name] for name in sizes] == [1024, 24, 16, 8, 2816]
-    assert cfg.task.tokens_per_sample == 1024
+    assert cfg.model.max_position_embeddings is None  # that of the checkpoint, if it begins with one
+    assert cfg.task.tokens_per_sample == SETTINGS["max_position_embeddings"] == 1024
     assert cfg.common.bf16

@@ -43,6 +43,7 @@ def pretrained(checkpoint, path):
     """Write to *path* what a checkpoint would be before fine-tuning: without head and labels."""
     state = torch.load(checkpoint, weights_only=True)
     del state["model"]["score.weight"], state["task_state"]["classification"]
+    del state["task_state"]["data_settings"]["classification"]
     state["cfg"]["task"] = {"_name": "rendered_pretraining", "data": state["cfg"]["task"]["data"], "modalities": "text"}
     path.parent.mkdir(exist_ok=True)
     torch.save(state, path)

@@ -54,12 +54,27 @@ ARCHITECTURES = {
         "intermediate_size": 512,
     },
 }
+# What a model is besides its sizes; these have one default for all architectures.
+SETTINGS = {
+    "max_position_embeddings": 1024,
+    "rms_norm_eps": 1e-5,
+    "rope_theta": 10000.0,
+    "num_channels": 3,
+    "tie_word_embeddings": False,
+    "extra_token_rows": 0,
+}
 _SIZE_HELP = " (default: that of the architecture; the released models have {})"
 
 
 def _size(help_text: str, name: str):
     """A field that the architecture fills where the user leaves it open."""
     return field(default=None, metadata={"help": help_text + _SIZE_HELP.format(ARCHITECTURES["pixelgpt"][name])})
+
+
+def _setting(help_text: str, name: str):
+    """A field that a checkpoint fills where the user leaves it open, or else :data:`SETTINGS`."""
+    default = f" (default: that of the checkpoint that training begins with, if any, or else {SETTINGS[name]})"
+    return field(default=None, metadata={"help": help_text + default})
 
 
 @dataclass
@@ -74,21 +89,19 @@ class PixelGPTConfig(FairseqDataclass):
         "num_key_value_heads",
     )
     intermediate_size: Optional[int] = _size("width inside the SwiGLU block", "intermediate_size")
-    max_position_embeddings: int = field(
-        default=1024, metadata={"help": "longest sequence: patches, tokens, or both of a pair together"}
+    max_position_embeddings: Optional[int] = _setting(
+        "longest sequence: patches, tokens, or both of a pair together", "max_position_embeddings"
     )
-    rms_norm_eps: float = field(default=1e-5, metadata={"help": "added to the mean square in RMSNorm"})
-    rope_theta: float = field(default=10000.0, metadata={"help": "base of the rotary position frequencies"})
-    num_channels: int = field(default=3, metadata={"help": "colour channels of a patch: 3, or 1 for gray only"})
-    tie_word_embeddings: bool = field(
-        default=False, metadata={"help": "use the token embedding as the token prediction head, too"}
+    rms_norm_eps: Optional[float] = _setting("added to the mean square in RMSNorm", "rms_norm_eps")
+    rope_theta: Optional[float] = _setting("base of the rotary position frequencies", "rope_theta")
+    num_channels: Optional[int] = _setting("colour channels of a patch: 3, or 1 for gray only", "num_channels")
+    tie_word_embeddings: Optional[bool] = _setting(
+        "use the token embedding as the token prediction head, too", "tie_word_embeddings"
     )
-    extra_token_rows: int = field(
-        default=0,
-        metadata={
-            "help": "rows of the token embedding and head beyond the tokenizer's tokens, as of models whose vocabulary "
-            "is padded to a multiple of 64: kept, and never predicted"
-        },
+    extra_token_rows: Optional[int] = _setting(
+        "rows of the token embedding and head beyond the tokenizer's tokens, as of models whose vocabulary is padded "
+        "to a multiple of 64: kept, and never predicted",
+        "extra_token_rows",
     )
     initializer_range: float = field(
         default=0.02, metadata={"help": "standard deviation of the initial weights of projections and embeddings"}
@@ -160,8 +173,8 @@ class PixelGPTModel(BaseFairseqModel):
         vocab_size: number of tokens, which with ``config.extra_token_rows`` are the rows of token embedding and head;
             None for a model without tokens.
         num_labels: classes (1: regression); the two prediction heads give way to ``score``.
-        data_settings: plain JSON data on how the training data were made, ``{"renderer": {...}, "tokenizer_sha256":
-            "..."}``; kept in checkpoints (see :mod:`~pixelgpt_fairseq.models.provenance`).
+        data_settings: plain data on how the training data were made, ``{"renderer": {...}, "tokenizer_sha256": "...",
+            "pair_patches": W}``; an attribute, which checkpoints keep with the state of the task.
 
     Raises:
         UserError: if the sizes do not fit together.
@@ -193,7 +206,8 @@ class PixelGPTModel(BaseFairseqModel):
                 self.lm_pixel_head = Projection(config.hidden_size, values)
             if vocab_size is not None and not config.tie_word_embeddings:
                 self.lm_token_head = Projection(config.hidden_size, token_rows)
-        provenance.attach(self, data_settings or {})
+        self.data_settings = dict(data_settings or {})
+        self.checkpoint_settings = None  # data settings of the checkpoint whose weights are loaded next
         self.master_weights = MasterWeights()
         self.apply(self._init_weights)
         if config.compile:
@@ -225,6 +239,7 @@ class PixelGPTModel(BaseFairseqModel):
     @exit_on_user_error
     def build_model(cls, cfg, task):
         """Build the model for a task: its modalities, vocabulary, labels and data settings (each optional)."""
+        cfg = complete_config(cfg)
         dictionary = getattr(task, "dictionary", None)
         uses_tokens = getattr(task, "uses_tokens", dictionary is not None)
         uses_patches = getattr(task, "uses_patches", True)
@@ -261,11 +276,6 @@ class PixelGPTModel(BaseFairseqModel):
         for layer in self.model.layers:
             layer.compile(**options)
 
-    @property
-    def data_settings(self) -> dict:
-        """How the data that this model was trained on were made; empty if unknown."""
-        return provenance.read(self).get("data", {})
-
     @exit_on_user_error
     def upgrade_state_dict_named(self, state_dict: dict, name: str):
         """Fit a loaded state dict to this model before fairseq loads it strictly.
@@ -273,7 +283,9 @@ class PixelGPTModel(BaseFairseqModel):
         Ends the process with one line where it does not fit: fairseq hides the message of any exception here.
         """
         super().upgrade_state_dict_named(state_dict, name)
-        provenance.reconcile(self, state_dict, f"{name}." if name else "")
+        # Once: what fairseq loads afterwards, as for --store-ema, are weights of this run.
+        trained, self.checkpoint_settings = self.checkpoint_settings, None
+        provenance.reconcile(self, state_dict, f"{name}." if name else "", trained)
 
     def state_dict(self, *args, prefix="", **kwargs):
         """As every module, with the float32 weights of training in half precision (``--bf16``, ``--fp16``)."""
@@ -430,13 +442,19 @@ def complete_config(config) -> PixelGPTConfig:
     """A copy of *config*, without its link to the user's whole configuration tree, in which no size is left open."""
     config = PixelGPTConfig(**{f.name: getattr(config, f.name, f.default) for f in fields(PixelGPTConfig)})
     _fill_sizes(config, config._name if config._name in ARCHITECTURES else "pixelgpt")
+    fill_settings(config, SETTINGS)
     return config
 
 
-def _fill_sizes(config, architecture: str):
-    for name, value in ARCHITECTURES[architecture].items():
+def fill_settings(config, values: dict):
+    """Give the fields of *config* that are None the value of the same name."""
+    for name, value in values.items():
         if getattr(config, name, None) is None:
             setattr(config, name, value)
+
+
+def _fill_sizes(config, architecture: str):
+    fill_settings(config, ARCHITECTURES[architecture])
 
 
 def _register_architecture(name: str):

@@ -1,16 +1,13 @@
-"""What a checkpoint remembers about its data and its architecture, and what happens when it is loaded elsewhere.
+"""What happens when a checkpoint is loaded into another model, or beside other data, than it was trained with.
 
-fairseq's ``--finetune-from-model`` loads weights strictly and ignores the saved configuration, so a model carries its
-own record: JSON bytes in a buffer (int32: data parallelism broadcasts no int16, and averaging checkpoints, which adds
-bytes up, must not overflow). On loading, :func:`reconcile` compares the records and fits heads and embeddings to the
-model at hand.
+fairseq's ``--finetune-from-model`` loads weights strictly and ignores the saved configuration. The sizes of the trained
+model are among the options that the checkpoint keeps; how its data were made is kept with the state of its task
+(``data_settings``). Both are compared with those at hand, and heads and embeddings are fitted to the model.
 """
 
-import json
 import logging
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
 from pixelgpt_fairseq.errors import UserError
 from pixelgpt_fairseq.rendering.config import RendererConfig
@@ -18,7 +15,6 @@ from pixelgpt_fairseq.sources.class_names import match_classes
 
 logger = logging.getLogger(__name__)
 
-RECORD = "settings_json"  # name of the buffer
 # What no tensor's shape shows, and what a model trained otherwise would silently get wrong.
 SHAPELESS_SIZES = ("num_attention_heads", "rope_theta", "rms_norm_eps", "tie_word_embeddings")
 # Parts that a model may lack or have fresh, by the modality that trains them.
@@ -27,68 +23,54 @@ TOKEN_PARTS = ("model.embed_tokens.", "lm_token_head.")
 CLASSIFIER_PARTS = ("score.",)
 
 
-def attach(model: nn.Module, data_settings: dict):
-    """Give *model* (with its ``config``) its record, a persistent buffer."""
-    architecture = {name: getattr(model.config, name) for name in SHAPELESS_SIZES}
-    model.register_buffer(RECORD, encode({"architecture": architecture, "data": data_settings}))
-
-
-def read(model: nn.Module) -> dict:
-    """The record of *model*: ``{"architecture": {...}, "data": {...}}``."""
-    return decode(getattr(model, RECORD))
-
-
-def encode(record: dict) -> Tensor:
-    """Plain data as JSON bytes in an int32 tensor."""
-    return torch.tensor(list(json.dumps(record, sort_keys=True).encode()), dtype=torch.int32, device="cpu")
-
-
-def decode(buffer: Tensor) -> dict:
-    """The inverse of :func:`encode`."""
-    return json.loads(bytes(buffer.tolist()))
-
-
-def reconcile(model: nn.Module, state: dict, prefix: str = ""):
+def reconcile(model: nn.Module, state: dict, prefix: str = "", trained: dict | None = None):
     """Make a loaded *state* dict fit *model* for strict loading, in place, or say why it cannot.
 
-    The model's own data settings win over the loaded ones, which it adopts where it has none. Heads and embeddings
-    that the model lacks are dropped, those that the checkpoint lacks stay as initialised, and a three-channel patch
-    embedding is averaged for a model of one channel.
+    The model's own data settings win over those of the checkpoint, which it adopts where it has none. Heads and
+    embeddings that the model lacks are dropped, those that the checkpoint lacks stay as initialized, and a patch
+    embedding of three channels is averaged for a model of one.
+
+    Args:
+        model: PixelGPTModel.
+        state: name -> tensor.
+        prefix: of all names.
+        trained: data settings of the checkpoint; nothing is compared with None.
 
     Raises:
         UserError: if tokenizers or tensor shapes differ, or tensors are missing or unknown.
     """
-    _reconcile_classes(model, state, prefix)
-    _reconcile_records(model, state, prefix)
+    if trained and model.data_settings:
+        _reconcile_classes(model, state, prefix, trained)
+        _compare_data(trained, model.data_settings, uses_tokens=model.vocab_size is not None)
+    elif trained:
+        model.data_settings = trained
     _reconcile_tensors(model, state, prefix)
 
 
-def _reconcile_records(model: nn.Module, state: dict, prefix: str):
-    own, loaded = read(model), _loaded_record(state, prefix)
-    if prefix + RECORD in state and not loaded:  # an average of checkpoints whose records differ
-        logger.warning("the checkpoint's record of its data and architecture is unreadable: nothing is compared")
-    _compare_architectures(loaded.get("architecture", {}), own["architecture"])
-    if own["data"] and loaded.get("data"):
-        _compare_data(loaded["data"], own["data"], uses_tokens=model.vocab_size is not None)
-    if not own["data"] and loaded.get("data"):
-        own["data"] = loaded["data"]
-        setattr(model, RECORD, encode(own).to(getattr(model, RECORD).device))
-    state[prefix + RECORD] = getattr(model, RECORD)
+def compare_architectures(trained, config):
+    """Compare what no tensor's shape shows of a checkpoint's model and of the one at hand; differences are logged.
+
+    Args:
+        trained: configuration of the checkpoint's model.
+        config: of the model at hand.
+
+    Raises:
+        UserError: if the numbers of attention heads differ.
+    """
+    for name in SHAPELESS_SIZES:
+        theirs, ours = getattr(trained, name), getattr(config, name)
+        if theirs == ours:
+            continue
+        message = f"the checkpoint was trained with --{name.replace('_', '-')} {theirs}, this model has {ours}"
+        if name == "num_attention_heads":
+            raise UserError(message)
+        logger.warning(message)
 
 
-def _loaded_record(state: dict, prefix: str) -> dict:
-    """The record of a loaded state; empty where there is none that can be read."""
-    try:
-        return decode(state[prefix + RECORD])
-    except (KeyError, ValueError):
-        return {}
-
-
-def _reconcile_classes(model: nn.Module, state: dict, prefix: str):
+def _reconcile_classes(model: nn.Module, state: dict, prefix: str, trained: dict):
     """Put the rows of a loaded classification head into the order of this model's classes, which names tell."""
-    loaded, own = _loaded_record(state, prefix).get("data") or {}, read(model)["data"]
-    names = (loaded.get("classification") or {}).get("labels") or loaded.get("class_names")
-    task, score = own.get("classification") or {}, state.get(prefix + "score.weight")
+    names = (trained.get("classification") or {}).get("labels") or trained.get("class_names")
+    task, score = model.data_settings.get("classification") or {}, state.get(prefix + "score.weight")
     labels = task.get("labels")
     if not names or not labels or score is None or not len(score) == len(names) == len(labels):
         return
@@ -105,23 +87,18 @@ def _reconcile_classes(model: nn.Module, state: dict, prefix: str):
         state[prefix + "score.weight"] = score[[order.index(number) for number in range(len(order))]]
 
 
-def _compare_architectures(loaded: dict, own: dict):
-    for name, value in own.items():
-        if loaded.get(name, value) == value:
-            continue
-        option = "--" + name.replace("_", "-")
-        message = f"the checkpoint was trained with {option} {loaded[name]}, this model has {value}"
-        if name == "num_attention_heads":
-            raise UserError(message)
-        logger.warning(message)
-
-
 def _compare_data(loaded: dict, own: dict, uses_tokens: bool):
     trained, given = loaded.get("tokenizer_sha256"), own.get("tokenizer_sha256")
     if uses_tokens and trained and given and trained != given:
         raise UserError(
             f"the tokenizer of the data (sha256 {given[:12]}…) is not the one this checkpoint was trained with "
             f"({trained[:12]}…): render the data with the checkpoint's tokenizer"
+        )
+    trained, given = loaded.get("pair_patches"), own.get("pair_patches")
+    if trained and given and trained != given:
+        logger.warning(
+            f"the text of the checkpoint's pairs began at position {trained}, that of this run's begins at {given} "
+            "(--pair-patches): positions that it was not trained on"
         )
     if loaded.get("renderer") and own.get("renderer"):
         try:  # from what was recorded alone: a checkpoint loads where its fonts are not installed

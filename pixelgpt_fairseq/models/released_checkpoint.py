@@ -102,12 +102,11 @@ def load_released(folder: str | os.PathLike) -> PixelGPTModel:
         UserError: see :func:`open_released`.
     """
     opened = open_released(folder)
-    model, record = opened.model, provenance.read(opened.model)
+    model = opened.model
     model.to_empty(device="cpu")
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             parameter.copy_(opened.weights.read(name))
-    setattr(model, provenance.RECORD, provenance.encode(record))
     model.released_settings = opened.settings
     return model.eval()
 

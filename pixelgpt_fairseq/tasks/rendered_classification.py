@@ -1,6 +1,7 @@
 # ruff: noqa: RUF009, UP006, UP035, UP045  (fairseq reads Optional[...] and List[...] off its dataclasses)
 """What the fine-tuning tasks share: examples with labels, read as text, as pixels or as both."""
 
+import functools
 import logging
 from dataclasses import dataclass, field
 from typing import List, Optional
@@ -9,7 +10,6 @@ import torch
 from fairseq.dataclass import ChoiceEnum, FairseqDataclass
 from omegaconf import II, MISSING, OmegaConf
 
-from pixelgpt_fairseq.architecture import take_architecture
 from pixelgpt_fairseq.data.classification import MODALITIES, PAIR, ClassificationDataset
 from pixelgpt_fairseq.data.data_folder import PIXEL, TEXT, DataFolder
 from pixelgpt_fairseq.errors import UserError, exit_on_user_error
@@ -39,8 +39,8 @@ class RenderedClassificationConfig(FairseqDataclass):
     pair_patches: Optional[int] = field(
         default=None,
         metadata={
-            "help": "strip width of a pair, where the positions of its text begin: best as in pretraining (default: "
-            "--max-positions)"
+            "help": "strip width of a pair, where the positions of its text begin (default: that of the checkpoint "
+            "that training begins with, if it was trained on pairs, or else --max-positions)"
         },
     )
     pair_tokens: Optional[int] = field(
@@ -50,6 +50,8 @@ class RenderedClassificationConfig(FairseqDataclass):
     train_subset: str = II("dataset.train_subset")
     finetune_from_model: Optional[str] = II("checkpoint.finetune_from_model")
     update_freq: List[int] = II("optimization.update_freq")
+    restore_file: Optional[str] = II("checkpoint.restore_file")
+    save_dir: Optional[str] = II("checkpoint.save_dir")
 
 
 class RenderedClassificationTask(RenderedTask):
@@ -68,7 +70,6 @@ class RenderedClassificationTask(RenderedTask):
         super().__init__(cfg)
         self.sentence_task, self.dictionary = sentence_task, dictionary
         self.data_settings = {**data_settings, "classification": sentence_task.to_dict()}
-        self.max_patches, self.max_tokens = position_limits(cfg, self.default_positions)
         state = {"classification": sentence_task.to_dict()}
         if tokenizer is not None:  # with it, no data folder is needed to use the model
             state["tokenizer"] = torch.tensor(list(tokenizer.serialized), dtype=torch.uint8)
@@ -190,13 +191,23 @@ class RenderedClassificationTask(RenderedTask):
         }
         super().load_state_dict(state_dict)
 
+    @functools.cached_property
+    def position_limits(self):
+        """See :func:`position_limits`."""
+        return position_limits(self.cfg, self.default_positions, self.trained_settings.get("pair_patches"))
+
+    @property
+    def strip_patches(self):
+        """The strip width W of a pair, where the positions of its text begin; None for other modalities."""
+        return self.position_limits[2]
+
     @exit_on_user_error
     def build_model(self, cfg, from_checkpoint=False):
-        """Build the model, with the sizes of ``--finetune-from-model``; check that the longest example fits it."""
-        if not from_checkpoint:
-            take_architecture(cfg, self.cfg)
+        """Build the model (see :class:`RenderedTask`); check that the longest example fits it."""
         model = super().build_model(cfg, from_checkpoint)
-        needed = (self.max_patches if self.uses_patches else 0) + (self.max_tokens if self.uses_tokens else 0)
+        max_patches, max_tokens, strip_patches = self.position_limits
+        patches = max_patches if strip_patches is None else strip_patches
+        needed = (patches if self.uses_patches else 0) + (max_tokens if self.uses_tokens else 0)
         if needed > model.max_positions():
             raise UserError(
                 f"an example may have {needed} positions (--modality {self.cfg.modality}), the model has "
@@ -219,14 +230,15 @@ class RenderedClassificationTask(RenderedTask):
         """
         if self.read_task(folder, split) != self.sentence_task:
             raise UserError(f"{folder.path}: split {split} is of another task than the others: render it again")
+        max_patches, max_tokens, strip_patches = self.position_limits
         return ClassificationDataset.from_folder(
             folder,
             split,
             str(self.cfg.modality),
-            max_patches=self.max_patches,
-            max_tokens=self.max_tokens,
+            max_patches=max_patches,
+            max_tokens=max_tokens,
             dictionary=self.dictionary,
-            strip_patches=self.max_patches if self.cfg.modality == PAIR else None,
+            strip_patches=strip_patches,
             shuffle=shuffle,
             seed=self.cfg.seed,
         )
@@ -282,19 +294,26 @@ def check_classes(task_state, task, data):
         ) from None
 
 
-def position_limits(cfg, defaults=MAX_POSITIONS):
-    """The most patches (separator included) and tokens (bos included) of an example.
+def position_limits(cfg, defaults=MAX_POSITIONS, trained_strip=None):
+    """The most patches (separator included) and tokens (bos included) of an example, and the strip width of a pair.
 
     Args:
         cfg: the task's options.
         defaults: modality -> ``--max-positions`` where it is not given.
+        trained_strip: the strip width of the pairs that the checkpoint was trained on, if any.
+
+    Returns:
+        (patches, tokens, strip width or None)
 
     Raises:
         UserError: if nothing would fit.
     """
     limit = defaults[str(cfg.modality)] if cfg.max_positions is None else cfg.max_positions
-    patches = limit if cfg.pair_patches is None or cfg.modality != PAIR else cfg.pair_patches
-    tokens = limit if cfg.pair_tokens is None or cfg.modality != PAIR else cfg.pair_tokens
+    patches, tokens, strip = limit, limit, None
+    if cfg.modality == PAIR:
+        strip = cfg.pair_patches or trained_strip or limit
+        patches = cfg.pair_patches or min(limit, strip)
+        tokens = limit if cfg.pair_tokens is None else cfg.pair_tokens
     if min(patches, tokens) < 2:
         raise UserError(f"examples of {patches} patches and {tokens} tokens hold nothing: raise --max-positions")
-    return patches, tokens
+    return patches, tokens, strip

@@ -1,6 +1,7 @@
 # ruff: noqa: RUF009, UP006, UP035, UP045  (fairseq reads Optional[...] and List[...] off its dataclasses)
 """Pretraining on rendered text, on tokens, and on pairs of both."""
 
+import functools
 import logging
 from dataclasses import dataclass, field
 from typing import List, Optional
@@ -12,7 +13,6 @@ from fairseq.dataclass import ChoiceEnum, FairseqDataclass
 from fairseq.tasks import register_task
 from omegaconf import II, MISSING, OmegaConf
 
-from pixelgpt_fairseq.architecture import take_architecture
 from pixelgpt_fairseq.criterions.patch_token_loss import reported_losses
 from pixelgpt_fairseq.data.blocks import BREAK_MODES, BlockDataset
 from pixelgpt_fairseq.data.data_folder import COLUMNS, PIECES, PIXEL, TEXT, DataFolder, settings_differences
@@ -68,7 +68,10 @@ class RenderedPretrainingConfig(FairseqDataclass):
     )
     pair_patches: Optional[int] = field(
         default=None,
-        metadata={"help": "strip width of a pair, where the positions of its text begin (default: half of the block)"},
+        metadata={
+            "help": "strip width of a pair, where the positions of its text begin (default: that of the checkpoint "
+            "that training begins with, if it was trained on pairs, or else half of the block)"
+        },
     )
     pair_tokens: Optional[int] = field(
         default=None, metadata={"help": "most tokens of a pair (default: what the strip leaves of the block)"}
@@ -76,6 +79,8 @@ class RenderedPretrainingConfig(FairseqDataclass):
     seed: int = II("common.seed")
     train_subset: str = II("dataset.train_subset")
     finetune_from_model: Optional[str] = II("checkpoint.finetune_from_model")
+    restore_file: Optional[str] = II("checkpoint.restore_file")
+    save_dir: Optional[str] = II("checkpoint.save_dir")
     update_freq: List[int] = II("optimization.update_freq")
 
 
@@ -106,7 +111,6 @@ class RenderedPretrainingTask(RenderedTask):
             self.state.merge_state_dict({"tokenizer": torch.tensor(list(tokenizer.serialized), dtype=torch.uint8)})
         self.modalities, self.weights = modalities, weights
         self.dictionary, self.data_settings = dictionary, data_settings
-        self.pair_patches, self.pair_tokens = pair_limits(cfg) if PAIR in modalities else (None, None)
 
     @classmethod
     @exit_on_user_error
@@ -140,18 +144,28 @@ class RenderedPretrainingTask(RenderedTask):
         """Whether the model embeds and predicts tokens."""
         return bool({TEXT, PAIR} & set(self.modalities))
 
+    @functools.cached_property
+    def pair_limits(self):
+        """See :func:`pair_limits`; None for both without pairs."""
+        if PAIR not in self.modalities:
+            return None, None
+        return pair_limits(self.cfg, self.trained_settings.get("pair_patches"))
+
+    @property
+    def strip_patches(self):
+        """The strip width W of a pair, where the positions of its text begin; None without pairs."""
+        return self.pair_limits[0]
+
     @exit_on_user_error
     def build_model(self, cfg, from_checkpoint=False):
-        """Build the model, with the sizes of ``--finetune-from-model``; check that the longest example fits it."""
-        if not from_checkpoint:
-            take_architecture(cfg, self.cfg)
+        """Build the model (see :class:`RenderedTask`); check that the longest example fits it."""
+        pair_patches, pair_tokens = self.pair_limits
         model = super().build_model(cfg, from_checkpoint)
         longest = {
             f"--tokens-per-sample {self.cfg.tokens_per_sample}": self.cfg.tokens_per_sample
             if {PIXEL, TEXT} & set(self.modalities)
             else 0,
-            f"--pair-patches {self.pair_patches} and --pair-tokens {self.pair_tokens}": self.pair_patches
-            + self.pair_tokens
+            f"--pair-patches {pair_patches} and --pair-tokens {pair_tokens}": pair_patches + pair_tokens
             if PAIR in self.modalities
             else 0,
         }
@@ -172,7 +186,7 @@ class RenderedPretrainingTask(RenderedTask):
         strips = self._open_strips(folder, split) if self.uses_patches else None
         streams = {modality: self._load_stream(folder, split, modality, strips) for modality in self.modalities}
         self.datasets[split] = ModalityMixture(
-            streams, pad=self.dictionary.pad() if self.dictionary else None, strip_patches=self.pair_patches
+            streams, pad=self.dictionary.pad() if self.dictionary else None, strip_patches=self.strip_patches
         )
         held = ", ".join(f"{len(stream):,} {modality} examples" for modality, stream in streams.items())
         logger.info(f"{folder.path}, {split}: {held}")
@@ -203,8 +217,7 @@ class RenderedPretrainingTask(RenderedTask):
                 folder.open(split, TEXT),
                 folder.open(split, COLUMNS, 2),
                 self.dictionary,
-                self.pair_patches,
-                self.pair_tokens,
+                *self.pair_limits,
             )
         rows, key = (strips, "patches") if modality == PIXEL else (folder.open(split, modality), "tokens")
         training = split == self.cfg.train_subset
@@ -285,13 +298,17 @@ def parse_modalities(modalities, weights=None):
     return names, values
 
 
-def pair_limits(cfg):
+def pair_limits(cfg, trained_strip=None):
     """The most patches (separator included) and tokens (bos and eos included) of a pair.
+
+    Args:
+        cfg: the task's options.
+        trained_strip: the strip width of the pairs that the checkpoint was trained on, if any.
 
     Raises:
         UserError: if nothing would fit.
     """
-    patches = cfg.pair_patches or cfg.tokens_per_sample // 2
+    patches = cfg.pair_patches or trained_strip or cfg.tokens_per_sample // 2
     tokens = cfg.pair_tokens or cfg.tokens_per_sample - patches
     if patches < 2 or tokens < 3:
         raise UserError(

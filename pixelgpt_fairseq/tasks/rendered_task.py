@@ -1,5 +1,6 @@
 """What all tasks share: how their batches reach fairseq's trainer."""
 
+import functools
 import zlib
 
 import numpy as np
@@ -8,6 +9,7 @@ from fairseq.nan_detector import NanDetector
 from fairseq.tasks import FairseqTask
 from omegaconf import OmegaConf
 
+from pixelgpt_fairseq.architecture import take_architecture, trained_settings
 from pixelgpt_fairseq.criterions.speed import batch_flops, log_speed
 from pixelgpt_fairseq.data.epoch_batches import UpdateBatchIterator
 from pixelgpt_fairseq.errors import UserError, exit_on_user_error
@@ -21,11 +23,13 @@ class RenderedTask(FairseqTask):
         dictionary: TokenDictionary, or None for pixels alone.
         shuffle_batches: whether fairseq shuffles the batches of an epoch; if not, their order is final.
         criterion_name: what ``--criterion`` must be.
+        strip_patches: the strip width W of a pair, where the positions of its text begin; None without pairs.
     """
 
     dictionary = None
     shuffle_batches = True
     criterion_name = None
+    strip_patches = None
     _training = (None, None)  # the data set that is trained on, and its iterator
     _update = (None, None)  # number and modality of the update that is being made
 
@@ -42,6 +46,30 @@ class RenderedTask(FairseqTask):
     @classmethod
     def check_labels(cls, cfg, subset, option):
         """Check that *subset*, which *option* names, has the labels that the task needs: none."""
+
+    @functools.cached_property
+    def trained_settings(self):
+        """How the data were made that the weights at the beginning were trained on; empty for random weights."""
+        return trained_settings(self.cfg)
+
+    def load_state_dict(self, state_dict):
+        """Take over what a checkpoint keeps of its task."""
+        self.trained_settings = dict(state_dict.get("data_settings") or {})
+        super().load_state_dict({name: value for name, value in state_dict.items() if name != "data_settings"})
+
+    @exit_on_user_error
+    def build_model(self, cfg, from_checkpoint=False):
+        """Build the model, with the architecture of the checkpoint that training begins with, if there is one."""
+        if from_checkpoint:
+            self.__dict__.setdefault("trained_settings", {})
+        else:
+            take_architecture(cfg, self.cfg)
+        model = super().build_model(cfg, from_checkpoint)
+        model.checkpoint_settings = self.trained_settings
+        if self.strip_patches is not None:
+            model.data_settings["pair_patches"] = self.strip_patches
+        self.state.merge_state_dict({"data_settings": model.data_settings})
+        return model
 
     @property
     def source_dictionary(self):

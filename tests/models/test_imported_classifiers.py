@@ -76,10 +76,10 @@ def test_a_model_keeps_the_order_of_its_outputs_and_says_it(tmp_path):
 def test_fine_tuning_starts_from_the_head_in_the_order_of_the_data(tmp_path):
     folder = classifier(tmp_path / "turned", turned=True, id2label=TURNED)
     import_released(folder, tmp_path / "model.pt", progress=False)
-    state = torch.load(tmp_path / "model.pt", weights_only=True)["model"]
+    state = torch.load(tmp_path / "model.pt", weights_only=True)
     model = small_model(num_labels=2, data_settings={"classification": RTE.to_dict()})
-    provenance.reconcile(model, state)
-    assert torch.equal(state["score.weight"], load_released(folder).score.weight.flip(0))
+    provenance.reconcile(model, state["model"], trained=state["task_state"]["data_settings"])
+    assert torch.equal(state["model"]["score.weight"], load_released(folder).score.weight.flip(0))
 
 
 def test_export_of_what_was_trained_here_writes_names_and_their_numbers(tmp_path):

@@ -7,6 +7,7 @@ from naive import small_model
 
 from pixelgpt_fairseq.errors import UserError
 from pixelgpt_fairseq.models import provenance
+from pixelgpt_fairseq.models.provenance import compare_architectures
 
 RENDERER = {
     "font_size": 8,
@@ -20,39 +21,36 @@ def settings(renderer=None, **changes):
     return SETTINGS | {"renderer": RENDERER | (renderer or {})} | changes
 
 
-def load(state, model):
-    """As fairseq loads a checkpoint, but raising what its commands print."""
+def load(state, model, trained=SETTINGS):
+    """As fairseq loads a checkpoint whose data settings are *trained*, but raising what its commands print."""
     state = copy.deepcopy(state)
-    provenance.reconcile(model, state)
+    provenance.reconcile(model, state, trained=trained)
     torch.nn.Module.load_state_dict(model, state, strict=True)
     return model
 
 
-def test_a_checkpoint_loads_whatever_the_length_of_the_records():
-    trained = small_model(data_settings=SETTINGS)
-    longer = settings(renderer={"fonts": [{"name": "A.ttf", "sha256": "a" * 64, "path": "/quite/another/A.ttf"}]})
-    again = small_model(data_settings=longer)
-    again.load_state_dict(trained.state_dict())
-    assert again.data_settings == longer
-    assert torch.equal(again.lm_pixel_head.weight, trained.lm_pixel_head.weight)
+def test_weights_are_all_that_a_state_holds():
+    model = small_model(data_settings=SETTINGS)
+    assert model.state_dict().keys() == dict(model.named_parameters()).keys()
+    assert model.half().data_settings == SETTINGS
 
 
-def test_a_model_that_knows_no_data_adopts_the_record_of_the_checkpoint():
-    model = load(small_model(data_settings=SETTINGS).state_dict(), small_model())
-    assert model.data_settings == SETTINGS
+def test_a_model_that_knows_no_data_adopts_the_settings_of_the_checkpoint():
+    assert load(small_model().state_dict(), small_model()).data_settings == SETTINGS
+    own = settings(tokenizer_sha256=None)
+    assert load(small_model().state_dict(), small_model(data_settings=own)).data_settings == own
 
 
-def test_a_checkpoint_without_a_record_leaves_the_model_its_own():
-    state = small_model().state_dict()
-    del state[provenance.RECORD]
-    assert load(state, small_model(data_settings=SETTINGS)).data_settings == SETTINGS
+def test_a_checkpoint_without_settings_leaves_the_model_its_own():
+    assert load(small_model().state_dict(), small_model(data_settings=SETTINGS), None).data_settings == SETTINGS
 
 
-def test_the_record_survives_half_precision_and_averaging():
-    model = small_model(data_settings=SETTINGS).half()
-    record = model.state_dict()[provenance.RECORD]
-    total = sum(record.clone() for _ in range(10))
-    assert provenance.decode(total // 10)["data"] == SETTINGS
+@pytest.mark.parametrize(("trained", "given", "warned"), [(32, 64, True), (32, 32, False), (None, 64, False)])
+def test_another_strip_width_of_pairs_is_named(trained, given, warned, caplog):
+    model = small_model(data_settings=settings(pair_patches=given))
+    with caplog.at_level(logging.WARNING, "pixelgpt_fairseq"):
+        load(model.state_dict(), model, settings(pair_patches=trained))
+    assert ("--pair-patches" in caplog.text) == warned
 
 
 def test_another_tokenizer_is_refused_where_the_model_reads_tokens():
@@ -67,8 +65,10 @@ def test_another_tokenizer_is_refused_where_the_model_reads_tokens():
 def test_fairseq_commands_end_with_the_one_line():
     state = small_model(data_settings=SETTINGS).state_dict()
     model = small_model(data_settings=settings(tokenizer_sha256="2" * 64))
+    model.checkpoint_settings = SETTINGS
     with pytest.raises(SystemExit, match=r"^error: the tokenizer of the data"):
-        model.load_state_dict(state)
+        model.load_state_dict(copy.deepcopy(state))
+    model.load_state_dict(state)  # what is loaded afterwards, as for --store-ema, is of this run
 
 
 @pytest.mark.parametrize(
@@ -91,13 +91,13 @@ def test_other_rendering_is_named_though_no_font_is_installed(renderer, warnings
 
 
 def test_another_number_of_heads_is_refused_and_another_theta_named(caplog):
-    state = small_model().state_dict()
+    trained = small_model().config
     with pytest.raises(UserError, match="trained with --num-attention-heads 4, this model has 8"):
-        load(state, small_model(num_attention_heads=8, num_key_value_heads=4))
+        compare_architectures(trained, small_model(num_attention_heads=8, num_key_value_heads=4).config)
     with caplog.at_level(logging.WARNING, "pixelgpt_fairseq"):
-        load(state, small_model(rope_theta=500.0))
+        compare_architectures(trained, small_model(rope_theta=500.0).config)
     assert "--rope-theta 10000.0, this model has 500.0" in caplog.text
-    load(state, small_model(tie_word_embeddings=True))
+    compare_architectures(trained, small_model(tie_word_embeddings=True).config)
     assert "--tie-word-embeddings False, this model has True" in caplog.text
 
 
