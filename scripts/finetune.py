@@ -104,8 +104,10 @@ def plan(args):
     save_dir = Path(args.save_dir or f"checkpoints/{args.model}-{args.task}-{args.modality}")
     model, batch_size = starting_point(args, recipe, save_dir), args.batch_size
     if batch_size is None:
+        # With --dry-run, what is to be converted first is not there yet.
+        start = model if args.from_scratch or Path(model[-1]).exists() else model[:2]
         batch_size = recipe.fitting(
-            longest_example(training_options(variants[0], args.data, save_dir, model, gpus, extra=args.fairseq_options))
+            longest_example(training_options(variants[0], args.data, save_dir, start, gpus, extra=args.fairseq_options))
         )
     several = len(variants) * len(args.seed) > 1
     for variant, seed in itertools.product(variants, args.seed):
