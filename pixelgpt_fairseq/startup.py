@@ -24,6 +24,7 @@ from pixelgpt_fairseq.data.data_folder import PIXEL, TEXT
 from pixelgpt_fairseq.errors import UserError
 from pixelgpt_fairseq.locks import locked
 from pixelgpt_fairseq.models.pixelgpt import ARCHITECTURES, PixelGPTModel
+from pixelgpt_fairseq.tasks.early_stopping import validations_without_a_better_one
 from pixelgpt_fairseq.tasks.rendered_pretraining import PAIR
 from pixelgpt_fairseq.tasks.rendered_task import RenderedTask
 
@@ -279,17 +280,22 @@ def _is_first_rank(cfg):
 
 
 def _is_finished(cfg):
-    """Whether the run in the folder has all its updates; fairseq would train one more and save it."""
+    """Whether the run in the folder has all its updates, or was stopped early; fairseq would go on, and save that."""
     checkpoint, last = cfg.checkpoint, os.path.join(cfg.checkpoint.save_dir, _LAST)
     if checkpoint.restore_file != _LAST or any(getattr(checkpoint, name) for name in _RESETS):
         return False
-    if not cfg.optimization.max_update or not os.path.exists(last):
+    if not os.path.exists(last):
         return False
-    history = read_state(last).get("optimizer_history") or [{}]
-    done = history[-1].get("num_updates", 0)
-    if done < cfg.optimization.max_update:
+    state, most = read_state(last), cfg.optimization.max_update
+    done = (state.get("optimizer_history") or [{}])[-1].get("num_updates", 0)
+    worse = validations_without_a_better_one(state.get("extra_state") or {})
+    if most and done >= most:
+        reason = f"{done} updates, and --max-update is {most}"
+    elif 0 < checkpoint.patience <= worse:
+        reason = f"stopped early: no better validation in the last {worse}, and --patience is {checkpoint.patience}"
+    else:
         return False
-    logger.info(f"{last}: finished before: {done} updates, and --max-update is {cfg.optimization.max_update}")
+    logger.info(f"{last}: finished before: {reason}")
     return True
 
 

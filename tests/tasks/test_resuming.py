@@ -83,3 +83,8 @@ def test_a_resumed_run_stops_early_where_the_uninterrupted_one_does(toy_data, tm
     resumed = restarted(tmp_path / "whole" / "checkpoint_1_2.pt", tmp_path / "resumed")
     assert "early stop" in train(toy_data, *TOY_TRAINING, *options, resumed).log
     assert updates(resumed) == 3
+    again = train(toy_data, *TOY_TRAINING, *options, resumed)
+    assert "finished before: stopped early: no better validation in the last 2" in again.log
+    assert updates(resumed) == 3
+    train(toy_data, *TOY_TRAINING, *options, resumed, "--patience", "3")
+    assert updates(resumed) == 4
