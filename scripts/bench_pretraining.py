@@ -18,6 +18,7 @@ from torch import nn
 
 from pixelgpt_fairseq.criterions.patch_token_loss import next_patch_loss
 from pixelgpt_fairseq.data.patches import PATCH_SIZE, gray_to_rgb_patches, patchify, unpatchify
+from pixelgpt_fairseq.errors import command
 from pixelgpt_fairseq.models.decoder import Attention, RMSNorm, SwiGLU
 from pixelgpt_fairseq.models.pixelgpt import PatchEmbeddings, PixelGPTConfig, PixelGPTModel
 
@@ -190,6 +191,7 @@ def account(options, key_value_heads: int, patches: torch.Tensor):
     print("(the rest: residual additions; backward, also those of the loss and the patch embedding)")
 
 
+@command
 def main():
     """Parse the sizes and print the figures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)

@@ -23,7 +23,7 @@ from PIL import Image
 from pixelgpt_fairseq.data.classification import ClassificationDataset
 from pixelgpt_fairseq.data.data_folder import PIXEL, DataFolder
 from pixelgpt_fairseq.data.patches import PATCH_SIZE, scale_pixels
-from pixelgpt_fairseq.errors import UserError, exit_on_user_error
+from pixelgpt_fairseq.errors import UserError, command
 from pixelgpt_fairseq.preprocessing.binarize_released import binarize_released
 from pixelgpt_fairseq.rendering import TextRenderer
 from pixelgpt_fairseq.sources.glue import GLUE_TASKS, task_name
@@ -75,7 +75,7 @@ def rate(examples, number):
     return number / (time.perf_counter() - began)
 
 
-@exit_on_user_error
+@command
 def main(argv=None):
     """Run the command."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)

@@ -15,7 +15,7 @@ from pydoc_data.topics import topics
 import numpy as np
 from PIL import features
 
-from pixelgpt_fairseq.errors import exit_on_user_error
+from pixelgpt_fairseq.errors import command
 from pixelgpt_fairseq.rendering import RendererConfig, TextRenderer, default_fonts
 from pixelgpt_fairseq.rendering.pygame_strips import PygameStrips
 
@@ -76,7 +76,7 @@ def measure(name, lines, config, compared):
     )
 
 
-@exit_on_user_error
+@command
 def main(argv=None):
     """Run the command."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
