@@ -269,7 +269,7 @@ def comparison(bench):
     try:
         os.environ.setdefault("USE_TF", "0")
         from transformers import LlamaConfig, LlamaForCausalLM
-    except ImportError as error:
+    except Exception as error:  # absent, or unable to import what it finds
         bench.add("comparison", f"no transformers: {error}", missing="transformers")
     else:
         names = "hidden_size num_hidden_layers num_attention_heads num_key_value_heads intermediate_size".split()

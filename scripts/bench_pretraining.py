@@ -1,9 +1,11 @@
-"""Time a pixel pretraining step on one CPU core, beside a plain rendition of what the published code does.
+"""Time pretraining steps on one CPU core: pixels beside the published code's way, text beside a LLaMA of transformers.
 
     python scripts/bench_pretraining.py [--steps 7] [--hidden-size 256] [--layers 4] ...
 
-Prints patches/s of forward, loss and backward for both (medians of alternating steps in one process, so that their
-ratio means something on a busy machine), and where this package's step spends its time.
+Prints patches/s of forward, loss and backward for this package and for a plain rendition of what the published code
+does, and tokens/s for this package and, where the transformers package is installed, for its LLaMA with the same
+weights: medians of processor time of alternating steps in one process, so that their ratio means something on a busy
+machine. Then, where this package's step on pixels spends its time.
 """
 
 import argparse
@@ -16,7 +18,8 @@ from statistics import median
 import torch
 from torch import nn
 
-from pixelgpt_fairseq.criterions.patch_token_loss import next_patch_loss
+from pixelgpt_fairseq.criterions.patch_token_loss import PatchTokenLoss, PatchTokenLossConfig, next_patch_loss
+from pixelgpt_fairseq.data.batches import collate
 from pixelgpt_fairseq.data.patches import PATCH_SIZE, gray_to_rgb_patches, patchify, unpatchify
 from pixelgpt_fairseq.errors import command
 from pixelgpt_fairseq.models.decoder import Attention, RMSNorm, SwiGLU
@@ -106,7 +109,7 @@ class Stopwatch:
             module.register_full_backward_hook(lambda *_: stop((name, "backward")))
 
 
-def build(options, key_value_heads: int) -> PixelGPTModel:
+def build(options, key_value_heads: int, vocabulary: int | None = None) -> PixelGPTModel:
     """A fresh model for training."""
     torch.manual_seed(0)
     config = PixelGPTConfig(
@@ -117,7 +120,7 @@ def build(options, key_value_heads: int) -> PixelGPTModel:
         intermediate_size=options.intermediate_size,
         max_position_embeddings=options.patches,
     )
-    return PixelGPTModel(config).train()
+    return PixelGPTModel(config, uses_patches=vocabulary is None, vocab_size=vocabulary).train()
 
 
 def compare(options, key_value_heads: int, patches: torch.Tensor):
@@ -138,19 +141,63 @@ def compare(options, key_value_heads: int, patches: torch.Tensor):
         loss.backward()
         return loss.item()
 
-    seconds, losses = defaultdict(list), {}
-    for step in range(options.steps + 1):
-        for run in (ours, theirs):
-            model.zero_grad(set_to_none=True)
-            start = time.perf_counter()
-            losses[run] = run()
-            if step:  # the first warms up
-                seconds[run].append(time.perf_counter() - start)
-    assert abs(losses[ours] - losses[theirs]) < 1e-4, "the two renditions disagree"
-    rates = {run: patches.shape[0] * patches.shape[1] / median(times) for run, times in seconds.items()}
+    rates = take_turns(options, model, ours, theirs)
     print(
         f"{options.heads} heads, {key_value_heads} key-value heads: {rates[ours]:,.0f} patches/s; "
         f"in the published style {rates[theirs]:,.0f}: {rates[ours] / rates[theirs]:.2f}x"
+    )
+
+
+def take_turns(options, model, *steps):
+    """Alternate steps on the same weights that give the same loss; positions/s of each."""
+    seconds, losses = defaultdict(list), {}
+    for number in range(options.steps + 1):
+        for run in steps:
+            model.zero_grad(set_to_none=True)
+            start = time.process_time()
+            losses[run] = run()
+            if number:  # the first warms up
+                seconds[run].append(time.process_time() - start)
+    assert max(losses.values()) - min(losses.values()) < 1e-4, "the ways disagree"
+    return {run: options.rows * options.patches / median(times) for run, times in seconds.items()}
+
+
+def compare_text(options, vocabulary: int):
+    """Alternate steps on tokens of this package and of the LLaMA of transformers; print their medians."""
+    try:
+        from transformers import LlamaConfig, LlamaForCausalLM
+    except ImportError:
+        print("text: left out, for the comparison needs transformers (pip install transformers)")
+        return
+    model = build(options, options.heads // 2, vocabulary)
+    names = (
+        "hidden_size num_hidden_layers num_attention_heads num_key_value_heads intermediate_size rms_norm_eps".split()
+    )
+    sizes = {name: getattr(model.config, name) for name in (*names, "max_position_embeddings")}
+    llama = LlamaForCausalLM(LlamaConfig(**sizes, vocab_size=vocabulary, use_cache=False)).train()
+    renamed = {"lm_head.weight" if name == "lm_token_head.weight" else name: p for name, p in model.named_parameters()}
+    for name, parameter in llama.named_parameters():
+        parameter.data = renamed[name].data
+    tokens = torch.randint(3, vocabulary, (options.rows, options.patches))
+    sample = collate([{"id": 0, "modality": "text", "tokens": row} for row in tokens], pad=0)
+    criterion = PatchTokenLoss(PatchTokenLossConfig(), None).train()
+
+    def ours():
+        loss, sample_size, _ = criterion(model, sample)
+        loss = loss / sample_size
+        loss.backward()
+        return loss.item()
+
+    def theirs():
+        llama.zero_grad(set_to_none=True)
+        loss = llama(input_ids=tokens, labels=tokens).loss
+        loss.backward()
+        return loss.item()
+
+    rates = take_turns(options, model, ours, theirs)
+    print(
+        f"text, vocabulary {vocabulary:,}: {rates[ours]:,.0f} tokens/s; a LLaMA of transformers {rates[theirs]:,.0f}: "
+        f"{rates[ours] / rates[theirs]:.2f}x"
     )
 
 
@@ -201,6 +248,9 @@ def main():
     parser.add_argument("--intermediate-size", type=int, default=704)
     parser.add_argument("--rows", type=int, default=4)
     parser.add_argument("--patches", type=int, default=1024, help="per row")
+    parser.add_argument(
+        "--vocabularies", type=int, nargs="*", default=[4000, 32000], help="of text (default: 4000 32000)"
+    )
     parser.add_argument("--steps", type=int, default=7, help="timed steps of each kind")
     options = parser.parse_args()
     torch.set_num_threads(1)
@@ -210,6 +260,8 @@ def main():
     )
     for key_value_heads in (options.heads // 2, options.heads):
         compare(options, key_value_heads, patches)
+    for vocabulary in options.vocabularies:
+        compare_text(options, vocabulary)
     account(options, options.heads // 2, patches)
 
 
