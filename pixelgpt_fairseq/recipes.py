@@ -167,7 +167,7 @@ def training_options(recipe, data, save_dir, model, gpus, batch_size=None, seed=
     batch_size, update_freq = share_of_batch(
         recipe.effective_batches[0], processes, recipe.batch_per_gpu if batch_size is None else batch_size
     )
-    machine = ["--cpu"] if gpus == 0 else [] if recipe.precision == "fp32" else [f"--{recipe.precision}"]
+    machine = ["--cpu"] if gpus == 0 else ["--tf32"] if recipe.precision == "fp32" else [f"--{recipe.precision}"]
     settings = {
         "user-dir": USER_DIR,
         **task_options(recipe.task),

@@ -64,7 +64,8 @@ class PatchTokenLoss(FairseqCriterion):
             A batch of pairs without ``sample["update"]`` is an update by itself.
         """
         inputs = sample["net_input"]
-        options = {"compiled": model.config.compile}
+        on_gpu = any(torch.is_tensor(given) and given.is_cuda for given in inputs.values())
+        options = {"compiled": model.config.compile and on_gpu}
         heads = {}
         if "patches" in inputs:
             arguments = inputs["patches"], inputs.get("patch_mask"), not self.raw_patch_targets

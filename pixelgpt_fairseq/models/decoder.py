@@ -67,14 +67,14 @@ def take(x: Tensor, only: Tensor) -> Tensor:
     return x[torch.arange(only.shape[0], device=only.device), only].unsqueeze(1)
 
 
-def needs_equal_heads(q: Tensor) -> bool:
+def needs_equal_heads(q: Tensor, masked: bool) -> bool:
     """Whether keys and values must be repeated for every query head, so that a kernel without scores takes them.
 
-    On a GPU no such kernel shares key-value heads in float32: there PyTorch would fall back to the math kernel, which
-    stores all scores (7 times the memory and 2.5 times the time at 1,024 positions). In half precision, and on the
-    CPU, kernels that share them exist and are the faster ones.
+    On a GPU no such kernel shares key-value heads in float32 or with a mask: there PyTorch would fall back to the math
+    kernel, which stores all scores (7 times the memory and 2.5 times the time at 1,024 positions). Otherwise, and on
+    the CPU, there are kernels that share them, and they are the faster ones.
     """
-    return q.is_cuda and q.dtype == torch.float32
+    return q.is_cuda and (masked or q.dtype == torch.float32)
 
 
 class Attention(nn.Module):
@@ -105,7 +105,7 @@ class Attention(nn.Module):
         if only is not None:
             visible = (torch.arange(x.shape[1], device=x.device) <= only.unsqueeze(1))[:, None, None]  # [B, 1, 1, L]
         queries_per_head = self.num_heads // self.num_key_value_heads
-        if queries_per_head > 1 and needs_equal_heads(q):
+        if queries_per_head > 1 and needs_equal_heads(q, visible is not None):
             k, v = (part.repeat_interleave(queries_per_head, dim=2) for part in (k, v))
         # Causal and, but for *only*, never a mask: the fast kernels take no other. Padding stands at the end of a row
         # (see pixelgpt.py).

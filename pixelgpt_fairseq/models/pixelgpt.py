@@ -113,7 +113,7 @@ class PixelGPTConfig(FairseqDataclass):
     )
     compile: bool = field(
         default=False,
-        metadata={"help": "compile layers and losses (torch.compile): faster on a GPU after some seconds of compiling"},
+        metadata={"help": "on a GPU, compile layers and losses: faster, after some seconds of compiling"},
     )
     tf32: bool = field(
         default=False,
@@ -196,7 +196,8 @@ class PixelGPTModel(BaseFairseqModel):
         self.config = config
         self.uses_patches, self.vocab_size, self.num_labels = uses_patches, vocab_size, num_labels
         token_rows = None if vocab_size is None else vocab_size + config.extra_token_rows
-        self.rounds_widths = config.compile  # on a GPU always: see few_widths
+        self.rounds_widths = False  # on a GPU always: see few_widths
+        self.compiled = False
         self.model = PixelTextDecoder(config, uses_patches, token_rows)
         if num_labels is not None:
             self.score = Projection(config.hidden_size, num_labels)
@@ -210,10 +211,6 @@ class PixelGPTModel(BaseFairseqModel):
         self.checkpoint_settings = None  # data settings of the checkpoint whose weights are loaded next
         self.master_weights = MasterWeights()
         self.apply(self._init_weights)
-        if config.compile:
-            self.compile_layers()
-        if config.tf32:
-            torch.backends.cuda.matmul.allow_tf32 = True
 
     @classmethod
     def from_pretrained(cls, path):
@@ -249,6 +246,8 @@ class PixelGPTModel(BaseFairseqModel):
                 f"the data has colours (render mode rgb), a model with --num-channels {cfg.num_channels} reads none: "
                 "render the data with --render-mode gray"
             )
+        if cfg.tf32:
+            torch.backends.cuda.matmul.allow_tf32 = True
         return cls(
             cfg,
             uses_patches=uses_patches,
@@ -272,7 +271,7 @@ class PixelGPTModel(BaseFairseqModel):
         """
         # By default torch stops compiling a function at the ninth variant, and runs it slowly from then on.
         torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, 32)
-        self.rounds_widths = True
+        self.compiled = self.rounds_widths = True
         for layer in self.model.layers:
             layer.compile(**options)
 
@@ -376,6 +375,8 @@ class PixelGPTModel(BaseFairseqModel):
             packing = pack(torch.cat(in_use, dim=1), longest_row, in_order)
             if not in_order:
                 hidden, positions = packing.gather(hidden), packing.gather(positions.expand(hidden.shape[0], -1))
+        if self.config.compile and hidden.is_cuda and not self.compiled:
+            self.compile_layers()
         width = hidden.shape[1]
         if self.rounds_widths or hidden.is_cuda:
             # Padding at the end of a row is attended by nobody.

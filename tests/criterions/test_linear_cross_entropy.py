@@ -65,7 +65,7 @@ def test_half_precision_keeps_small_gradients(dtype):
 
 def test_under_autocast_both_products_are_of_half_precision():
     hidden, weight, targets, weights = inputs(torch.float32)
-    with torch.autocast("cpu", dtype=torch.bfloat16):
+    with torch.autocast(hidden.device.type, dtype=torch.bfloat16):
         found = gradients(linear_cross_entropy, (hidden, weight, targets, weights))
     halves = [part.detach().bfloat16().requires_grad_() for part in (hidden, weight)]
     expected = gradients(linear_cross_entropy, (*halves, targets, weights))

@@ -6,8 +6,9 @@ import torch
 from pixelgpt_fairseq.models import PixelGPTConfig, PixelGPTModel
 
 SIZES = {"hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 96}
-PATCHES = torch.randint(0, 256, (3, 7, 256), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
-TOKENS = torch.randint(0, 50, (3, 5), generator=torch.Generator().manual_seed(1))
+torch.manual_seed(0)
+PATCHES = torch.randint(0, 256, (3, 7, 256), dtype=torch.uint8)
+TOKENS = torch.randint(0, 50, (3, 5))
 PATCH_MASK = torch.arange(7) < torch.tensor([[7], [3], [5]])
 TOKEN_MASK = torch.arange(5) < torch.tensor([[2], [5], [4]])
 BATCHES = {

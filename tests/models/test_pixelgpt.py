@@ -7,7 +7,7 @@ from shared_fixtures import shared
 
 from pixelgpt_fairseq.data.patches import gray_to_rgb_patches, normalize_patches, patchify, unpatchify
 from pixelgpt_fairseq.errors import UserError
-from pixelgpt_fairseq.models import PixelGPTConfig, PixelGPTModel
+from pixelgpt_fairseq.models import PixelGPTConfig, PixelGPTModel, decoder
 from pixelgpt_fairseq.models.released_checkpoint import load_released
 
 
@@ -127,6 +127,40 @@ def test_a_classifier_reads_the_last_position_in_use():
         assert_close(output.class_logits, expected, 1e-4)
         assert output.patch_predictions is None
         assert output.token_logits is None
+
+
+@pytest.mark.parametrize("given", ["patches", "classes"])
+def test_repeated_key_value_heads_give_the_same(given, monkeypatch):
+    """What a GPU does in float32, where no fast kernel shares key-value heads."""
+    patches, _ = random_input()
+    model = small_model(num_labels=3 if given == "classes" else None).train()
+    results = []
+    for repeated in (False, True):
+        monkeypatch.setattr(decoder, "needs_equal_heads", lambda q, masked, repeated=repeated: repeated)
+        model.zero_grad()
+        output = next(
+            part for part in model(patches=patches, patch_mask=right_padded([9, 4, 6], 9)) if part is not None
+        )
+        output.square().mean().backward()
+        results.append([output, *(p.grad.clone() for p in model.parameters() if p.grad is not None)])
+    for shared_heads, repeated_heads in zip(*results, strict=True):
+        torch.testing.assert_close(shared_heads, repeated_heads, rtol=1e-4, atol=1e-4)
+
+
+def test_rotary_tables_have_the_type_of_queries_under_autocast(monkeypatch):
+    patches, _ = random_input()
+    found = []
+    tables = decoder.rotary_tables
+
+    def noted(*arguments):
+        found.append(arguments[-1])
+        return tables(*arguments)
+
+    monkeypatch.setattr(decoder, "rotary_tables", noted)
+    with torch.autocast(patches.device.type, dtype=torch.bfloat16):
+        small_model()(patches=patches)
+    small_model()(patches=patches)
+    assert found == [torch.bfloat16, torch.float32]
 
 
 # Padding
@@ -262,7 +296,7 @@ def test_half_precision_stays_finite_and_close(dtype):
 def test_autocast_keeps_parameters_and_gives_finite_gradients():
     patches, _ = random_input()
     model = PixelGPTModel(PixelGPTConfig(**CONFIG), vocab_size=VOCABULARY).train()
-    with torch.autocast("cpu", dtype=torch.bfloat16):
+    with torch.autocast(patches.device.type, dtype=torch.bfloat16):
         loss = loss_of(model, patches=patches)
     loss.backward()
     assert all(p.dtype == torch.float32 and torch.isfinite(p.grad).all() for p in model.parameters())
