@@ -379,7 +379,7 @@ def precision(bench):
     difference = ((curves[0] - curves[1]).abs() / curves[0].abs()).max().item()
     bench.add(
         "precision",
-        f"float32 against bf16 over {updates} updates: losses differ by at most {difference:.2%}",
+        f"float32 against bf16 over {updates} updates: losses differ by at most {difference:.3%}",
         updates=updates,
         largest_relative_difference=difference,
         last=[curve[-3:].tolist() for curve in curves],
