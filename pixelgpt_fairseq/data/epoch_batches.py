@@ -81,6 +81,8 @@ class UpdateBatchIterator(EpochBatchIterator):
         """End the data loader's processes and let go of the data set. Nothing more can be read."""
         self._cur_epoch_itr = self._next_epoch_itr = self.dataloader = None
         self.epoch_batch_sampler = None  # it refers to this iterator, which refers to it
+        # Whoever still holds this iterator holds neither data nor batches.
+        self.dataset = self.collate_fn = self.batch_sampler = self.describe_update = self._frozen_batches = None
 
     def _get_iterator_for_epoch(self, epoch, shuffle, fix_batches_to_gpus=False, offset=0):
         samples = super()._get_iterator_for_epoch(epoch, shuffle, fix_batches_to_gpus, offset)

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 
 import fairseq_cli.train
 import fairseq_cli.validate
+import numpy as np
 import pytest
 import torch
 import torch.distributed
@@ -17,8 +18,17 @@ from refusals import script
 from test_glue_runs import FINETUNING, VALIDATION
 from toy_corpus import TOY_TRAINING
 from toy_glue import write_glue
-from two_workers import GLOO, assert_same_weights, free_port, run_two_workers, spawn_two_workers, train_by_two_workers
+from two_workers import (
+    DESCENT,
+    GLOO,
+    assert_same_weights,
+    free_port,
+    run_two_workers,
+    spawn_two_workers,
+    train_by_two_workers,
+)
 
+from pixelgpt_fairseq.data.data_folder import DataFolder
 from pixelgpt_fairseq.tasks import worker_exchange
 
 MODALITIES = ("text", "pixel", "pair")
@@ -71,6 +81,16 @@ def test_two_workers_resume_the_checkpoint_of_one(toy_data, checkpoint, tmp_path
     assert updates(two) == 6
 
 
+def test_two_workers_begin_what_one_with_twice_the_update_frequency_ends(toy_data, tmp_path):
+    options = [*PRETRAINING[:-1], *DESCENT, "--save-dir"]
+    train(toy_data, *options, tmp_path / "alone", "--update-freq", "4")
+    spawn_two_workers(fairseq_cli.train.cli_main, toy_data, *options, tmp_path / "two", "--update-freq", "2")
+    changed = restarted(tmp_path / "two" / "checkpoint_1_3.pt", tmp_path / "changed")
+    assert len(train(toy_data, *options, changed, "--update-freq", "4").losses()) == 3
+    for folder in ("two", "changed"):
+        assert_same_weights(tmp_path / folder, tmp_path / "alone", tolerance=1e-6)
+
+
 @pytest.fixture(scope="module")
 def rte(checkpoint, tmp_path_factory):
     folder = tmp_path_factory.mktemp("glue")
@@ -91,6 +111,22 @@ def test_two_workers_finetune_a_checkpoint_and_validate_it(rte, checkpoint, tmp_
     validated = Run(run_two_workers(fairseq_cli.validate.cli_main, rte, *options))
     names = ("loss", "accuracy")
     assert scores(validated.lines("valid")[-1], *names) == pytest.approx(scores(trained.lines("valid")[-1], *names))
+
+
+def test_finetuning_by_two_workers_equals_one_also_where_the_last_update_is_not_full(rte, tmp_path):
+    batch_size = 6
+    assert -(-len(examples_of(rte)) // batch_size) % 4 == 3  # one worker has one batch less than the other
+    options = [*FINETUNING, "--modality", "text", "--max-epoch", "1", "--disable-validation", *DESCENT]
+    options += ["--batch-size", str(batch_size), "--save-dir"]
+    alone = train(rte, *options, tmp_path / "alone", "--update-freq", "4").lines("train")
+    output = train_by_two_workers(rte, *options, tmp_path / "two", "--update-freq", "2")
+    together = Run(output).lines("train")
+    assert together[-1]["loss"] == pytest.approx(alone[-1]["loss"], abs=2e-3)
+    assert_same_weights(tmp_path / "two", tmp_path / "alone", tolerance=1e-6)
+
+
+def examples_of(data):
+    return np.load(DataFolder(data).labels_path("train"))
 
 
 def test_two_workers_validate_pretraining_as_one_does(toy_data, checkpoint):

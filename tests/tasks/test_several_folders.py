@@ -1,0 +1,77 @@
+"""Folders that take turns by epoch (``a:b``) leave nothing behind, however many epochs."""
+
+import gc
+import multiprocessing
+import shutil
+import threading
+from pathlib import Path
+
+import pytest
+from fairseq_runs import train
+from toy_corpus import TOY_TRAINING
+
+from pixelgpt_fairseq.data.modality_mixture import ModalityMixture
+from pixelgpt_fairseq.tasks.rendered_pretraining import RenderedPretrainingTask
+
+EPOCHS = 20
+
+
+def resident_bytes():
+    return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
+
+
+def test_twenty_epochs_keep_processes_threads_and_memory_constant(toy_data, tmp_path, monkeypatch):
+    other = shutil.copytree(toy_data, tmp_path / "other")
+    found = []
+    begin, step = RenderedPretrainingTask.begin_epoch, RenderedPretrainingTask.train_step
+
+    def begin_epoch(self, epoch, model):
+        # Nobody collects cycles here: what is left is left until Python happens to.
+        held = [each for each in gc.get_objects() if isinstance(each, ModalityMixture)]
+        found.append({"data sets": len(held), "memory": resident_bytes()})
+        return begin(self, epoch, model)
+
+    def train_step(self, *arguments, **options):
+        found[-1] |= {"processes": len(multiprocessing.active_children()), "threads": threading.active_count()}
+        return step(self, *arguments, **options)
+
+    monkeypatch.setattr(RenderedPretrainingTask, "begin_epoch", begin_epoch)
+    monkeypatch.setattr(RenderedPretrainingTask, "train_step", train_step)
+    gc.collect()
+    gc.disable()
+    try:
+        options = "--max-epoch 20 --batch-size 16 --num-workers 2 --disable-validation --no-save"
+        train(f"{toy_data}:{other}", *TOY_TRAINING, "--modalities", "text", *options.split())
+    finally:
+        gc.enable()
+    assert len(found) == EPOCHS
+    memory = [each.pop("memory") for each in found]
+    # The first epochs are not yet behind what Python and torch keep for use again.
+    assert found[3] == {**found[3], "processes": 2, "data sets": 1}
+    assert found[3:] == [found[3]] * (EPOCHS - 3)
+    assert memory[-1] - memory[3] < 8 << 20
+
+
+@pytest.mark.parametrize("folders", [1, 2])
+def test_every_example_comes_once_before_any_comes_again(toy_data, tmp_path, folders, monkeypatch):
+    paths = [shutil.copytree(toy_data, tmp_path / str(i)) for i in range(folders)]
+    seen = []
+    step = RenderedPretrainingTask.train_step
+
+    def train_step(self, sample, *rest, **options):
+        seen.append(sample["id"].tolist())
+        return step(self, sample, *rest, **options)
+
+    monkeypatch.setattr(RenderedPretrainingTask, "train_step", train_step)
+    options = [*TOY_TRAINING, "--modalities", "text", "--batch-size", "4", "--update-freq", "3", "--disable-validation"]
+    epochs = 4 // folders * folders
+    run = train(":".join(map(str, paths)), *options, "--max-epoch", epochs, "--no-save")
+    assert run.log.count("begin training epoch") == epochs
+    per_epoch = len(seen) // epochs
+    for folder in range(folders):
+        mine = [each for i, each in enumerate(seen) if i // per_epoch % folders == folder]
+        counts = [0] * (max(max(each) for each in mine) + 1)
+        for each in mine:
+            for i in each:
+                counts[i] += 1
+        assert max(counts) - min(counts) <= 1
