@@ -1,8 +1,17 @@
-"""Every recipe in examples/ is one that fairseq can train."""
+"""Every recipe in examples/ is one that fairseq can train, and its rate falls to the end."""
+
+import re
+import shlex
+from types import SimpleNamespace
 
 import pytest
+import torch
+from fairseq import options
 from fairseq.dataclass.initialize import add_defaults, hydra_init
+from fairseq.dataclass.utils import convert_namespace_to_omegaconf
 from fairseq.models import MODEL_DATACLASS_REGISTRY
+from fairseq.optim import FairseqOptimizer
+from fairseq.optim.lr_scheduler import build_lr_scheduler
 from fairseq.tasks import TASK_DATACLASS_REGISTRY
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
@@ -54,3 +63,53 @@ def test_the_plain_recipe_has_the_released_size(composed):
     assert cfg.model.max_position_embeddings is None  # that of the checkpoint, if it begins with one
     assert cfg.task.tokens_per_sample == SETTINGS["max_position_embeddings"] == 1024
     assert cfg.common.bf16
+
+
+@pytest.mark.parametrize("composed", RECIPES, indirect=True)
+def test_the_rate_falls_from_the_end_of_the_warm_up_to_the_last_update(composed):
+    _, cfg = composed
+    warm_up = cfg.lr_scheduler.warmup_updates
+    for lr in (cfg.optimization.lr[0], 5e-3):  # the recipe's, and one of the user's own
+        cfg.lr_scheduler.lr = [lr]
+        rates = learning_rates(cfg)
+        assert rates[: warm_up + 1] == sorted(rates[: warm_up + 1])
+        assert rates[warm_up] == lr
+        assert rates[warm_up:] == sorted(rates[warm_up:], reverse=True)
+        assert rates[-2] == pytest.approx(cfg.lr_scheduler.min_lr, rel=1e-2)  # the last with which an update is made
+
+
+def learning_rates(cfg):
+    """What the scheduler of *cfg* says after each update, the start included."""
+    optimizer = FairseqOptimizer(None)
+    optimizer._optimizer = torch.optim.SGD([torch.zeros(1)])
+    scheduler = build_lr_scheduler(cfg.lr_scheduler, optimizer)
+    scheduler.cfg = SimpleNamespace(**scheduler.cfg)  # asked for at every update, and slow as OmegaConf
+    return [scheduler.step_update(number) for number in range(cfg.optimization.max_update + 1)]
+
+
+@pytest.fixture
+def plain():
+    """The configuration of the plain fairseq-train command in examples/pretraining/README.md."""
+    text = (FOLDER / "README.md").read_text(encoding="utf-8").replace("\\\n", " ")
+    (line,) = re.findall(r"^fairseq-train (.*)$", text, re.MULTILINE)
+    parser = options.get_training_parser()
+    return convert_namespace_to_omegaconf(options.parse_args_and_arch(parser, shlex.split(line)))
+
+
+@pytest.mark.parametrize("composed", ["dualgpt"], indirect=True)
+def test_the_plain_command_of_the_readme_is_the_recipe(composed, plain):
+    _, recipe = composed
+    recipe.model._name = plain.model._name  # the recipe says the sizes by themselves, the command by --arch
+    # Of 8 GPUs; the recipe divides by those of the machine where it is run.
+    recipe.optimization.update_freq = recipe.task.update_freq = [4096 // 16 // 8]
+    for group in ("task", "model", "criterion", "optimizer", "lr_scheduler", "optimization", "dataset"):
+        differing = {
+            name: (value, plain[group].get(name))
+            for name, value in recipe[group].items()
+            if name not in ("data", "disable_validation") and value != plain[group].get(name)
+        }
+        assert not differing, group
+    for name in ("save_interval", "save_interval_updates", "keep_interval_updates", "no_epoch_checkpoints"):
+        assert recipe.checkpoint[name] == plain.checkpoint[name]
+    for name in ("seed", "log_format", "log_interval", "bf16"):
+        assert recipe.common[name] == plain.common[name]
