@@ -34,15 +34,16 @@ from pixelgpt_fairseq.tasks import worker_exchange
 MODALITIES = ("text", "pixel", "pair")
 PRETRAINING = [
     *TOY_TRAINING,
-    *"--modalities text,pixel,pair --disable-validation --save-interval-updates 3 --max-update 6 --save-dir".split(),
+    *"--modalities text,pixel,pair --disable-validation --save-interval-updates 3 --max-update 6".split(),
+    "--save-dir",
 ]
 
 
 @pytest.fixture(scope="module")
 def two_workers_run(toy_data, tmp_path_factory):
-    """6 updates by two workers: their losses, and the folder with the checkpoints of the third and the last."""
+    """6 updates in bf16 by two workers: their losses, and the folder with the checkpoints of the third and the last."""
     folder = tmp_path_factory.mktemp("two")
-    losses = Run(train_by_two_workers(toy_data, *PRETRAINING, folder)).losses()
+    losses = Run(train_by_two_workers(toy_data, *PRETRAINING, folder, "--bf16")).losses()
     assert len(losses) == 6
     return losses, folder
 
@@ -61,7 +62,7 @@ def updates(folder):
 def test_two_workers_resume_step_for_step(toy_data, two_workers_run, tmp_path):
     expected, whole = two_workers_run
     resumed = restarted(whole / "checkpoint_1_3.pt", tmp_path / "resumed")
-    output = spawn_two_workers(fairseq_cli.train.cli_main, toy_data, *PRETRAINING, resumed)
+    output = spawn_two_workers(fairseq_cli.train.cli_main, toy_data, *PRETRAINING, resumed, "--bf16")
     # A worker that was spawned from here logs in the format of Python, not of fairseq.
     lines = [json.loads(line) for line in re.findall(r"INFO:train_inner:(\{.*\})", output)]
     assert [float(line["loss"]) for line in lines] == expected[3:]
@@ -69,9 +70,10 @@ def test_two_workers_resume_step_for_step(toy_data, two_workers_run, tmp_path):
 
 
 def test_one_worker_resumes_the_checkpoint_of_two(toy_data, two_workers_run, tmp_path):
-    _, whole = two_workers_run
+    expected, whole = two_workers_run
     alone = restarted(whole / "checkpoint_1_3.pt", tmp_path / "alone")
-    assert len(train(toy_data, *PRETRAINING, alone).losses()) == 3
+    losses = train(toy_data, *PRETRAINING, alone, "--bf16", "--update-freq", "2").losses()
+    assert losses == pytest.approx(expected[3:], rel=0.01)  # two batches added up by one worker, in bfloat16
     assert updates(alone) == 6
 
 
