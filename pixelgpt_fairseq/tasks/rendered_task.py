@@ -248,7 +248,7 @@ class RenderedTask(FairseqTask):
     def _check_modality(self, modality, optimizer, update_num):
         number, found = self._update
         # Where losses are scaled, an update whose gradients overflow is left out, and the next has its number.
-        if number == update_num and found != modality and not hasattr(optimizer, "scaler"):
+        if number == update_num and found != modality and getattr(optimizer, "scaler", None) is None:
             raise AssertionError(f"update {update_num + 1} is of two modalities, {found} and {modality}")
         self._update = update_num, modality
 
