@@ -21,7 +21,8 @@ def restored_checkpoint(task_cfg):
     """Path of the checkpoint that fairseq-train begins with; None if it begins with random weights.
 
     Args:
-        task_cfg: of the task, with fairseq's options ``restore_file``, ``save_dir`` and ``finetune_from_model``.
+        task_cfg: of the task, with fairseq's options ``restore_file``, ``save_dir``, ``continue_once`` and
+            ``finetune_from_model``.
     """
 
     def option(name):  # a task that is set up in Python has no such options
@@ -32,7 +33,7 @@ def restored_checkpoint(task_cfg):
         return restore_file if Path(restore_file).exists() else None
     if save_dir is not None and (Path(save_dir) / LAST).exists():
         return str(Path(save_dir) / LAST)
-    return option("finetune_from_model")
+    return option("continue_once") or option("finetune_from_model")
 
 
 def trained_settings(task_cfg) -> dict:

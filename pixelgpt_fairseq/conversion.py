@@ -54,6 +54,7 @@ _OF_A_RUN = (
     "seed",
     "train_subset",
     "finetune_from_model",
+    "continue_once",
     "restore_file",
     "save_dir",
     "update_freq",

@@ -67,6 +67,7 @@ def _checked(call_main):
                 else:
                     check_options(cfg, task)
                     check_checkpoints(cfg.checkpoint)
+                    check_average(cfg)
                     check_modalities(cfg, task)
                     if not cfg.checkpoint.no_save:
                         check_save_dir(cfg.checkpoint.save_dir)
@@ -190,6 +191,21 @@ def check_checkpoints(cfg):
         _check_checkpoint("--continue-once", cfg.continue_once)
     elif start is not None:
         _check_checkpoint("--finetune-from-model", start)
+
+
+def check_average(cfg):
+    """Check that averaged weights can go on: fairseq ends in an error where a checkpoint to begin with has none.
+
+    Raises:
+        UserError: naming the checkpoint.
+    """
+    path = _resumed_checkpoint(cfg.checkpoint) or cfg.checkpoint.finetune_from_model
+    if not cfg.ema.store_ema or path is None or "://" in path:
+        return
+    if "ema" not in (read_state(path).get("extra_state") or {}):
+        raise UserError(
+            f"--store-ema: {path} has no averaged weights, from which alone fairseq can go on: leave out --store-ema"
+        )
 
 
 def check_modalities(cfg, task):

@@ -115,6 +115,11 @@ def test_checkpoints_that_exclude_each_other(refused, toy_data, checkpoint):
     assert line == "--finetune-from-model starts all this anew by itself: leave out --reset-optimizer"
 
 
+def test_averaged_weights_need_a_checkpoint_that_has_them(refused, toy_data, checkpoint):
+    line = refused(toy_data, *PRETRAINING, "--store-ema", "--finetune-from-model", checkpoint)
+    assert line.startswith(f"--store-ema: {checkpoint} has no averaged weights")
+
+
 def test_a_damaged_last_checkpoint_says_what_to_do(refused, toy_data, checkpoint, tmp_path):
     last = tmp_path / "run" / "checkpoint_last.pt"
     last.parent.mkdir()

@@ -50,6 +50,7 @@ class RenderedClassificationConfig(FairseqDataclass):
     train_subset: str = II("dataset.train_subset")
     finetune_from_model: Optional[str] = II("checkpoint.finetune_from_model")
     update_freq: List[int] = II("optimization.update_freq")
+    continue_once: Optional[str] = II("checkpoint.continue_once")
     restore_file: Optional[str] = II("checkpoint.restore_file")
     save_dir: Optional[str] = II("checkpoint.save_dir")
 

@@ -79,6 +79,7 @@ class RenderedPretrainingConfig(FairseqDataclass):
     seed: int = II("common.seed")
     train_subset: str = II("dataset.train_subset")
     finetune_from_model: Optional[str] = II("checkpoint.finetune_from_model")
+    continue_once: Optional[str] = II("checkpoint.continue_once")
     restore_file: Optional[str] = II("checkpoint.restore_file")
     save_dir: Optional[str] = II("checkpoint.save_dir")
     update_freq: List[int] = II("optimization.update_freq")

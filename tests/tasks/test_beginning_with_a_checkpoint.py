@@ -59,6 +59,15 @@ def test_settings_are_the_checkpoints_also_where_all_sizes_are_given(toy_data, p
     assert found["task_state"]["data_settings"]["pair_patches"] == 40
 
 
+def test_the_checkpoint_of_continue_once_counts_as_well(toy_data, pretrained, tmp_path):
+    options = ["--modalities", "text,pixel,pair", "--continue-once", pretrained / "checkpoint_last.pt"]
+    train(
+        toy_data, *TOY_TRAINING, *SIZES, *options, *"--max-update 2 --disable-validation --save-dir".split(), tmp_path
+    )
+    found = state(tmp_path)
+    assert {name: found["cfg"]["model"][name] for name in SETTINGS} == SETTINGS
+
+
 def test_an_option_wins_also_where_it_is_the_default(toy_data, pretrained, tmp_path):
     options = "--rope-theta 10000 --max-position-embeddings 1024 --rms-norm-eps 1e-5 --pair-patches 32".split()
     run = begin(pretrained, toy_data, tmp_path, *options)
