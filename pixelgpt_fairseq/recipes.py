@@ -29,6 +29,7 @@ PRECISIONS = ("fp32", "fp16", "bf16")
 _OPTIMIZER = tuple("--optimizer fused_adamw --weight-decay 0.0 --clip-norm 1.0".split())
 _BETAS = ("--adam-betas", "(0.9, 0.999)")
 _NEVER = "1000000"  # epochs: validation and checkpoints go by updates
+_RESUME_INTERVAL = 500  # updates that an interrupted run may have to repeat
 
 
 @dataclass(frozen=True)
@@ -187,6 +188,7 @@ def training_options(recipe, data, save_dir, model, gpus, batch_size=None, seed=
         "validate-interval": _NEVER,
         "save-interval": _NEVER,
         "keep-interval-updates": 1,
+        "resume-interval-updates": _RESUME_INTERVAL,
         "best-checkpoint-metric": best_metric(recipe),
         "patience": recipe.patience,
         "seed": seed,

@@ -46,6 +46,13 @@ class RenderedClassificationConfig(FairseqDataclass):
     pair_tokens: Optional[int] = field(
         default=None, metadata={"help": "most tokens of a pair (default: --max-positions)"}
     )
+    resume_interval_updates: int = field(
+        default=1,
+        metadata={
+            "help": "write checkpoint_last.pt, with which an interrupted run goes on, only this many updates after the "
+            "save before; the best and the last state of a run are always saved"
+        },
+    )
     seed: int = II("common.seed")
     train_subset: str = II("dataset.train_subset")
     finetune_from_model: Optional[str] = II("checkpoint.finetune_from_model")

@@ -1,0 +1,83 @@
+"""What fairseq-train writes at a save: each state once, and of a fine-tuning run no more than it needs.
+
+At the released size a checkpoint takes 4.2 GB with the optimizer's state. fairseq writes it under its first name and
+copies it to the others (``checkpoint_best.pt``, ``checkpoint_last.pt``). It saves after every validation, which short
+recipes have every few updates.
+"""
+
+import contextlib
+import functools
+import os
+import shutil
+
+from fairseq import checkpoint_utils
+from fairseq.file_io import PathManager
+
+from pixelgpt_fairseq.tasks.early_stopping import early_stopping_state
+from pixelgpt_fairseq.tasks.rendered_task import RenderedTask
+
+
+def install():
+    """Put both where fairseq's trainer saves. Called once, when the package is imported."""
+    checkpoint_utils.PathManager = LinkingPathManager
+    checkpoint_utils.save_checkpoint = _saving_what_is_needed(checkpoint_utils.save_checkpoint)
+
+
+class LinkingPathManager(PathManager):
+    """fairseq's, but a copy of a checkpoint is a second name of the same file, and is whole or absent.
+
+    fairseq replaces a checkpoint by renaming a new file, so a file that has two names is never written to.
+    """
+
+    @staticmethod
+    def copy(src_path, dst_path, overwrite=False):
+        """Give *src_path* the name *dst_path*, too; copy it where the file system has no hard links.
+
+        Raises:
+            OSError: if neither is possible.
+        """
+        if any(PathManager.path_requires_pathmanager(path) for path in (src_path, dst_path)):
+            return PathManager.copy(src_path, dst_path, overwrite)
+        if os.path.lexists(dst_path):
+            if not overwrite:
+                return False
+            if os.path.samefile(src_path, dst_path):
+                return True
+        unfinished = f"{dst_path}.tmp"
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(unfinished)
+        try:
+            os.link(src_path, unfinished)
+        except OSError:
+            shutil.copyfile(src_path, unfinished)
+        os.replace(unfinished, dst_path)
+        return True
+
+
+def _saving_what_is_needed(save_checkpoint):
+    # fairseq keeps the best score in an attribute of this function, which it finds by its name.
+    @functools.wraps(save_checkpoint)
+    def save(cfg, trainer, epoch_itr, val_loss):
+        if isinstance(trainer.task, RenderedTask):
+            if not _is_needed(cfg, trainer, epoch_itr, val_loss):
+                return None
+            trainer.task.last_saved_update = trainer.get_num_updates()
+        return save_checkpoint(cfg, trainer, epoch_itr, val_loss)
+
+    return save
+
+
+def _is_needed(cfg, trainer, epoch_itr, val_loss):
+    """Whether a state is the best so far, the last of its run, or far enough from the one saved before."""
+    task, updates = trainer.task, trainer.get_num_updates()
+    interval = getattr(task.cfg, "resume_interval_updates", 1)
+    last = getattr(task, "last_saved_update", None)
+    if last is None or val_loss is None or updates - last >= interval:
+        return True
+    best = getattr(checkpoint_utils.save_checkpoint, "best", val_loss)
+    if (val_loss >= best) if cfg.maximize_best_checkpoint_metric else (val_loss <= best):
+        return True
+    if cfg.keep_best_checkpoints > 0 or (epoch_itr.end_of_epoch() and not cfg.no_epoch_checkpoints):
+        return True
+    stopped_early = 0 < cfg.patience <= early_stopping_state().get("num_runs", 0)
+    return stopped_early or 0 < trainer.cfg.optimization.max_update <= updates
