@@ -12,8 +12,8 @@ from pixelgpt_fairseq.data.data_folder import COLUMNS, PIXEL, TEXT, DataFolder
 from pixelgpt_fairseq.data.pairs import PairDataset
 from pixelgpt_fairseq.data.patches import normalize_patches, patch_layout, scale_pixels, unpatchify
 from pixelgpt_fairseq.errors import UserError
+from pixelgpt_fairseq.evaluation.pictures import draw_predictions, predict_patches
 from pixelgpt_fairseq.models.pixelgpt import PixelGPTConfig, PixelGPTModel
-from pixelgpt_fairseq.pictures import draw_predictions, predict_patches
 from pixelgpt_fairseq.preprocessing.binarize import binarize
 from pixelgpt_fairseq.rendering import RendererConfig, TextRenderer
 
@@ -116,7 +116,8 @@ def test_predictions_of_colour_patches_are_drawn_in_colour(coloured):
     assert predictions.shape == (8, 768)
     picture = np.asarray(draw_predictions(patches, predictions, scale=1))
     strip = unpatchify(patches[None], 3)[0].permute(1, 2, 0).numpy()
-    np.testing.assert_array_equal(picture[3 : 3 + 16, : strip.shape[1]], strip)
+    places = np.lib.stride_tricks.sliding_window_view(picture, strip.shape)
+    assert (places == strip).all(axis=(3, 4, 5)).any()
 
 
 def test_a_manifest_with_patches_that_cannot_be_is_refused(coloured, tmp_path):

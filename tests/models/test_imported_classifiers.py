@@ -136,7 +136,8 @@ def test_a_folder_that_tells_its_task_in_two_ways_is_refused(tmp_path):
 def test_a_classifier_has_no_patches_to_show(tmp_path):
     arguments = ["--checkpoint", classifier(tmp_path / "folder"), "--text", "Any", "--output", tmp_path / "out.png"]
     line = refusal(script("show_predictions"), *arguments)
-    assert line == f"{tmp_path}/folder: this model was fine-tuned on a task: it gives labels, and predicts no patches"
+    told = "this model was fine-tuned on a task: it gives labels, and predicts no patches or tokens"
+    assert line == f"{tmp_path}/folder: {told}"
     assert not (tmp_path / "out.png").exists()
 
 
