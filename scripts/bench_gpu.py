@@ -335,7 +335,8 @@ def finetuning(bench):
             drawn = np.random.default_rng(0).lognormal(mean, spread, 4096)
             drawn = np.sort(drawn.astype(int).clip(4, 200 if bench.tiny else 768))
             ends = np.linspace(256, len(drawn), batches).astype(int)  # from the shortest examples to the longest
-            lengths = [[(int(n), 0) for n in drawn[end - max_tokens // drawn[end - 1] : end]] for end in ends]
+            starts = [max(0, end - max_tokens // drawn[end - 1]) for end in ends]
+            lengths = [[(int(n), 0) for n in drawn[start:end]] for start, end in zip(starts, ends, strict=True)]
             samples = [bench.sample("pixel", batch, label=1) for batch in lengths]
 
             def step(model=model, optimizer=optimizer, samples=samples):

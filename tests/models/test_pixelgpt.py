@@ -29,6 +29,8 @@ def fixture(name):
 
 
 def assert_close(ours, theirs, tolerance=1e-5):
+    # On a GPU, batches of other sizes take other kernels, which add up in another order.
+    tolerance = tolerance * 10 if ours.is_cuda else tolerance
     torch.testing.assert_close(ours.double(), theirs.double(), rtol=0, atol=tolerance)
 
 
