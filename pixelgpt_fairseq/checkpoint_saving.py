@@ -1,10 +1,12 @@
-"""What fairseq-train writes at a save: each state once, and of a fine-tuning run no more than it needs.
+"""What fairseq-train writes at a save: each state once, in plain data, and of a fine-tuning run no more than it needs.
 
 At the released size a checkpoint takes 4.2 GB with the optimizer's state. fairseq writes it under its first name and
 copies it to the others (``checkpoint_best.pt``, ``checkpoint_last.pt``). It saves after every validation, which short
-recipes have every few updates.
+recipes have every few updates. And the options of optimizers and schedulers that have no dataclass (``sgd``, say) it
+writes as an ``argparse.Namespace``, which ``torch.load`` refuses to read again: it takes plain data alone.
 """
 
+import argparse
 import contextlib
 import functools
 import os
@@ -18,8 +20,9 @@ from pixelgpt_fairseq.tasks.rendered_task import RenderedTask
 
 
 def install():
-    """Put both where fairseq's trainer saves. Called once, when the package is imported."""
+    """Put all this where fairseq's trainer saves. Called once, when the package is imported."""
     checkpoint_utils.PathManager = LinkingPathManager
+    checkpoint_utils.torch_persistent_save = _saving_plain_options(checkpoint_utils.torch_persistent_save)
     checkpoint_utils.save_checkpoint = _saving_what_is_needed(checkpoint_utils.save_checkpoint)
 
 
@@ -52,6 +55,20 @@ class LinkingPathManager(PathManager):
             shutil.copyfile(src_path, unfinished)
         os.replace(unfinished, dst_path)
         return True
+
+
+def _saving_plain_options(torch_persistent_save):
+    @functools.wraps(torch_persistent_save)
+    def save(obj, filename, *args, **kwargs):
+        if isinstance(obj, dict) and isinstance(obj.get("cfg"), dict):
+            obj = {**obj, "cfg": {group: _without_namespace(options) for group, options in obj["cfg"].items()}}
+        return torch_persistent_save(obj, filename, *args, **kwargs)
+
+    return save
+
+
+def _without_namespace(options):
+    return dict(vars(options)) if isinstance(options, argparse.Namespace) else options
 
 
 def _saving_what_is_needed(save_checkpoint):

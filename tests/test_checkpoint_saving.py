@@ -47,6 +47,16 @@ def test_a_finetuning_run_saves_what_is_better_what_is_last_and_little_else(toy_
     assert (updates(tmp_path / "checkpoint_best.pt"), updates(tmp_path / "checkpoint_last.pt")) == (1, 6)
 
 
+def test_a_run_with_an_optimizer_that_has_no_dataclass_goes_on(toy_data, tmp_path):
+    options = [*TOY_TRAINING, "--optimizer", "sgd", "--modalities", "text", "--disable-validation"]
+    whole = train(toy_data, *options, "--max-update", 3, "--save-dir", tmp_path / "whole").losses()
+    for end in (2, 3):
+        run = train(toy_data, *options, "--max-update", end, "--save-dir", tmp_path / "parts")
+    assert run.losses() == whole[2:]
+    saved = torch.load(tmp_path / "parts" / "checkpoint_last.pt", weights_only=True)
+    assert saved["cfg"]["optimizer"]["momentum"] == 0.0
+
+
 @pytest.fixture
 def source(tmp_path):
     path = tmp_path / "checkpoint_1_2.pt"
