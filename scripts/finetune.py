@@ -85,6 +85,8 @@ def starting_point(args, recipe, save_dir):
         if not checkpoint.exists():
             print(f"{folder}: converting to {checkpoint}", flush=True)
             import_released(folder, checkpoint)
+    else:
+        read_state(checkpoint)  # which is refused before anything is written if it is none
     return [*start, str(checkpoint)]
 
 
