@@ -24,6 +24,7 @@ from pixelgpt_fairseq.data.data_folder import PIXEL, TEXT
 from pixelgpt_fairseq.errors import UserError
 from pixelgpt_fairseq.locks import locked
 from pixelgpt_fairseq.models.pixelgpt import ARCHITECTURES, PixelGPTModel
+from pixelgpt_fairseq.run_settings import check_same_run, check_same_task
 from pixelgpt_fairseq.tasks.early_stopping import validations_without_a_better_one
 from pixelgpt_fairseq.tasks.rendered_pretraining import PAIR
 from pixelgpt_fairseq.tasks.rendered_task import RenderedTask
@@ -67,12 +68,15 @@ def _checked(call_main):
                 else:
                     check_options(cfg, task)
                     check_checkpoints(cfg.checkpoint)
+                    check_same_task(cfg)
                     check_average(cfg)
                     check_modalities(cfg, task)
+                    first_rank = _is_first_rank(cfg.distributed_training)
                     if not cfg.checkpoint.no_save:
                         check_save_dir(cfg.checkpoint.save_dir)
-                        if _is_first_rank(cfg.distributed_training):
+                        if first_rank:
                             held.enter_context(locked(Path(cfg.checkpoint.save_dir, LOCK_FILE), "training here"))
+                    check_same_run(cfg)
                     if _is_finished(cfg):
                         return None
                 return call_main(cfg, main, **kwargs)

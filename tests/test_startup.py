@@ -211,6 +211,6 @@ def test_a_run_that_goes_on_has_the_modalities_of_its_checkpoint(toy_data, tmp_p
 def test_a_run_goes_on_with_other_modalities_that_the_model_reads(toy_data, tmp_path):
     options = [*TOY_TRAINING, "--disable-validation", "--save-dir", tmp_path, "--modalities"]
     train(toy_data, *options, "text,pixel", "--max-update", "2")
-    run = train(toy_data, *options, "text,pixel,pair", "--max-update", "4")
+    run = train(toy_data, *options, "text,pixel,pair", "--max-update", "4", "--continue-anyway")
     assert "--modalities text,pixel,pair, not text,pixel" in run.log
     assert len(run.losses()) == 2

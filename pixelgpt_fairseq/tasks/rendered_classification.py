@@ -53,6 +53,12 @@ class RenderedClassificationConfig(FairseqDataclass):
             "save before; the best and the last state of a run are always saved"
         },
     )
+    continue_anyway: bool = field(
+        default=False,
+        metadata={
+            "help": "go on with the run in --save-dir though other settings made it: data, seed, rate, batch, ..."
+        },
+    )
     seed: int = II("common.seed")
     train_subset: str = II("dataset.train_subset")
     finetune_from_model: Optional[str] = II("checkpoint.finetune_from_model")

@@ -76,6 +76,12 @@ class RenderedPretrainingConfig(FairseqDataclass):
     pair_tokens: Optional[int] = field(
         default=None, metadata={"help": "most tokens of a pair (default: what the strip leaves of the block)"}
     )
+    continue_anyway: bool = field(
+        default=False,
+        metadata={
+            "help": "go on with the run in --save-dir though other settings made it: data, seed, rate, batch, ..."
+        },
+    )
     seed: int = II("common.seed")
     train_subset: str = II("dataset.train_subset")
     finetune_from_model: Optional[str] = II("checkpoint.finetune_from_model")

@@ -79,7 +79,7 @@ def test_one_worker_resumes_the_checkpoint_of_two(toy_data, two_workers_run, tmp
 
 def test_two_workers_resume_the_checkpoint_of_one(toy_data, checkpoint, tmp_path):
     two = restarted(checkpoint, tmp_path / "two")
-    assert len(Run(train_by_two_workers(toy_data, *PRETRAINING, two)).losses()) == 3
+    assert len(Run(train_by_two_workers(toy_data, *PRETRAINING, two, "--continue-anyway")).losses()) == 3
     assert updates(two) == 6
 
 

@@ -236,6 +236,6 @@ def test_another_order_goes_on_at_the_same_share_of_the_epoch_and_says_so(toy_da
 def test_a_run_resumed_with_another_update_frequency_trains_on(toy_data, tmp_path):
     options = [*TOY_TRAINING, "--modalities", ALL, "--disable-validation", "--batch-size", "8", "--save-dir", tmp_path]
     train(toy_data, *options, "--max-update", "5", "--update-freq", "1")
-    run = train(toy_data, *options, "--max-update", "9", "--update-freq", "2")
+    run = train(toy_data, *options, "--max-update", "9", "--update-freq", "2", "--continue-anyway")
     assert "workers x --update-freq 2, not 1" in run.log
     assert len(run.losses()) == 4
