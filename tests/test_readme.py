@@ -42,6 +42,11 @@ def test_fairseq_train_knows_its_options(parts, monkeypatch):
     assert cfg.task._name.startswith("rendered_")
 
 
+def test_every_training_command_has_a_folder_of_its_own():
+    found = [command.values[0] for command in commands("fairseq-train")]
+    assert len({parts[parts.index("--save-dir") + 1] for parts in found}) == len(found) > 0
+
+
 @pytest.mark.parametrize("parts", commands("fairseq-validate"))
 def test_fairseq_validate_knows_its_options(parts, monkeypatch):
     monkeypatch.chdir(ROOT)
