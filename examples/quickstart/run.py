@@ -1,63 +1,206 @@
 #!/usr/bin/env python3
 """The whole road in minutes on a CPU: real text to patches, a small DualGPT, its losses, and a picture.
 
-The text is the Python language reference that every CPython carries (``pydoc_data.topics``).
+The text is the Python language reference that every CPython carries (``pydoc_data.topics``). Interrupted and given
+again, the demo goes on where it was, stage by stage. What the commands print goes to a log file; here, each stage has a
+progress bar, and the losses make a table that grows.
 """
 
 import argparse
+import contextlib
+import json
 import os
 import re
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
 from pydoc_data.topics import topics
 
+from tqdm import tqdm
+
 ROOT = Path(__file__).resolve().parents[2]
-BIN = Path(sys.executable).parent
+SCRIPTS, BIN = ROOT / "scripts", Path(sys.executable).parent
 TEXT = "The while statement is used for repeated execution as long as an expression is true."
 LOSSES = ("pixel_patch_loss", "text_token_loss", "pair_patch_loss", "pair_token_loss")
+# Everything that the demo makes in its folder; the first says which stages are finished.
+STAGES, LOG, PICTURE = FILES = ("made-by-the-quickstart", "demo.log", "predictions.png")
+TEXTS, DATA, CHECKPOINTS = FOLDERS = ("text", "data", "checkpoints")
+# More threads are hardly faster for a model of this size, and many times slower where other programs share the cores.
+THREADS = 1
+SECONDS_TO_END = 30  # for a command that is interrupted
+INTERRUPTED = 130
 
 
 def main():
-    """Run every step, printing its command, and sum up."""
+    """Run every stage that is not finished, and sum up."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--output", type=Path, default=ROOT / "demo", help="folder for all that is made")
     parser.add_argument("--max-update", type=int, default=900, help="updates of pretraining")
+    parser.add_argument("--overwrite", action="store_true", help="start over, without what an earlier run made")
     args = parser.parse_args()
-    args.output = args.output.resolve()
-    began = time.perf_counter()
-    marker = args.output / "made-by-the-quickstart"
-    if args.output.exists() and any(args.output.iterdir()) and not marker.exists():
-        sys.exit(f"error: {args.output} holds other things: choose another --output")
-    texts, data, checkpoints = folders = [args.output / name for name in ("text", "data", "checkpoints")]
-    log, picture = files = [args.output / "train.log", args.output / "predictions.png"]
-    remove(folders, files)
-    args.output.mkdir(parents=True, exist_ok=True)
-    marker.touch()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        Demo(args.output.resolve(), args.max_update, args.overwrite).run()
+    except KeyboardInterrupt:
+        print("interrupted: the same command goes on where it was", file=sys.stderr)
+        sys.exit(INTERRUPTED)
 
-    write_text(texts)
-    step("1. Text to patches and tokens")
-    script = [sys.executable, ROOT / "scripts" / "render_corpus.py", "--destdir", data]
-    run(*script, "--input", texts / "train.txt", "--split", "train", "--train-tokenizer", 2000)
-    run(*script, "--input", texts / "valid.txt", "--split", "valid")
 
-    step("2. Pretrain a DualGPT: patches, tokens, and pairs of both")
-    run(BIN / "fairseq-train", data, *training_options(args.max_update), "--save-dir", checkpoints, "--log-file", log)
+class Demo:
+    """The stages, in one folder.
 
-    step("3. Validate the checkpoint")
-    last = checkpoints / "checkpoint_last.pt"
-    options = "--user-dir pixelgpt_fairseq --task rendered_pretraining --batch-size 8 --cpu".split()
-    run(BIN / "fairseq-validate", data, *options, "--path", last)
+    Args:
+        output: the folder; made if need be.
+        max_update: updates of pretraining.
+        overwrite: whether to remove what an earlier run made.
+    """
 
-    step("4. Draw what the model predicts")
-    script = [sys.executable, ROOT / "scripts" / "show_predictions.py"]
-    run(*script, "--checkpoint", last, "--text", TEXT, "--output", picture)
+    def __init__(self, output, max_update, overwrite=False):
+        self.output, self.max_update = output, max_update
+        marker = output / STAGES
+        if output.exists() and any(output.iterdir()) and not marker.exists():
+            sys.exit(f"error: {output} holds other things: choose another --output")
+        if overwrite:
+            remove([output / name for name in FOLDERS], [output / name for name in FILES])
+        output.mkdir(parents=True, exist_ok=True)
+        self.finished = self.read_finished()
+        self.write_finished()
+        self.log = output / LOG
 
-    step(f"Done in {time.perf_counter() - began:.0f} s")
-    summarise(args.output, log, picture)
+    def read_finished(self):
+        """The finished stages: name -> number of updates of the model that each is about, 0 before there is one."""
+        marker = self.output / STAGES
+        if not marker.exists():
+            return {}
+        try:
+            return dict(json.loads(marker.read_text(encoding="utf-8")))
+        except ValueError:
+            sys.exit(f"error: {marker}: does not say which stages are finished: start over with --overwrite")
+
+    def write_finished(self):
+        """Write which stages are finished, whole or not at all."""
+        new = self.output / f"{STAGES}.new"
+        new.write_text(json.dumps(self.finished), encoding="utf-8")
+        new.replace(self.output / STAGES)
+
+    def run(self):
+        """Run the stages."""
+        began = time.perf_counter()
+        print(f"Everything goes to {self.output}, and what the commands print to {self.log}", flush=True)
+        checkpoint = self.output / CHECKPOINTS / "checkpoint_last.pt"
+        data = self.output / DATA
+        self.stage("1. Text to patches and tokens", self.render, 0, data / "valid.manifest.json")
+        self.stage("2. Pretrain a DualGPT: patches, tokens, and pairs of both", self.train, self.max_update, checkpoint)
+        self.stage("3. Validate the checkpoint, from the file alone", self.validate, self.max_update, checkpoint)
+        picture = self.output / PICTURE
+        self.stage("4. Draw what the model predicts", self.draw, self.max_update, picture)
+        print(f"\nDone in {time.perf_counter() - began:.0f} s")
+        self.summarize(checkpoint, picture)
+
+    def stage(self, title, work, updates, result):
+        """Do *work*, unless it was finished for a model of so many *updates*, and its *result* is there."""
+        print(f"\n{title}", flush=True)
+        name = work.__name__
+        if self.finished.get(name) == updates and result.exists():
+            print("  done before", flush=True)
+            return
+        work()
+        self.finished[name] = updates
+        self.write_finished()
+
+    def render(self):
+        """Write the text, train a tokenizer, render and binarize both splits."""
+        texts, data = self.output / TEXTS, self.output / DATA
+        write_text(texts)
+        with bar(100, "{percentage:3.0f}%") as shown:
+            for split, share, more in (("train", 95, ["--train-tokenizer", 2000]), ("valid", 5, [])):
+                before = shown.n
+
+                def heard(line, before=before, split=split, share=share):
+                    if found := re.match(rf"{split}: +(\d+)%", line):
+                        advance(shown, before + share * int(found[1]) / 100)
+
+                if not (data / f"{split}.manifest.json").exists():
+                    inputs = ["--destdir", data, "--input", texts / f"{split}.txt", "--split", split, *more]
+                    run([SCRIPTS / "render_corpus.py", *inputs], self.log, heard)
+                advance(shown, before + share)
+
+    def train(self):
+        """Pretrain; an interrupted run goes on from its last checkpoint."""
+        options = [*training_options(self.max_update), "--save-dir", self.output / CHECKPOINTS]
+        with bar(self.max_update, "update {n:.0f} of {total}") as shown:
+            write_row(["update", *LOSSES])
+            for update, losses in validations(self.log).items():
+                write_losses(update, losses)
+                advance(shown, update)
+
+            def heard(line):
+                if found := re.search(r"\| train_inner \| .*\"num_updates\": \"(\d+)\"", line):
+                    advance(shown, int(found[1]))
+                elif row := validation(line):
+                    advance(shown, row[0])
+                    write_losses(*row)
+
+            run([BIN / "fairseq-train", self.output / DATA, *options], self.log, heard)
+            advance(shown, self.max_update)
+
+    def validate(self):
+        """Validate the last checkpoint."""
+        options = "--user-dir pixelgpt_fairseq --task rendered_pretraining --batch-size 8 --cpu --log-format simple"
+        path = self.output / CHECKPOINTS / "checkpoint_last.pt"
+        with bar(1, "{percentage:3.0f}%") as shown:
+
+            def heard(line):
+                if found := re.search(r"valid on .*?(\d+) / (\d+)", line):
+                    advance(shown, int(found[1]) / int(found[2]))
+
+            more = [*options.split(), "--log-interval", 1, "--path", path]
+            run([BIN / "fairseq-validate", self.output / DATA, *more], self.log, heard)
+            advance(shown, 1)
+
+    def draw(self):
+        """Draw a sentence and the predictions of the last checkpoint."""
+        checkpoint, picture = self.output / CHECKPOINTS / "checkpoint_last.pt", self.output / PICTURE
+        with bar(1, "{percentage:3.0f}%") as shown:
+            run([SCRIPTS / "show_predictions.py", *picture_options(checkpoint, TEXT, picture), "--overwrite"], self.log)
+            advance(shown, 1)
+
+    def summarize(self, checkpoint, picture):
+        """Print the first and last validation loss of each modality, where the picture is, and what to do next."""
+        rows = list(validations(self.log).values())
+        print("Validation loss, first and last:")
+        fell = True
+        for name in LOSSES:
+            first, last = rows[0][name], rows[-1][name]
+            print(f"  {name:17} {first:.3f} -> {last:.3f}")
+            fell = fell and (last < first or len(rows) == 1)
+        print(f"Picture: {picture}")
+        print("  Below each patch and each token is what the model predicted there from all to its left.")
+        print("Next, a picture of a sentence of your own, and a corpus of your own (README.md goes on from there):")
+        python = shlex.quote(shown_path(sys.executable))
+        own = shlex.join(picture_options(shown_path(checkpoint), "A sentence of your own", "mine.png"))
+        corpus = "--input train.txt --destdir data --split train --train-tokenizer 8000"
+        print(f"  {python} scripts/show_predictions.py {own}")
+        print(f"  {python} scripts/render_corpus.py {corpus}")
+        tell_what_is_missing()
+        if not fell:
+            sys.exit("error: a validation loss did not fall")
+
+
+def picture_options(checkpoint, text, picture):
+    """Options of scripts/show_predictions.py."""
+    return ["--checkpoint", str(checkpoint), "--text", text, "--output", str(picture)]
+
+
+def shown_path(path):
+    """*path* from the folder of the checkout, if it lies there and the user stands there."""
+    path = os.path.abspath(path)
+    inside = Path.cwd() == ROOT and path.startswith(f"{ROOT}{os.sep}")
+    return os.path.relpath(path) if inside else path
 
 
 def remove(folders, files):
@@ -79,42 +222,118 @@ def training_options(max_update):
         --user-dir pixelgpt_fairseq --task rendered_pretraining --modalities text,pixel,pair --modality-weights 1,1,1
         --tokens-per-sample 256 --arch pixelgpt_tiny --criterion patch_token_loss --patch-loss-weight 10
         --optimizer adam --adam-betas '(0.9, 0.95)' --weight-decay 0.1 --clip-norm 1.0 --batch-size 8 --cpu
-        --lr-scheduler cosine --lr 2e-3 --warmup-updates 30 --max-update {max_update} --seed 1
-        --validate-interval-updates 50 --save-interval-updates 200 --keep-interval-updates 1 --no-epoch-checkpoints
-        --log-format simple --log-interval 10
+        --lr-scheduler cosine --lr 2e-3 --lr-shrink 0 --warmup-updates 30 --max-update {max_update} --seed 1
+        --validate-interval-updates 50 --save-interval-updates 50 --keep-interval-updates 1 --no-epoch-checkpoints
+        --log-format json --log-interval 5
         """
     )
 
 
 def write_text(folder):
-    """Write the paragraphs of the topics as documents: every twentieth for validation."""
-    folder.mkdir()
+    """Write the paragraphs of the topics as documents: every twentieth for validation. What is there stays."""
+    folder.mkdir(exist_ok=True)
     documents = [" ".join(paragraph.split()) for topic in topics.values() for paragraph in topic.split("\n\n")]
     documents = [document for document in documents if document]
     for name, chosen in (
         ("train", [document for i, document in enumerate(documents) if i % 20]),
         ("valid", documents[::20]),
     ):
-        (folder / f"{name}.txt").write_text("\n\n".join(chosen) + "\n", encoding="utf-8")
+        path = folder / f"{name}.txt"
+        if not path.exists():
+            new = path.with_suffix(".new")
+            new.write_text("\n\n".join(chosen) + "\n", encoding="utf-8")
+            new.replace(path)
 
 
-def summarise(output, log, picture):
-    """Print the files, the first and last validation loss of each modality, and where the picture is."""
-    print("Files:")
-    for path in sorted(output.rglob("*")):
-        if path.is_file() and not path.name.startswith("made-by"):
-            print(f"  {path.relative_to(output.parent)}  {path.stat().st_size:,} bytes")
-    validations = [line for line in log.read_text(encoding="utf-8").splitlines() if " valid on " in line]
-    print("Validation loss, first and last:")
-    fell = True
-    for name in LOSSES:
-        values = [float(found[1]) for line in validations if (found := re.search(rf"\b{name} ([\d.]+)", line))]
-        print(f"  {name:17} {values[0]:.3f} -> {values[-1]:.3f}")
-        fell = fell and values[-1] < values[0]
-    print(f"Picture: {picture}")
-    tell_what_is_missing()
-    if not fell:
-        sys.exit("error: a validation loss did not fall")
+def validation(line):
+    """The number of updates and the losses of a validation that fairseq-train logged; None for other lines."""
+    found = re.search(r"\| valid \| (\{.*\})", line)
+    if not found:
+        return None
+    values = json.loads(found[1])
+    return int(values["valid_num_updates"]), {name: float(values[f"valid_{name}"]) for name in LOSSES}
+
+
+def validations(log):
+    """Every validation of pretraining in the log: updates -> losses; the last of several after as many updates."""
+    if not log.exists():
+        return {}
+    with open(log, encoding="utf-8") as lines:
+        return dict(sorted(filter(None, map(validation, lines))))
+
+
+def write_losses(update, losses):
+    """Write a row of the table of losses."""
+    write_row([update, *(f"{losses[name]:.3f}" for name in LOSSES)])
+
+
+def write_row(cells):
+    """Write a row above the progress bar."""
+    tqdm.write("  " + "".join(f"{cell:>18}" for cell in cells), file=sys.stdout)
+    sys.stdout.flush()
+
+
+def bar(total, counted):
+    """A progress bar with the time that has passed."""
+    return tqdm(total=total, bar_format=f"  {{bar:40}} {counted}, {{elapsed}}", mininterval=0.5)
+
+
+def advance(shown, to):
+    """Move a progress bar forward; never back, as when a command repeats what an interruption lost."""
+    shown.update(max(0, to - shown.n))
+
+
+def run(command, log, heard=lambda line: None):
+    """Run a command in the checkout; all that it prints goes to *log* but progress bars, and line by line to *heard*.
+
+    Ends the program if the command fails, with the last lines that it printed.
+
+    Raises:
+        KeyboardInterrupt: when the command, which is told, has ended.
+    """
+    command = [str(part) for part in command]
+    name = Path(command[0]).name
+    if name.endswith(".py"):
+        command.insert(0, sys.executable)
+    environment = {"OMP_NUM_THREADS": str(THREADS), **os.environ, "PYTHONWARNINGS": "ignore", "PYTHONUNBUFFERED": "1"}
+    last = []
+    with (
+        open(log, "a", encoding="utf-8") as written,
+        subprocess.Popen(
+            command,
+            cwd=ROOT,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            encoding="utf-8",
+            errors="replace",
+            start_new_session=True,  # an interruption is passed on once, not twice
+        ) as process,
+    ):
+        print("$", shlex.join(command), file=written, flush=True)
+        try:
+            for line in process.stdout:
+                heard(line)
+                if not re.search(r"\d+%\|", line):
+                    written.write(line)
+                    written.flush()
+                    last = [*last[-9:], line] if line.strip() else last
+        except KeyboardInterrupt:
+            end(process)
+            raise
+    if process.returncode != 0:
+        told = [line for line in last if line.startswith("error: ")] or last
+        print("".join(told), end="", file=sys.stderr)
+        sys.exit(f"error: {name} ended with status {process.returncode}: all that it printed is in {log}")
+
+
+def end(process):
+    """Interrupt a command, and wait for what it has to finish."""
+    process.send_signal(signal.SIGINT)
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.communicate(timeout=SECONDS_TO_END)
+    process.kill()
 
 
 def tell_what_is_missing():
@@ -126,24 +345,6 @@ def tell_what_is_missing():
 
         print("Missing: the FriBiDi library, without which --renderer-backend pillow cannot draw shaped text (Arabic")
         print(f"  joined, Hindi with its ligatures, emoji in color). Install it: {INSTALL_FRIBIDI}")
-
-
-def step(title):
-    """Print a heading."""
-    print(f"\n== {title} ==", flush=True)
-
-
-def run(*command):
-    """Print and run a command in the checkout; stop if it fails."""
-    command = [str(part) for part in command]
-    print("$", shlex.join(command), flush=True)
-    environment = {**os.environ, "PYTHONWARNINGS": "ignore", "PYTHONUNBUFFERED": "1"}
-    with subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True) as process:
-        for line in process.stdout:
-            # fairseq logs its whole configuration in one line.
-            print(line if len(line) < 1000 else f"{line[:100]}... ({len(line):,} characters)\n", end="", flush=True)
-    if process.returncode != 0:
-        sys.exit(f"error: {Path(command[0]).name} ended with status {process.returncode}")
 
 
 if __name__ == "__main__":
