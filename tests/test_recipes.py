@@ -106,7 +106,7 @@ def test_the_plain_command_of_the_readme_is_the_recipe(composed, plain):
         differing = {
             name: (value, plain[group].get(name))
             for name, value in recipe[group].items()
-            if name not in ("data", "disable_validation") and value != plain[group].get(name)
+            if name not in ("data", "save_dir", "disable_validation") and value != plain[group].get(name)
         }
         assert not differing, group
     for name in ("save_interval", "save_interval_updates", "keep_interval_updates", "no_epoch_checkpoints"):
