@@ -107,7 +107,7 @@ def differing_settings(asked, held, held_data=None) -> dict:
         held: that of a checkpoint of the same task.
         held_data: how its data were made, as its task keeps it.
     """
-    paths = {"data": (_data, _same_data), "--finetune-from-model": (_start, _same_path)}
+    paths = {"data": (_data, _same_data), "--finetune-from-model": (_start, _same_start)}
     differences = {}
     for name, (paths_of, same) in paths.items():
         ours, theirs = paths_of(asked), paths_of(held)
@@ -193,13 +193,18 @@ def _start(cfg):
     return [] if path is None else [path]
 
 
-def _same_path(path, held, cfg):
+def _same_path(path, held):
     return path == held or os.path.realpath(path) == os.path.realpath(held)
+
+
+def _same_start(path, held, cfg):
+    # fairseq reads it only where a run begins: people may have moved or removed it since.
+    return _same_path(path, held) or not os.path.exists(path)
 
 
 def _same_data(path, held, cfg):
     """Whether two paths lead to the same data: one folder, or copies of it; one that is gone may have been moved."""
-    if _same_path(path, held, cfg):
+    if _same_path(path, held):
         return True
     if not os.path.isdir(held):
         return Path(path).resolve().name == Path(held).name

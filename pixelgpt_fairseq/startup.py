@@ -101,6 +101,7 @@ def check_options(cfg, task):
         UserError: naming the option and what to give instead.
     """
     name = cfg.task._name
+    task.modalities_of(cfg.task)
     architecture = getattr(cfg.model, "_name", None)
     if architecture is None:
         raise UserError(_NO_ARCHITECTURE)

@@ -144,6 +144,15 @@ def test_a_run_folder_that_cannot_be_made_is_told_in_one_line(work, monkeypatch)
         )
 
 
+@pytest.mark.parametrize("recipe", ["rte", "cross-lingual-transfer"])
+def test_a_modality_that_is_mandatory_is_not_chosen_silently(recipe, work, monkeypatch):
+    monkeypatch.chdir(work)
+    given = [option for option in options(recipe) if not str(option).startswith("task.modality")]
+    with pytest.raises(SystemExit) as ending:
+        hydra_train(*given)
+    assert ending.value.code.startswith("error: no --modality (Hydra: task.modality): say what the model reads of an ")
+
+
 def test_folders_are_named_after_the_data_and_what_a_sweep_varies():
     assert data_name("/corpora/wiki:books/") == "wiki+books"
     assert data_name(None) == "no-data"

@@ -53,6 +53,11 @@ def test_an_option_that_is_missing(refused, toy_data, missing, message):
     assert refused(toy_data, *without(PRETRAINING, missing, *sizes, *learning)).startswith(message)
 
 
+def test_a_modality_is_to_be_given(refused, toy_glue):
+    line = refused(toy_glue / "rte", *without(FINETUNING, "--modality"))
+    assert line == "no --modality (Hydra: task.modality): say what the model reads of an example: text, pixel, pair"
+
+
 def test_the_criterion_of_another_task(refused, toy_data, toy_glue):
     other = "--criterion rendered_classification: --task rendered_pretraining needs --criterion patch_token_loss"
     assert refused(toy_data, *PRETRAINING, "--criterion", "rendered_classification") == other

@@ -28,7 +28,9 @@ class RenderedClassificationConfig(FairseqDataclass):
     """Options of every task with labels."""
 
     data: str = field(default=MISSING, metadata={"help": "folder of rendered examples"})
-    modality: ChoiceEnum(MODALITIES) = field(default=PIXEL, metadata={"help": "what the model reads of an example"})
+    modality: Optional[ChoiceEnum(MODALITIES)] = field(
+        default=None, metadata={"help": "what the model reads of an example; to be given"}
+    )
     max_positions: Optional[int] = field(
         default=None,
         metadata={
@@ -95,6 +97,7 @@ class RenderedClassificationTask(RenderedTask):
         """Read the task, the dictionary and the settings of the data folder."""
         if OmegaConf.is_missing(cfg, "data") or not cfg.data:
             raise UserError(f"no data folder: name one that {cls.render_script} wrote (Hydra: task.data=FOLDER)")
+        cls.modalities_of(cfg)
         folder = DataFolder(cfg.data)
         if not folder.path.is_dir():
             raise UserError(f"{folder.path}: no such folder: render examples into it with {cls.render_script}")
@@ -140,7 +143,15 @@ class RenderedClassificationTask(RenderedTask):
 
     @classmethod
     def modalities_of(cls, cfg):
-        """That of ``--modality``."""
+        """That of ``--modality``.
+
+        Raises:
+            UserError: if none is given.
+        """
+        if cfg.modality is None:
+            raise UserError(
+                f"no --modality (Hydra: task.modality): say what the model reads of an example: {', '.join(MODALITIES)}"
+            )
         return (str(cfg.modality),)
 
     @classmethod

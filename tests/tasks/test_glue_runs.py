@@ -103,7 +103,7 @@ def test_a_loss_beyond_all_numbers_ends_the_run_with_one_line(glue, tmp_path):
 
 def build(data, max_tokens=None, **options):
     """Do what fairseq-train does before the first update."""
-    cfg = RenderedGlueConfig(data=str(data), seed=1, train_subset="train", **options)
+    cfg = RenderedGlueConfig(data=str(data), seed=1, train_subset="train", **{"modality": "pixel", **options})
     task = RenderedGlueTask.setup_task(OmegaConf.structured(cfg))
     sizes = {"hidden_size": 48, "num_hidden_layers": 1, "num_attention_heads": 4, "num_key_value_heads": 2}
     task.build_model(OmegaConf.structured(PixelGPTConfig(_name="pixelgpt", intermediate_size=48, **sizes)))
@@ -144,7 +144,7 @@ def test_every_epoch_has_every_example_once_in_new_batches(glue):
 
 def test_a_checkpoint_of_other_labels_is_refused(glue):
     def task(name):
-        cfg = RenderedGlueConfig(data=str(glue[0] / name), seed=1, train_subset="train")
+        cfg = RenderedGlueConfig(data=str(glue[0] / name), seed=1, train_subset="train", modality="pixel")
         return RenderedGlueTask.setup_task(OmegaConf.structured(cfg))
 
     task("rte").load_state_dict(task("rte").state_dict())

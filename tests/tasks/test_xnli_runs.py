@@ -72,7 +72,7 @@ def finetune(data, save_dir, *options):
 
 def task(data, **options):
     """The task as fairseq-train sets it up."""
-    cfg = RenderedXnliConfig(data=str(data), seed=1, train_subset="train", **options)
+    cfg = RenderedXnliConfig(data=str(data), seed=1, train_subset="train", **{"modality": "pixel", **options})
     return RenderedXnliTask.setup_task(OmegaConf.structured(cfg))
 
 
