@@ -121,8 +121,23 @@ def check_options(cfg, task):
         raise UserError("no --optimizer: the recipes train with --optimizer fused_adamw")
     if cfg.dataset.max_tokens is None and cfg.dataset.batch_size is None:
         raise UserError("no --batch-size (examples) and no --max-tokens (patches and tokens): give one of them")
+    _check_rate(cfg)
     if not cfg.dataset.disable_validation:
         _check_validation(cfg, task)
+
+
+def _check_rate(cfg):
+    """Refuse a cosine schedule that has no updates to fall in: fairseq would divide by their number at the last one."""
+    scheduler, last = cfg.lr_scheduler, cfg.optimization.max_update
+    if getattr(scheduler, "_name", None) != "cosine" or scheduler.lr_period_updates > 0:
+        return
+    if not last:
+        raise UserError("no --max-update: --lr-scheduler cosine needs it, or --lr-period-updates")
+    if last == scheduler.warmup_updates:
+        raise UserError(
+            f"--warmup-updates {last}: as many as --max-update: --lr-scheduler cosine has no updates left in which the "
+            "rate falls: give fewer"
+        )
 
 
 def _check_validation(cfg, task):

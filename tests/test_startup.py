@@ -58,6 +58,14 @@ def test_a_modality_is_to_be_given(refused, toy_glue):
     assert line == "no --modality (Hydra: task.modality): say what the model reads of an example: text, pixel, pair"
 
 
+def test_a_cosine_schedule_without_updates_to_fall_in(refused, toy_data):
+    cosine = ["--lr-scheduler", "cosine", "--warmup-updates", 2]
+    assert refused(toy_data, *PRETRAINING, *cosine, "--max-update", 2).startswith(
+        "--warmup-updates 2: as many as --max-"
+    )
+    assert refused(toy_data, *PRETRAINING, *cosine, "--max-update", 0).startswith("no --max-update: --lr-scheduler cos")
+
+
 def test_the_criterion_of_another_task(refused, toy_data, toy_glue):
     other = "--criterion rendered_classification: --task rendered_pretraining needs --criterion patch_token_loss"
     assert refused(toy_data, *PRETRAINING, "--criterion", "rendered_classification") == other
