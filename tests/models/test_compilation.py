@@ -10,17 +10,23 @@ from pixelgpt_fairseq.data.batches import collate
 PAIRS = [(row, 30 - row) for row in range(3, 28, 2)]  # patches and tokens of the longest row of each batch
 
 
+DEVICE = torch.get_default_device()
+
+
 @pytest.fixture(autouse=True)
 def nothing_compiled():
+    # A default device is a mode that sees every call, and breaks graphs; here all is put on the device by hand.
+    torch.set_default_device(None)
     torch._dynamo.reset()
     counters.clear()
     yield
     torch._dynamo.reset()
+    torch.set_default_device(DEVICE)
 
 
 def compiled_and_plain(**options):
     """The same weights twice. One graph a layer is demanded; the graphs run uncompiled, which takes no C++ compiler."""
-    compiled, plain = small_model(**options), small_model(**options)
+    compiled, plain = small_model(**options).to(DEVICE), small_model(**options).to(DEVICE)
     compiled.compile_layers(backend="eager", fullgraph=True)
     return compiled, plain
 
@@ -36,7 +42,8 @@ def batch(modality, lengths, seed=0):
         if modality != "pixel":
             row["tokens"] = torch.randint(VOCABULARY, (tokens,))
         rows.append(row)
-    return collate(rows, pad=0, strip_patches=30)["net_input"]
+    inputs = collate(rows, pad=0, strip_patches=30)["net_input"]
+    return {name: value.to(DEVICE) if torch.is_tensor(value) else value for name, value in inputs.items()}
 
 
 def assert_alike(compiled, plain, inputs):
@@ -99,7 +106,7 @@ def test_an_epoch_of_classification_and_its_validation_need_few_graphs():
 @pytest.mark.parametrize("num_labels", [None, 3])
 @pytest.mark.parametrize("modality", ["pixel", "text", "pair"])
 def test_the_whole_forward_has_no_graph_break(modality, num_labels):
-    model = small_model(num_labels=num_labels).train()
+    model = small_model(num_labels=num_labels).to(DEVICE).train()
     inputs = batch(modality, [(9, 7), (4, 3), (6, 7)])
     expected = model(**inputs)
     found = torch.compile(model, backend="eager", fullgraph=True)(**inputs)
