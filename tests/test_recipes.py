@@ -101,7 +101,7 @@ def test_the_plain_command_of_the_readme_is_the_recipe(composed, plain):
     _, recipe = composed
     recipe.model._name = plain.model._name  # the recipe says the sizes by themselves, the command by --arch
     # Of 8 GPUs; the recipe divides by those of the machine where it is run.
-    recipe.optimization.update_freq = recipe.task.update_freq = [4096 // 16 // 8]
+    recipe.optimization.update_freq = recipe.task.update_freq = [4096 // recipe.dataset.batch_size // 8]
     for group in ("task", "model", "criterion", "optimizer", "lr_scheduler", "optimization", "dataset"):
         differing = {
             name: (value, plain[group].get(name))
