@@ -134,9 +134,10 @@ class Demo:
         options = [*training_options(self.max_update), "--save-dir", self.output / CHECKPOINTS]
         with bar(self.max_update, "update {n:.0f} of {total}") as shown:
             write_row(["update", *LOSSES])
-            for update, losses in validations(self.log).items():
+            before = validations(self.log)
+            for update, losses in before.items():
                 write_losses(update, losses)
-                advance(shown, update)
+            advance(shown, max(before, default=0))
 
             def heard(line):
                 if found := re.search(r"\| train_inner \| .*\"num_updates\": \"(\d+)\"", line):
@@ -223,7 +224,8 @@ def training_options(max_update):
         --tokens-per-sample 256 --arch pixelgpt_tiny --criterion patch_token_loss --patch-loss-weight 10
         --optimizer adam --adam-betas '(0.9, 0.95)' --weight-decay 0.1 --clip-norm 1.0 --batch-size 8 --cpu
         --lr-scheduler cosine --lr 2e-3 --lr-shrink 0 --warmup-updates 30 --max-update {max_update} --seed 1
-        --validate-interval-updates 50 --save-interval-updates 50 --keep-interval-updates 1 --no-epoch-checkpoints
+        --validate-interval 1000000 --validate-interval-updates 50 --save-interval 1000000 --save-interval-updates 50
+        --keep-interval-updates 1 --no-epoch-checkpoints
         --log-format json --log-interval 5
         """
     )
