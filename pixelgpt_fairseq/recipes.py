@@ -1,7 +1,8 @@
 """The published fine-tuning recipes: one table, and what each row means to fairseq-train.
 
 The table is ``examples/finetuning/recipes.tsv``: a row for every model, task and modality. Where a column holds several
-values, joined by commas, the published result is the best of a sweep over them.
+values, joined by commas, the published result is the best of a sweep over them. Rows of the task ``own`` are not
+published: by them, any model learns a task of the user's own, see :func:`own_recipe`.
 """
 
 import argparse
@@ -16,8 +17,10 @@ from fairseq import options, tasks
 from fairseq.dataclass.utils import convert_namespace_to_omegaconf
 
 from pixelgpt_fairseq.data.classification import PAIR
+from pixelgpt_fairseq.data.data_folder import DataFolder
 from pixelgpt_fairseq.errors import UserError
 from pixelgpt_fairseq.sources.glue import GLUE_TASKS
+from pixelgpt_fairseq.tasks.rendered_glue import RenderedGlueTask
 from pixelgpt_fairseq.tasks.rendered_xnli import CROSS_LINGUAL_TRANSFER, TRANSLATE_TRAIN_ALL
 
 USER_DIR = Path(__file__).parent
@@ -29,6 +32,10 @@ PRECISIONS = ("fp32", "fp16", "bf16")
 _OPTIMIZER = tuple("--optimizer fused_adamw --weight-decay 0.0 --clip-norm 1.0".split())
 _BETAS = ("--adam-betas", "(0.9, 0.999)")
 _NEVER = "1000000"  # epochs: validation and checkpoints go by updates
+OWN_TASK = "own"  # the table's name of it
+_PASSES = 10  # over the data of a task of one's own
+_FEWEST_EXAMPLES = 20_000  # that it is trained on, however small its data; counted once for each time that one is read
+_VALIDATIONS = 20
 _RESUME_INTERVAL = 500  # updates that an interrupted run may have to repeat
 
 
@@ -55,6 +62,18 @@ class Recipe:
     def name(self) -> str:
         """Model, task and modality, for messages."""
         return f"{self.model}, {self.task}, {self.modality}"
+
+    def with_values(self, lr, batch) -> "Recipe":
+        """This recipe with one learning rate, and *batch* examples an update.
+
+        Of a task of one's own, whose updates depend on how many examples there are, they are as many examples.
+        """
+        one = replace(self, lr=(lr,), batch_per_gpu=batch, gpus=1, grad_accum=(1,))
+        if self.task != OWN_TASK:
+            return one
+        updates = max(1, self.max_steps * self.effective_batches[0] // batch)
+        interval = max(1, updates // _VALIDATIONS)
+        return replace(one, max_steps=updates, eval_every=interval, warmup=min(self.warmup, interval))
 
     def variants(self) -> list["Recipe"]:
         """One recipe for every combination of the values of a sweep, in the table's order."""
@@ -111,7 +130,7 @@ def find_recipe(model, task, modality, recipes=None) -> Recipe:
     Raises:
         UserError: if there is none; it names what there is.
     """
-    found = load_recipes() if recipes is None else recipes
+    found = [row for row in load_recipes() if row.task != OWN_TASK] if recipes is None else recipes
     chosen = ""
     for column, value in (("model", model), ("task", task), ("modality", modality)):
         there = dict.fromkeys(getattr(recipe, column) for recipe in found)
@@ -120,6 +139,35 @@ def find_recipe(model, task, modality, recipes=None) -> Recipe:
         found = [recipe for recipe in found if getattr(recipe, column) == value]
         chosen = f"{chosen} of {value}" if not chosen else f"{chosen} on {value}"
     return found[0]
+
+
+def is_own_task(task) -> bool:
+    """Whether *task* is the folder of a task of one's own, and not a name in the table."""
+    return task not in {row.task for row in load_recipes()} and Path(task).is_dir()
+
+
+def own_recipe(model, modality, data) -> Recipe:
+    """The recipe for a task of one's own: as long as its data are many.
+
+    Every example is read ten times; where there are few, 20,000 are read in all, and where there are many, as many as
+    the table's ``max_steps`` updates have. Twenty validations are spread over it.
+
+    Args:
+        model: a model of the table.
+        modality: what it reads.
+        data: folder that ``scripts/render_glue.py`` wrote.
+
+    Raises:
+        UserError: if there is no recipe, or the folder has no labelled examples to train on.
+    """
+    published = {row.model for row in load_recipes() if row.task != OWN_TASK}
+    if model not in published:
+        raise UserError(f"--model {model}: none of {', '.join(sorted(published))}")
+    found = find_recipe("any", OWN_TASK, modality, [row for row in load_recipes() if row.task == OWN_TASK])
+    folder = DataFolder(data)
+    task, examples = RenderedGlueTask.read_task(folder, "train"), folder.read_manifest("train")["examples"]
+    updates = max(_FEWEST_EXAMPLES, _PASSES * examples) // found.effective_batches[0]
+    return replace(found, model=model, max_steps=min(found.max_steps, updates), best_metric=task.best_metric)
 
 
 def share_of_batch(effective_batch, processes, fitting) -> tuple[int, int]:
@@ -201,12 +249,17 @@ def training_options(recipe, data, save_dir, model, gpus, batch_size=None, seed=
     return [str(data), *model, *pairs, *_OPTIMIZER, *_BETAS, *flags, *machine, *extra]
 
 
+def configuration(arguments):
+    """fairseq's whole configuration, as fairseq-train makes it of *arguments*."""
+    with warnings.catch_warnings(action="ignore"):  # Hydra's, of what fairseq asks of it
+        return convert_namespace_to_omegaconf(options.parse_args_and_arch(options.get_training_parser(), arguments))
+
+
 def longest_example(arguments) -> int:
     """Patches and tokens of the longest example that fairseq-train would train on, given *arguments*."""
     logging.disable(logging.INFO)  # fairseq-train says it once more
     try:
-        with warnings.catch_warnings(action="ignore"):  # Hydra's, of what fairseq asks of it
-            cfg = convert_namespace_to_omegaconf(options.parse_args_and_arch(options.get_training_parser(), arguments))
+        cfg = configuration(arguments)
         task = tasks.setup_task(cfg.task)
         task.load_dataset(cfg.dataset.train_subset)
     finally:
@@ -236,6 +289,8 @@ def task_options(task) -> dict[str, str]:
         return {"task": "rendered_xnli", "setting": XNLI_SETTINGS[task], "valid-subset": "valid"}
     if task in GLUE_TASKS:
         return {"task": "rendered_glue", "glue-task": task, "valid-subset": ",".join(validation_splits(task))}
+    if task == OWN_TASK:
+        return {"task": "rendered_glue", "valid-subset": "valid"}
     raise UserError(f"task {task} of the recipe: none of {', '.join((*GLUE_TASKS, *XNLI_SETTINGS))}")
 
 

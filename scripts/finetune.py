@@ -20,12 +20,28 @@ from pixelgpt_fairseq.errors import UserError, command
 from pixelgpt_fairseq.files import read_json, write_whole
 from pixelgpt_fairseq.locks import locked
 from pixelgpt_fairseq.models.pixelgpt import ARCHITECTURES
-from pixelgpt_fairseq.recipes import best_metric, find_recipe, longest_example, training_options
+from pixelgpt_fairseq.recipes import (
+    configuration,
+    find_recipe,
+    is_own_task,
+    longest_example,
+    own_recipe,
+    training_options,
+)
+from pixelgpt_fairseq.run_settings import check_same_run
 from pixelgpt_fairseq.sources.glue import task_name
 
 LOCK_FILE = "run.lock"  # fairseq-train holds one of its own while it trains, which another process may have started
 SECONDS_TO_END = 30  # for fairseq-train, when it is interrupted: its data loaders alone may take 5
 INTERRUPTED = 130  # the exit status of a command that was interrupted and has said what is left
+# What makes the name of a run's folder, and what this command computes from it.
+_OPTIONS_OF_THIS_COMMAND = {
+    "--lr": "--lr",
+    "--seed": "--seed",
+    "--save-dir": "--save-dir",
+    "--batch-size": "--batch (examples an update) or --batch-size (at a time)",
+    "--update-freq": "--batch (examples an update)",
+}
 RECORD = "run.json"  # in the folder of a run's checkpoints: which run it is, and whether it is finished
 
 
@@ -39,11 +55,17 @@ def get_parser():
     )
     parser.add_argument("--model", required=True, help="whose recipe: textgpt, pixelgpt, monogpt, dualgpt")
     parser.add_argument(
-        "--task", required=True, type=task_name, help="cola, sst2 (or SST-2), mrpc, ...; xnli_train_all, xnli_train_en"
+        "--task",
+        required=True,
+        type=task_name,
+        metavar="NAME|DIR",
+        help="cola, sst2 (or SST-2), mrpc, ...; xnli_train_all, xnli_train_en; or the folder of a task of your own",
     )
     parser.add_argument("--modality", required=True, help="what the model reads: text, pixel, pair")
     parser.add_argument(
-        "--data", required=True, metavar="DIR", help="what scripts/render_glue.py or render_xnli.py wrote"
+        "--data",
+        metavar="DIR",
+        help="what scripts/render_glue.py or render_xnli.py wrote (default: the folder that --task names)",
     )
     start = parser.add_mutually_exclusive_group(required=True)
     start.add_argument(
@@ -52,9 +74,16 @@ def get_parser():
     start.add_argument("--from-scratch", action="store_true", help="no pretraining: random weights, see --arch")
     parser.add_argument("--arch", choices=ARCHITECTURES, help="with --from-scratch: the size (default: pixelgpt)")
     parser.add_argument(
-        "--save-dir", metavar="DIR", help="default: checkpoints/MODEL-TASK-MODALITY; several runs get folders in it"
+        "--save-dir",
+        metavar="DIR",
+        help="default: checkpoints/MODEL-TASK-MODALITY; several runs, and those with values of your own where no "
+        "--save-dir is given, get folders in it: lr3e-05-batch64-seed1",
     )
-    parser.add_argument("--seed", type=int, nargs="+", default=[1], metavar="N", help="several: a run for each")
+    parser.add_argument("--seed", type=int, nargs="+", metavar="N", help="several: a run for each (default: 1)")
+    parser.add_argument("--lr", type=float, nargs="+", metavar="LR", help="rates of your own: a run for each")
+    parser.add_argument(
+        "--batch", type=int, nargs="+", metavar="N", help="examples an update, of your own: a run for each"
+    )
     parser.add_argument("--sweep", action="store_true", help="a run for every value of the recipe (default: the first)")
     parser.add_argument("--gpus", type=int, metavar="N", help="GPUs to share the batch (default: all; 0: the CPU)")
     parser.add_argument(
@@ -90,46 +119,76 @@ def starting_point(args, recipe, save_dir):
     return [*start, str(checkpoint)]
 
 
+def runs_of(args, recipe):
+    """(lr, examples an update) of every run but for its seed, and a line that says what was chosen, or None."""
+    lrs, batches, line = args.lr or recipe.lr, args.batch or recipe.effective_batches, None
+    if not args.sweep and len(lrs) * len(batches) > 1:
+        chosen = args.lr or lrs[:1], args.batch or batches[:1]
+        if chosen != (lrs, batches):
+            number = len(lrs) * len(batches)
+            line = (
+                f"{recipe.name}: the recipe is a sweep of {number} (lr {', '.join(map(str, lrs))}; "
+                f"{', '.join(map(str, batches))} examples an update); this is its first, lr {chosen[0][0]} and "
+                f"{chosen[1][0]} examples; --sweep runs them all"
+            )
+        lrs, batches = chosen
+    return list(itertools.product(lrs, batches)), line
+
+
 def plan(args):
     """Yield, for every run, its folder, what makes it this run, and the arguments of fairseq-train."""
-    recipe = find_recipe(args.model, args.task, args.modality)
-    variants = recipe.variants()
-    if len(variants) > 1 and not args.sweep:
-        first = variants[0]
-        print(
-            f"{recipe.name}: the recipe is a sweep of {len(variants)} (lr {', '.join(map(str, recipe.lr))}; "
-            f"{', '.join(map(str, recipe.effective_batches))} examples an update); this is its first, lr {first.lr[0]} "
-            f"and {first.effective_batches[0]} examples; --sweep runs them all"
-        )
-        variants = variants[:1]
+    for option in args.fairseq_options:
+        if (name := option.partition("=")[0]) in _OPTIONS_OF_THIS_COMMAND:
+            raise UserError(f"{name} after --: give {_OPTIONS_OF_THIS_COMMAND[name]} before it; folders are named so")
+    own = is_own_task(args.task)
+    data = args.data or (args.task if own else None)
+    if data is None:
+        raise UserError(f"--data: name the folder of {args.task}'s rendered examples")
+    recipe = own_recipe(args.model, args.modality, data) if own else find_recipe(args.model, args.task, args.modality)
+    values, line = runs_of(args, recipe)
+    if line:
+        print(line)
     gpus = torch.cuda.device_count() if args.gpus is None else args.gpus
-    save_dir = Path(args.save_dir or f"checkpoints/{args.model}-{args.task}-{args.modality}")
+    task = Path(args.task).resolve().name if own else args.task
+    save_dir = Path(args.save_dir or f"checkpoints/{args.model}-{task}-{args.modality}")
     model, batch_size = starting_point(args, recipe, save_dir), args.batch_size
     if batch_size is None:
         # With --dry-run, what is to be converted first is not there yet.
         start = model if args.from_scratch or Path(model[-1]).exists() else model[:2]
-        batch_size = recipe.fitting(
-            longest_example(training_options(variants[0], args.data, save_dir, start, gpus, extra=args.fairseq_options))
+        first = training_options(
+            recipe.with_values(*values[0]), data, save_dir, start, gpus, extra=args.fairseq_options
         )
-    several = len(variants) * len(args.seed) > 1
-    for variant, seed in itertools.product(variants, args.seed):
-        batch = variant.effective_batches[0]
-        folder = save_dir / f"lr{variant.lr[0]}-batch{batch}-seed{seed}" if several else save_dir
+        batch_size = recipe.fitting(longest_example(first))
+    seeds = args.seed or [1]
+    named = len(values) * len(seeds) > 1 or (not args.save_dir and (args.lr or args.batch or args.seed))
+    for (lr, batch), seed in itertools.product(values, seeds):
+        folder = save_dir / f"lr{lr}-batch{batch}-seed{seed}" if named else save_dir
+        one = recipe.with_values(lr, batch)
+        if own:
+            print(
+                f"{data}: {one.max_steps} updates of {batch} examples, a validation every {one.eval_every} "
+                f"({one.eval_every * batch:,} examples); the best by {one.best_metric}"
+            )
         identity = {
             "recipe": recipe.name,
             "checkpoint": args.checkpoint or f"none, {model[1]}",
-            "data": args.data,
-            "lr": variant.lr[0],
+            "data": data,
+            "lr": lr,
             "batch": batch,
             "seed": seed,
             "options": shlex.join(args.fairseq_options),
         }
         extra = args.fairseq_options
-        yield folder, identity, training_options(variant, args.data, folder, model, gpus, batch_size, seed, extra)
+        yield folder, identity, training_options(one, data, folder, model, gpus, batch_size, seed, extra)
 
 
-def is_finished(folder, identity):
+def is_finished(folder, identity, arguments):
     """Whether a run is: what the folder of its checkpoints tells.
+
+    Args:
+        folder: of the checkpoints.
+        identity: what makes it this run.
+        arguments: those of fairseq-train.
 
     Raises:
         UserError: if the folder holds another run.
@@ -142,17 +201,21 @@ def is_finished(folder, identity):
     found = read_json(record)
     if not isinstance(found, dict):
         raise UserError(f"{record}: does not say which run it is: choose another --save-dir")
-    for name, value in identity.items():
-        if found.get(name) != value:
+    for name in ("recipe", "lr", "batch", "seed"):
+        if found.get(name) != identity[name]:
             raise UserError(
-                f"{folder}: holds another run ({name} {found.get(name)}, not {value}): choose another --save-dir"
+                f"{folder}: holds another run ({name} {found.get(name)}, not {identity[name]}): choose another "
+                "--save-dir"
             )
-    return found.get("finished") is True
+    cfg = configuration(arguments)
+    check_same_run(cfg)  # fairseq-train does so, too, but does not see finished runs
+    return found.get("finished") is True and found.get("max_update") == cfg.optimization.max_update
 
 
-def write_record(folder, identity, finished):
+def write_record(folder, identity, arguments, finished):
     """Note in a run's folder which run it is, and whether it is finished."""
-    write_whole(folder / RECORD, json.dumps({**identity, "finished": finished}, indent=2) + "\n")
+    record = {**identity, "max_update": configuration(arguments).optimization.max_update, "finished": finished}
+    write_whole(folder / RECORD, json.dumps(record, indent=2) + "\n")
 
 
 def best_score(folder):
@@ -243,11 +306,11 @@ def run_all(args, runs, held):
         runs: what :func:`plan` yields.
         held: ExitStack for the locks of their folders.
     """
-    done = {folder: is_finished(folder, identity) for folder, identity, _ in runs}
+    done = {run[0]: is_finished(*run) for run in runs}
     locks = {}
     if not args.dry_run:
         locks = hold([folder for folder in done if not done[folder]], held)
-        done = {folder: is_finished(folder, identity) for folder, identity, _ in runs}  # nobody changes that now
+        done = {run[0]: is_finished(*run) for run in runs}  # nobody changes that now
     failed = []
     for number, (folder, identity, arguments) in enumerate(runs, start=1):
         if len(runs) > 1:
@@ -255,19 +318,19 @@ def run_all(args, runs, held):
         elif done[folder]:
             print(f"{folder}: finished before")
         if not args.dry_run and not done[folder]:
-            write_record(folder, identity, finished=False)
+            write_record(folder, identity, arguments, finished=False)
             arguments = [*arguments, "--log-file", str(folder / "train.log")]  # for which the folder must be there
         print(shlex.join(["fairseq-train", *arguments]), flush=True)
         if args.dry_run or done[folder]:
             continue
         if train(arguments, folder, locks[folder]):
-            write_record(folder, identity, finished=True)
+            write_record(folder, identity, arguments, finished=True)
         else:
             failed.append(str(folder))
     if failed:
         raise UserError(f"{len(failed)} of {len(runs)} runs failed, see above: {', '.join(failed)}")
     if not args.dry_run:
-        metric = best_metric(find_recipe(args.model, args.task, args.modality))
+        metric = configuration(runs[0][2]).checkpoint.best_checkpoint_metric
         report({folder: best_score(folder) for folder, _, _ in runs}, metric)
 
 

@@ -42,4 +42,6 @@ def test_a_second_job_is_refused_and_an_interrupted_one_goes_on(toy_glue, tmp_pa
     kept = f"interrupted: {tmp_path / 'run'} keeps the checkpoints saved so far: the same command goes on from the last"
     assert [line for line in errors.splitlines() if line.startswith("interrupted")] == [kept]
     assert not (tmp_path / "run" / "run.lock").exists()
-    assert refusal(script("finetune"), *arguments, "3").startswith(f"{tmp_path / 'run'}: holds another run (options ")
+    line = refusal(script("finetune"), *arguments, "3", "--dropout", "0.5")
+    assert line.startswith(f"{tmp_path / 'run'}: holds another run: --dropout 0.5, not 0.0: ")
+    script("finetune")(["--dry-run", *arguments, "3"])  # another length is the same run

@@ -34,7 +34,7 @@ from pixelgpt_fairseq.sources.glue import GLUE_TASKS
 from pixelgpt_fairseq.sources.xnli import XNLI
 
 FOLDER = ROOT / "examples" / "finetuning"
-RECIPES = load_recipes()
+RECIPES = [recipe for recipe in load_recipes() if recipe.task != recipes.OWN_TASK]  # the published ones
 TINY_MODEL = "--arch pixelgpt_tiny --hidden-size 32 --num-hidden-layers 1 --intermediate-size 32".split()
 EXAMPLES = 24
 PRECISIONS = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
@@ -258,9 +258,61 @@ def test_a_released_folder_is_converted_beside_its_runs(data, checkpoint, tmp_pa
 
 def test_options_after_two_hyphens_win(data, capsys, monkeypatch):
     monkeypatch.chdir(ROOT)
-    arguments = choose("textgpt", "sst2", "text", data["sst2"], "--", "--max-update", "7", "--lr", "0.5")
+    arguments = choose("textgpt", "sst2", "text", data["sst2"], "--", "--max-update", "7", "--dropout", "0.5")
     (run,) = planned(capsys, *arguments).values()
-    assert (run.max_update, int(run.total_num_update), run.lr) == (7, 7, [0.5])
+    assert (run.max_update, int(run.total_num_update), run.dropout) == (7, 7, 0.5)
+
+
+def test_values_of_ones_own_make_a_run_each_in_a_folder_of_its_values(data, capsys, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    arguments = choose("dualgpt", "rte", "pair", data["rte"])
+    runs = planned(capsys, *arguments, "--lr", "1e-4", "3e-4", "--batch", 24)
+    assert {folder: (run.lr, run.batch_size * run.update_freq[0]) for folder, run in runs.items()} == {
+        "checkpoints/dualgpt-rte-pair/lr0.0001-batch24-seed1": ([1e-4], 24),
+        "checkpoints/dualgpt-rte-pair/lr0.0003-batch24-seed1": ([3e-4], 24),
+    }
+    ((folder, run),) = planned(capsys, *arguments, "--seed", 7).items()
+    assert (folder, run.seed) == ("checkpoints/dualgpt-rte-pair/lr1e-05-batch32-seed7", 7)
+    swept = planned(capsys, *arguments, "--sweep", "--lr", "0.5", "--save-dir", "runs/here")
+    assert [run.batch_size * run.update_freq[0] for run in swept.values()] == [32, 64, 128, 256, 512]
+    for option in ("--lr", "--seed", "--batch-size", "--update-freq"):
+        message = refusal(finetune, *arguments, "--", option, "1")
+        assert message.startswith(f"{option} after --: give --")
+
+
+@pytest.mark.parametrize(
+    ("examples", "more", "updates", "interval"),
+    [(24, (), 625, 31), (24, ("--batch", 8), 2500, 125), (10**7, (), 15000, 750)],
+)
+def test_the_recipe_of_a_task_of_ones_own_fits_its_data(
+    data, tmp_path, capsys, monkeypatch, examples, more, updates, interval
+):
+    monkeypatch.chdir(ROOT)
+    shutil.copytree(data["stsb"], tmp_path / "stars")
+    path = tmp_path / "stars" / "train.manifest.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"examples": examples}))
+    start = ["--from-scratch", "--arch", "pixelgpt_tiny", "--gpus", 0, "--model", "dualgpt", "--modality", "text"]
+    ((folder, run),) = planned(
+        capsys, *start, "--task", tmp_path / "stars", "--save-dir", tmp_path / "run", *more
+    ).items()
+    assert (run.data, run.task, run.glue_task, run.valid_subset) == (
+        str(tmp_path / "stars"),
+        "rendered_glue",
+        None,
+        "valid",
+    )
+    assert (run.max_update, run.validate_interval_updates, run.lr) == (updates, interval, [5e-5])
+    assert run.best_checkpoint_metric == "spearmanr"
+    assert folder == str(tmp_path / "run")
+
+
+def test_what_no_recipe_for_a_task_of_ones_own_can_be(data, tmp_path):
+    start = ["--from-scratch", "--modality", "text"]
+    line = refusal(finetune, *start, "--model", "bert", "--task", data["rte"])
+    assert line == "--model bert: none of dualgpt, monogpt, pixelgpt, textgpt"
+    assert refusal(finetune, *start, "--model", "dualgpt", "--task", tmp_path).startswith(f"{tmp_path}")
+    line = refusal(finetune, *start, "--model", "dualgpt", "--task", "rte")
+    assert line == "--data: name the folder of rte's rendered examples"
 
 
 @pytest.mark.parametrize(
@@ -283,7 +335,7 @@ def test_mistakes_are_told_in_one_line(arguments, message, data, monkeypatch):
 
 def test_finetuning_by_recipe_from_a_pretrained_checkpoint(data, checkpoint, tmp_path, capsys):
     save_dir = tmp_path / "run"
-    few = ["--", "--max-update", "4", "--validate-interval-updates", "2", "--lr", "1e-3"]
+    few = ["--", "--max-update", "4", "--validate-interval-updates", "2"]
     start = ["--checkpoint", checkpoint, "--save-dir", save_dir]
     arguments = choose("dualgpt", "rte", "pixel", data["rte"], *start, *few)
     process = command("finetune.py", *arguments)
