@@ -82,6 +82,7 @@ def test_losses_are_a_table_and_the_end_says_what_to_do_next(demo, tmp_path, cap
     printed = capsys.readouterr().out
     rows = [line.split() for line in printed.splitlines()]
     header = rows.index(["update", *quickstart.LOSSES])
+    assert len(printed.splitlines()[header]) < 80  # the width of a terminal
     assert rows[header + 1 : header + 3] == [["50", *["2.000"] * 4], ["100", *["1.000"] * 4]]
     assert f"what the commands print to {tmp_path / 'demo' / 'demo.log'}" in printed
     following = [line for line in printed.splitlines() if "python" in line and "scripts/" in line]
@@ -103,6 +104,14 @@ def test_a_folder_with_other_things_is_left_alone(tmp_path, monkeypatch):
     with pytest.raises(SystemExit, match="holds other things: choose another --output"):
         quickstart.main()
     assert [path.name for path in tmp_path.iterdir()] == ["precious"]
+
+
+def test_a_folder_that_does_not_tell_its_stages_is_started_over_when_asked(demo, tmp_path):
+    demo()
+    (tmp_path / "demo" / quickstart.STAGES).write_text("")
+    with pytest.raises(SystemExit, match="start over with --overwrite"):
+        demo()
+    assert demo("--overwrite") == STAGES
 
 
 def test_files_that_were_put_beside_those_of_the_demo_stay(tmp_path):

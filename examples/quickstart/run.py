@@ -271,7 +271,8 @@ def write_losses(update, losses):
 
 def write_row(cells):
     """Write a row above the progress bar."""
-    tqdm.write("  " + "".join(f"{cell:>18}" for cell in cells), file=sys.stdout)
+    first, *others = cells
+    tqdm.write(f"  {first:>6}" + "".join(f"{cell:>17}" for cell in others), file=sys.stdout)
     sys.stdout.flush()
 
 

@@ -4,6 +4,7 @@ Patches and tokens are predicted by :func:`predict_patches` and :func:`predict_t
 :func:`draw_predictions`.
 """
 
+import itertools
 from dataclasses import dataclass
 
 import torch
@@ -16,6 +17,7 @@ from pixelgpt_fairseq.data.patches import (
     scale_pixels,
     unpatchify,
 )
+from pixelgpt_fairseq.data.tokens import WORD_START
 from pixelgpt_fairseq.errors import UserError
 from pixelgpt_fairseq.rendering import default_fonts
 from pixelgpt_fairseq.rendering.repertoire import Repertoire
@@ -156,16 +158,29 @@ class _Pen:
         self.height = ascent + descent
         self.margin = round(max(self.length(label) for label in (_READ, _PREDICTED))) + 2 * scale  # of every row
 
-    def font(self, text):
-        """The first font that has all characters of *text*; the first of all if none has."""
-        having = (font for repertoire, font in self.fonts if all(map(repertoire.has, text)))
-        return next(having, self.fonts[0][1])
+    def runs(self, text):
+        """Yield the parts of *text* that one font draws, with that font: the first that has a character, or the first.
+
+        The mark that begins a word is a part of its own, so that it stands on the left of right-to-left words, too.
+        """
+
+        def kind(character):
+            having = (n for n, (repertoire, _) in enumerate(self.fonts) if repertoire.has(character))
+            return character == WORD_START, next(having, 0)
+
+        for (_, number), part in itertools.groupby(text, kind):
+            yield "".join(part), self.fonts[number][1]
 
     def length(self, text):
-        return self.font(text).getlength(text)
+        return sum(font.getlength(part) for part, font in self.runs(text))
 
     def write(self, draw, position, text, fill=_LABEL):
-        draw.text(position, text, fill=fill, font=self.font(text))
+        left, top = position
+        for part, font in self.runs(text):
+            # All on the baseline of the first font.
+            baseline = top + self.fonts[0][1].getmetrics()[0]
+            draw.text((left, baseline), part, fill=fill, font=font, anchor="ls")
+            left += font.getlength(part)
 
     def sentence(self, text, width):
         """A picture of *text*, broken into lines no wider than rows of *width* with their labels."""

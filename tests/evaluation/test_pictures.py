@@ -88,10 +88,20 @@ def test_labels_tell_what_is_above_and_below_and_where_the_text_ends(monkeypatch
     assert picture.width <= 20 * 16 * 4 + 200
     assert written.count("read") == written.count("predicted") == 4  # three rows of patches, one of tokens
     assert written.count("the separator: the text ends here") == 1
-    assert {"▁The", "▁A", "▁猫"} <= set(written)
+    assert {"▁", "The", "A", "猫"} <= set(written)
     text = " ".join(written)
     assert "Below each patch, what the model predicted" in text
     assert "Below each token, the one that the model found most likely" in text
+
+
+def test_each_character_is_drawn_in_a_font_that_has_it(monkeypatch):
+    drawn = []
+    monkeypatch.setattr(
+        ImageDraw.ImageDraw, "text", lambda self, position, text, font, **_: drawn.append((text, font.getname()[0]))
+    )
+    draw_predictions(tokens=[TokenPrediction("▁The", "▁猫", 0.5)])
+    assert ("The", "Kurinto Sans") in drawn
+    assert ("猫", "Kurinto Sans SC") in drawn
 
 
 def test_a_right_token_is_green_and_a_wrong_one_is_not():
