@@ -36,7 +36,7 @@ bench: $(INSTALLED)
 
 clean:
 	rm -rf .venv demo build dist .pytest_cache .ruff_cache .hypothesis *.egg-info
-	find pixelgpt_fairseq scripts examples tests -name __pycache__ -prune -exec rm -rf {} +
+	find pixelgpt_fairseq hydra_plugins scripts examples tests -name __pycache__ -prune -exec rm -rf {} +
 
 # A Python asked for by name must be the one in the environment; one not asked for may be anything once that is made.
 same-python:

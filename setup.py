@@ -34,7 +34,10 @@ setup(
         "Topic :: Scientific/Engineering :: Artificial Intelligence",
     ],
     python_requires=">=3.11,<3.14",
-    packages=find_packages(include=["pixelgpt_fairseq", "pixelgpt_fairseq.*"]),
+    packages=[
+        *find_packages(include=["pixelgpt_fairseq", "pixelgpt_fairseq.*"]),
+        *("hydra_plugins", "hydra_plugins.pixelgpt_fairseq"),  # where Hydra looks; the first has no __init__.py
+    ],
     install_requires=[
         *FAIRSEQ,
         "torch>=2.6,<3",

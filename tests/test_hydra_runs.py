@@ -19,6 +19,7 @@ from toy_corpus import BIN, ENVIRONMENT
 from toy_glue import write_examples
 from two_workers import free_port
 
+from hydra_plugins.pixelgpt_fairseq.recipe_names import unknown_recipe
 from pixelgpt_fairseq.data.data_folder import DataFolder
 from pixelgpt_fairseq.hydra_callbacks import RunFolder, data_name, job_name
 from pixelgpt_fairseq.sources.glue import GLUE_TASKS
@@ -151,6 +152,28 @@ def test_a_modality_that_is_mandatory_is_not_chosen_silently(recipe, work, monke
     with pytest.raises(SystemExit) as ending:
         hydra_train(*given)
     assert ending.value.code.startswith("error: no --modality (Hydra: task.modality): say what the model reads of an ")
+
+
+@pytest.mark.parametrize(
+    ("folder", "name", "there"),
+    [
+        (PRETRAINING, "dualgpt-tiny", "dualgpt, dualgpt_tiny, monogpt, "),
+        (PRETRAINING, "settings.yml", "dualgpt, dualgpt_tiny, monogpt, "),
+        (GLUE, "SST-2", "cola, mnli, mrpc, qnli, qqp, rte, sst2, stsb, wnli"),
+        (XNLI, "xnli", "cross-lingual-transfer, translate-train-all"),
+    ],
+)
+def test_a_recipe_that_is_not_there_is_told_with_those_that_are(folder, name, there):
+    with pytest.raises(SystemExit) as ending:
+        hydra_train(folder, name, "task.data=data")
+    assert ending.value.code.startswith(f"error: --config-name {name}: no recipe in {folder}: there are {there}")
+
+
+def test_other_commands_of_hydra_and_other_folders_are_left_alone(tmp_path):
+    assert unknown_recipe(tmp_path, "anything") is None
+    (tmp_path / "settings.yaml").write_text("task: {}")
+    assert unknown_recipe(tmp_path, "anything") is None
+    assert unknown_recipe(PRETRAINING, "dualgpt.yaml") is None
 
 
 def test_folders_are_named_after_the_data_and_what_a_sweep_varies():
