@@ -342,7 +342,7 @@ esac
 def checkout(tmp_path):
     """A folder with a space in its name that holds the files of the Makefile, and a stand-in for Python."""
     folder = tmp_path / "a checkout"
-    for name in ("pixelgpt_fairseq", "scripts", "examples", "tests"):
+    for name in ("pixelgpt_fairseq", "hydra_plugins", "scripts", "examples", "tests"):
         (folder / name).mkdir(parents=True)
     for name in ("Makefile", "setup.py", "constraints.txt", "fairseq.txt", "pixelgpt_fairseq/_requirements.py"):
         shutil.copy(ROOT / name, folder / name)
