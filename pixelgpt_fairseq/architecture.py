@@ -8,7 +8,7 @@ from omegaconf import OmegaConf
 
 from pixelgpt_fairseq.checkpoints import read_state
 from pixelgpt_fairseq.errors import UserError
-from pixelgpt_fairseq.models.pixelgpt import ARCHITECTURES, SETTINGS, complete_config, fill_settings
+from pixelgpt_fairseq.models.architectures import ARCHITECTURES, SETTINGS, complete_config, fill_settings
 from pixelgpt_fairseq.models.provenance import compare_architectures
 
 logger = logging.getLogger(__name__)
@@ -50,8 +50,8 @@ def take_architecture(cfg, task_cfg):
     """Fill what the user left open with what the model of the checkpoint has, or else with the defaults.
 
     Args:
-        cfg: what is to be built, with the fields of :class:`~pixelgpt_fairseq.models.pixelgpt.PixelGPTConfig`; changed
-            in place.
+        cfg: what is to be built, with the fields of :class:`~pixelgpt_fairseq.models.architectures.PixelGPTConfig`;
+            changed in place.
         task_cfg: see :func:`restored_checkpoint`.
 
     Raises:

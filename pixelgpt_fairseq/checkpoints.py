@@ -12,7 +12,8 @@ from pixelgpt_fairseq.companions import read_companions
 from pixelgpt_fairseq.data.tokens import Tokenizer
 from pixelgpt_fairseq.errors import UserError
 from pixelgpt_fairseq.models import provenance
-from pixelgpt_fairseq.models.pixelgpt import PixelGPTModel, complete_config
+from pixelgpt_fairseq.models.architectures import complete_config
+from pixelgpt_fairseq.models.pixelgpt import PixelGPTModel
 from pixelgpt_fairseq.models.released_checkpoint import load_released
 from pixelgpt_fairseq.models.released_config import is_on
 from pixelgpt_fairseq.models.weight_files import check_plain

@@ -14,7 +14,7 @@ from omegaconf import OmegaConf
 from pixelgpt_fairseq.checkpoints import read_state
 from pixelgpt_fairseq.data.data_folder import DataFolder
 from pixelgpt_fairseq.errors import UserError
-from pixelgpt_fairseq.models.pixelgpt import ARCHITECTURES, SETTINGS
+from pixelgpt_fairseq.models.architectures import ARCHITECTURES, SETTINGS
 
 logger = logging.getLogger(__name__)
 

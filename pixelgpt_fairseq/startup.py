@@ -23,7 +23,8 @@ from pixelgpt_fairseq.checkpoints import read_state
 from pixelgpt_fairseq.data.data_folder import PIXEL, TEXT
 from pixelgpt_fairseq.errors import UserError
 from pixelgpt_fairseq.locks import locked
-from pixelgpt_fairseq.models.pixelgpt import ARCHITECTURES, PixelGPTModel
+from pixelgpt_fairseq.models.architectures import ARCHITECTURES
+from pixelgpt_fairseq.models.pixelgpt import PixelGPTModel
 from pixelgpt_fairseq.run_settings import check_same_run, check_same_task
 from pixelgpt_fairseq.tasks.early_stopping import validations_without_a_better_one
 from pixelgpt_fairseq.tasks.rendered_pretraining import PAIR

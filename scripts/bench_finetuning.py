@@ -23,7 +23,8 @@ from omegaconf import OmegaConf
 from pixelgpt_fairseq.data.data_folder import PIXEL
 from pixelgpt_fairseq.data.patches import PATCH_SIZE, gray_to_rgb_patches
 from pixelgpt_fairseq.errors import UserError, command
-from pixelgpt_fairseq.models.pixelgpt import PixelGPTConfig, PixelGPTModel
+from pixelgpt_fairseq.models.architectures import PixelGPTConfig
+from pixelgpt_fairseq.models.pixelgpt import PixelGPTModel
 from pixelgpt_fairseq.preprocessing.binarize_examples import binarize_examples
 from pixelgpt_fairseq.rendering import RendererConfig
 from pixelgpt_fairseq.sources.examples import read_examples

@@ -43,8 +43,9 @@ from pixelgpt_fairseq.criterions.rendered_classification import (
 )
 from pixelgpt_fairseq.data.batches import collate
 from pixelgpt_fairseq.data.patches import gray_to_rgb_patches, unpatchify
+from pixelgpt_fairseq.models.architectures import PixelGPTConfig, complete_config
 from pixelgpt_fairseq.models.flops import peak_tflops, training_flops
-from pixelgpt_fairseq.models.pixelgpt import PixelGPTConfig, PixelGPTModel, complete_config
+from pixelgpt_fairseq.models.pixelgpt import PixelGPTModel
 
 ROOT = Path(__file__).resolve().parents[1]
 PAD = 2

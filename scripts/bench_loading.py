@@ -24,7 +24,8 @@ from pixelgpt_fairseq.criterions.patch_token_loss import next_patch_loss
 from pixelgpt_fairseq.data.data_folder import PIECES, PIXEL, DataFolder
 from pixelgpt_fairseq.data.tokens import train_tokenizer
 from pixelgpt_fairseq.errors import UserError, command
-from pixelgpt_fairseq.models.pixelgpt import PixelGPTConfig, PixelGPTModel
+from pixelgpt_fairseq.models.architectures import PixelGPTConfig
+from pixelgpt_fairseq.models.pixelgpt import PixelGPTModel
 from pixelgpt_fairseq.preprocessing.binarize import binarize
 from pixelgpt_fairseq.rendering import RendererConfig
 from pixelgpt_fairseq.tasks.rendered_pretraining import (

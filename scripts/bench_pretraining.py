@@ -22,8 +22,9 @@ from pixelgpt_fairseq.criterions.patch_token_loss import PatchTokenLoss, PatchTo
 from pixelgpt_fairseq.data.batches import collate
 from pixelgpt_fairseq.data.patches import PATCH_SIZE, gray_to_rgb_patches, patchify, unpatchify
 from pixelgpt_fairseq.errors import command
+from pixelgpt_fairseq.models.architectures import PixelGPTConfig
 from pixelgpt_fairseq.models.decoder import Attention, RMSNorm, SwiGLU
-from pixelgpt_fairseq.models.pixelgpt import PatchEmbeddings, PixelGPTConfig, PixelGPTModel
+from pixelgpt_fairseq.models.pixelgpt import PatchEmbeddings, PixelGPTModel
 
 
 class PublishedStyleModel(nn.Module):

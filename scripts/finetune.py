@@ -19,7 +19,7 @@ from pixelgpt_fairseq.conversion import import_released
 from pixelgpt_fairseq.errors import UserError, command
 from pixelgpt_fairseq.files import read_json, write_whole
 from pixelgpt_fairseq.locks import locked
-from pixelgpt_fairseq.models.pixelgpt import ARCHITECTURES
+from pixelgpt_fairseq.models.architectures import ARCHITECTURES
 from pixelgpt_fairseq.recipes import (
     configuration,
     find_recipe,

@@ -19,7 +19,7 @@ from hydra_runs import OUTSIDE_A_RUN
 from omegaconf import OmegaConf, open_dict
 from toy_corpus import ROOT
 
-from pixelgpt_fairseq.models.pixelgpt import SETTINGS
+from pixelgpt_fairseq.models.architectures import SETTINGS
 from pixelgpt_fairseq.tasks import rendered_pretraining  # noqa: F401
 
 FOLDER = ROOT / "examples" / "pretraining"

@@ -159,7 +159,7 @@ class Decoder(nn.Module):
     """The stack of layers and its final norm.
 
     Args:
-        config: any object with the sizes of :class:`~pixelgpt_fairseq.models.pixelgpt.PixelGPTConfig`.
+        config: any object with the sizes of :class:`~pixelgpt_fairseq.models.architectures.PixelGPTConfig`.
     """
 
     def __init__(self, config):

@@ -1,132 +1,32 @@
-# ruff: noqa: UP045  (fairseq reads Optional[...] off its dataclasses, and knows no "int | None")
 """PixelGPT: one decoder that reads patches, tokens or both, and predicts the next one of each, or a class.
 
 Paper: "Autoregressive Pre-Training on Pixels and Texts" (EMNLP 2024). TextGPT, PixelGPT, MonoGPT and DualGPT are this
 model with other training streams. Shapes: B rows, Lp patches, Lt tokens, H hidden size, V vocabulary, P patch side.
 """
 
-import importlib.util
 from collections.abc import Callable
-from dataclasses import dataclass, field, fields
-from typing import Any, NamedTuple, Optional
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
-from fairseq.dataclass import FairseqDataclass
-from fairseq.models import ARCH_CONFIG_REGISTRY, BaseFairseqModel, register_model, register_model_architecture
+from fairseq.models import BaseFairseqModel, register_model
 from torch import Tensor, nn
 
 from pixelgpt_fairseq.data.patches import PATCH_SIZE, patchify, scale_pixels
 from pixelgpt_fairseq.errors import UserError, exit_on_user_error
 from pixelgpt_fairseq.models import provenance
+from pixelgpt_fairseq.models.architectures import PixelGPTConfig, check_sizes, complete_config, register_architectures
 from pixelgpt_fairseq.models.decoder import Decoder, Projection
 from pixelgpt_fairseq.models.master_weights import MasterWeights
 from pixelgpt_fairseq.models.packing import few_widths, pack, pad_columns, trim
-
-# What makes an architecture; everything else has one default. The first is the size of the released models.
-ARCHITECTURES = {
-    "pixelgpt": {
-        "hidden_size": 1024,
-        "num_hidden_layers": 24,
-        "num_attention_heads": 16,
-        "num_key_value_heads": 8,
-        "intermediate_size": 2816,
-    },
-    "pixelgpt_base": {
-        "hidden_size": 768,
-        "num_hidden_layers": 12,
-        "num_attention_heads": 12,
-        "num_key_value_heads": 6,
-        "intermediate_size": 2048,
-    },
-    "pixelgpt_small": {
-        "hidden_size": 256,
-        "num_hidden_layers": 4,
-        "num_attention_heads": 4,
-        "num_key_value_heads": 2,
-        "intermediate_size": 704,
-    },
-    "pixelgpt_tiny": {
-        "hidden_size": 192,
-        "num_hidden_layers": 4,
-        "num_attention_heads": 4,
-        "num_key_value_heads": 2,
-        "intermediate_size": 512,
-    },
-}
-# What a model is besides its sizes; these have one default for all architectures.
-SETTINGS = {
-    "max_position_embeddings": 1024,
-    "rms_norm_eps": 1e-5,
-    "rope_theta": 10000.0,
-    "num_channels": 3,
-    "tie_word_embeddings": False,
-    "extra_token_rows": 0,
-}
-_SIZE_HELP = " (default: that of the architecture; the released models have {})"
-
-
-def _size(help_text: str, name: str):
-    """A field that the architecture fills where the user leaves it open."""
-    return field(default=None, metadata={"help": help_text + _SIZE_HELP.format(ARCHITECTURES["pixelgpt"][name])})
-
-
-def _setting(help_text: str, name: str):
-    """A field that a checkpoint fills where the user leaves it open, or else :data:`SETTINGS`."""
-    default = f" (default: that of the checkpoint that training begins with, if any, or else {SETTINGS[name]})"
-    return field(default=None, metadata={"help": help_text + default})
-
-
-@dataclass
-class PixelGPTConfig(FairseqDataclass):
-    """Sizes and training switches of the model, named as in the released ``config.json``."""
-
-    hidden_size: Optional[int] = _size("width of the residual stream", "hidden_size")
-    num_hidden_layers: Optional[int] = _size("decoder layers", "num_hidden_layers")
-    num_attention_heads: Optional[int] = _size("query heads; they divide the hidden size", "num_attention_heads")
-    num_key_value_heads: Optional[int] = _size(
-        "key-value heads, each shared by as many query heads; equal to the query heads for plain attention",
-        "num_key_value_heads",
-    )
-    intermediate_size: Optional[int] = _size("width inside the SwiGLU block", "intermediate_size")
-    max_position_embeddings: Optional[int] = _setting(
-        "longest sequence: patches, tokens, or both of a pair together", "max_position_embeddings"
-    )
-    rms_norm_eps: Optional[float] = _setting("added to the mean square in RMSNorm", "rms_norm_eps")
-    rope_theta: Optional[float] = _setting("base of the rotary position frequencies", "rope_theta")
-    num_channels: Optional[int] = _setting("colour channels of a patch: 3, or 1 for gray only", "num_channels")
-    tie_word_embeddings: Optional[bool] = _setting(
-        "use the token embedding as the token prediction head, too", "tie_word_embeddings"
-    )
-    extra_token_rows: Optional[int] = _setting(
-        "rows of the token embedding and head beyond the tokenizer's tokens, as of models whose vocabulary is padded "
-        "to a multiple of 64: kept, and never predicted",
-        "extra_token_rows",
-    )
-    initializer_range: float = field(
-        default=0.02, metadata={"help": "standard deviation of the initial weights of projections and embeddings"}
-    )
-    dropout: float = field(default=0.0, metadata={"help": "dropout after attention and after the SwiGLU block"})
-    attention_dropout: float = field(default=0.0, metadata={"help": "dropout of attention weights"})
-    checkpoint_activations: bool = field(
-        default=False, metadata={"help": "recompute each layer in the backward pass: less memory, a third slower"}
-    )
-    compile: bool = field(
-        default=False,
-        metadata={"help": "on a GPU, compile layers and losses: faster, after some seconds of compiling"},
-    )
-    tf32: bool = field(
-        default=False,
-        metadata={"help": "on a GPU, multiply float32 matrices with 10 bits of mantissa (TF32): several times faster"},
-    )
 
 
 class PixelGPTOutput(NamedTuple):
     """What a forward gives: predictions for the modalities it was given, or class logits; None for the rest."""
 
-    patch_predictions: Optional[Tensor] = None  # [B, Lp, P * P * C], at position i for patch i + 1
-    token_logits: Optional[Tensor] = None  # [B, Lt, V], at position i for token i + 1
-    class_logits: Optional[Tensor] = None  # [B, num_labels]
+    patch_predictions: Tensor | None = None  # [B, Lp, P * P * C], at position i for patch i + 1
+    token_logits: Tensor | None = None  # [B, Lt, V], at position i for token i + 1
+    class_logits: Tensor | None = None  # [B, num_labels]
 
 
 class PatchEmbeddings(nn.Module):
@@ -190,7 +90,7 @@ class PixelGPTModel(BaseFairseqModel):
     ):
         super().__init__()
         config = complete_config(config)
-        _check_sizes(config)
+        check_sizes(config)
         if not uses_patches and vocab_size is None:
             raise UserError("a model must read patches, tokens or both")
         self.config = config
@@ -439,57 +339,4 @@ class PixelGPTModel(BaseFairseqModel):
         return sum((p[:0].sum() for module in idle if module is not None for p in module.parameters()), 0.0)
 
 
-def complete_config(config) -> PixelGPTConfig:
-    """A copy of *config*, without its link to the user's whole configuration tree, in which no size is left open."""
-    config = PixelGPTConfig(**{f.name: getattr(config, f.name, f.default) for f in fields(PixelGPTConfig)})
-    _fill_sizes(config, config._name if config._name in ARCHITECTURES else "pixelgpt")
-    fill_settings(config, SETTINGS)
-    return config
-
-
-def fill_settings(config, values: dict):
-    """Give the fields of *config* that are None the value of the same name."""
-    for name, value in values.items():
-        if getattr(config, name, None) is None:
-            setattr(config, name, value)
-
-
-def _fill_sizes(config, architecture: str):
-    fill_settings(config, ARCHITECTURES[architecture])
-
-
-def _register_architecture(name: str):
-    def fill(config):
-        if getattr(config, "finetune_from_model", None) is None:  # else open sizes are the checkpoint's
-            _fill_sizes(config, name)
-        # fairseq-train (not its Hydra twin) takes --bf16 as a sign of a TPU, and ends in an error where there is none.
-        # This function is the last that it calls with the parsed arguments.
-        if getattr(config, "tpu", False) and importlib.util.find_spec("torch_xla") is None:
-            config.tpu = False
-
-    if name in ARCH_CONFIG_REGISTRY:  # registered with the model, with a function that does nothing
-        ARCH_CONFIG_REGISTRY[name] = fill
-    else:
-        register_model_architecture("pixelgpt", name)(fill)
-
-
-for _name in ARCHITECTURES:
-    _register_architecture(_name)
-
-
-def _check_sizes(config):
-    for name in (*ARCHITECTURES["pixelgpt"], "max_position_embeddings", "num_channels"):
-        if getattr(config, name) < 1:
-            raise UserError(f"--{name.replace('_', '-')} {getattr(config, name)} must be at least 1")
-    if config.extra_token_rows < 0:
-        raise UserError(f"--extra-token-rows {config.extra_token_rows} must be at least 0")
-    heads, shared = config.num_attention_heads, config.num_key_value_heads
-    if config.hidden_size % heads:
-        raise UserError(f"--hidden-size {config.hidden_size} is not divisible by --num-attention-heads {heads}")
-    if (config.hidden_size // heads) % 2:
-        raise UserError(
-            f"--hidden-size {config.hidden_size} over --num-attention-heads {heads} gives an odd head size "
-            f"({config.hidden_size // heads}): rotary positions need an even one"
-        )
-    if heads % shared:
-        raise UserError(f"--num-attention-heads {heads} is not divisible by --num-key-value-heads {shared}")
+register_architectures()

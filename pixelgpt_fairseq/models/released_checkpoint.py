@@ -19,7 +19,8 @@ from pixelgpt_fairseq.data.tokens import Tokenizer
 from pixelgpt_fairseq.errors import UserError
 from pixelgpt_fairseq.files import check_absent, read_json, whole_folder
 from pixelgpt_fairseq.models import provenance
-from pixelgpt_fairseq.models.pixelgpt import PixelGPTConfig, PixelGPTModel
+from pixelgpt_fairseq.models.architectures import PixelGPTConfig
+from pixelgpt_fairseq.models.pixelgpt import PixelGPTModel
 from pixelgpt_fairseq.models.released_config import is_on, read_config, written_config
 from pixelgpt_fairseq.models.weight_files import WeightFiles, write_safetensors
 from pixelgpt_fairseq.sources.class_names import read_class_names

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from pixelgpt_fairseq.data.patches import PATCH_SIZE
 from pixelgpt_fairseq.errors import UserError
-from pixelgpt_fairseq.models.pixelgpt import PixelGPTConfig
+from pixelgpt_fairseq.models.architectures import PixelGPTConfig
 
 logger = logging.getLogger(__name__)
 

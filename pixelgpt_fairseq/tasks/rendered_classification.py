@@ -1,21 +1,21 @@
-# ruff: noqa: RUF009, UP006, UP035, UP045  (fairseq reads Optional[...] and List[...] off its dataclasses)
+# ruff: noqa: UP045  (fairseq reads Optional[...] and List[...] off its dataclasses)
 """What the fine-tuning tasks share: examples with labels, read as text, as pixels or as both."""
 
 import functools
 import logging
 from dataclasses import dataclass, field
-from typing import List, Optional
+from typing import Optional
 
 import torch
-from fairseq.dataclass import ChoiceEnum, FairseqDataclass
-from omegaconf import II, MISSING, OmegaConf
+from fairseq.dataclass import ChoiceEnum
+from omegaconf import MISSING, OmegaConf
 
 from pixelgpt_fairseq.data.classification import MODALITIES, PAIR, ClassificationDataset
 from pixelgpt_fairseq.data.data_folder import PIXEL, TEXT, DataFolder
 from pixelgpt_fairseq.errors import UserError, exit_on_user_error
 from pixelgpt_fairseq.sources.class_names import match_classes
 from pixelgpt_fairseq.sources.examples import SentenceTask
-from pixelgpt_fairseq.tasks.rendered_task import RenderedTask
+from pixelgpt_fairseq.tasks.rendered_task import RenderedTask, RenderedTaskConfig
 
 logger = logging.getLogger(__name__)
 
@@ -24,7 +24,7 @@ MAX_POSITIONS = {TEXT: 768, PIXEL: 768, PAIR: 512}
 
 
 @dataclass
-class RenderedClassificationConfig(FairseqDataclass):
+class RenderedClassificationConfig(RenderedTaskConfig):
     """Options of every task with labels."""
 
     data: str = field(default=MISSING, metadata={"help": "folder of rendered examples"})
@@ -55,19 +55,6 @@ class RenderedClassificationConfig(FairseqDataclass):
             "save before; the best and the last state of a run are always saved"
         },
     )
-    continue_anyway: bool = field(
-        default=False,
-        metadata={
-            "help": "go on with the run in --save-dir though other settings made it: data, seed, rate, batch, ..."
-        },
-    )
-    seed: int = II("common.seed")
-    train_subset: str = II("dataset.train_subset")
-    finetune_from_model: Optional[str] = II("checkpoint.finetune_from_model")
-    update_freq: List[int] = II("optimization.update_freq")
-    continue_once: Optional[str] = II("checkpoint.continue_once")
-    restore_file: Optional[str] = II("checkpoint.restore_file")
-    save_dir: Optional[str] = II("checkpoint.save_dir")
 
 
 class RenderedClassificationTask(RenderedTask):

@@ -1,17 +1,17 @@
-# ruff: noqa: RUF009, UP006, UP035, UP045  (fairseq reads Optional[...] and List[...] off its dataclasses)
+# ruff: noqa: UP045  (fairseq reads Optional[...] and List[...] off its dataclasses)
 """Pretraining on rendered text, on tokens, and on pairs of both."""
 
 import functools
 import logging
 from dataclasses import dataclass, field
-from typing import List, Optional
+from typing import Optional
 
 import numpy as np
 import torch
 from fairseq import utils
-from fairseq.dataclass import ChoiceEnum, FairseqDataclass
+from fairseq.dataclass import ChoiceEnum
 from fairseq.tasks import register_task
-from omegaconf import II, MISSING, OmegaConf
+from omegaconf import MISSING, OmegaConf
 
 from pixelgpt_fairseq.criterions.patch_token_loss import reported_losses
 from pixelgpt_fairseq.data.blocks import BREAK_MODES, BlockDataset
@@ -21,7 +21,7 @@ from pixelgpt_fairseq.data.pairs import PairDataset
 from pixelgpt_fairseq.data.rendered_rows import RenderedRows
 from pixelgpt_fairseq.errors import UserError, exit_on_user_error
 from pixelgpt_fairseq.rendering import RendererConfig
-from pixelgpt_fairseq.tasks.rendered_task import RenderedTask
+from pixelgpt_fairseq.tasks.rendered_task import RenderedTask, RenderedTaskConfig
 
 logger = logging.getLogger(__name__)
 
@@ -31,7 +31,7 @@ PIXEL_SOURCES = ("patches", "text")
 
 
 @dataclass
-class RenderedPretrainingConfig(FairseqDataclass):
+class RenderedPretrainingConfig(RenderedTaskConfig):
     """Options of ``--task rendered_pretraining``."""
 
     data: str = field(
@@ -76,19 +76,6 @@ class RenderedPretrainingConfig(FairseqDataclass):
     pair_tokens: Optional[int] = field(
         default=None, metadata={"help": "most tokens of a pair (default: what the strip leaves of the block)"}
     )
-    continue_anyway: bool = field(
-        default=False,
-        metadata={
-            "help": "go on with the run in --save-dir though other settings made it: data, seed, rate, batch, ..."
-        },
-    )
-    seed: int = II("common.seed")
-    train_subset: str = II("dataset.train_subset")
-    finetune_from_model: Optional[str] = II("checkpoint.finetune_from_model")
-    continue_once: Optional[str] = II("checkpoint.continue_once")
-    restore_file: Optional[str] = II("checkpoint.restore_file")
-    save_dir: Optional[str] = II("checkpoint.save_dir")
-    update_freq: List[int] = II("optimization.update_freq")
 
 
 @register_task("rendered_pretraining", dataclass=RenderedPretrainingConfig)

@@ -1,19 +1,42 @@
+# ruff: noqa: RUF009, UP006, UP035, UP045  (fairseq reads Optional[...], List[...] and II(...) off its dataclasses)
 """What all tasks share: how their batches reach fairseq's trainer."""
 
 import functools
 import zlib
+from dataclasses import dataclass, field
+from typing import List, Optional
 
 import numpy as np
 from fairseq.data.iterators import EpochBatchIterator
+from fairseq.dataclass import FairseqDataclass
 from fairseq.nan_detector import NanDetector
 from fairseq.tasks import FairseqTask
-from omegaconf import OmegaConf
+from omegaconf import II, OmegaConf
 
 from pixelgpt_fairseq.architecture import take_architecture, trained_settings
 from pixelgpt_fairseq.criterions.speed import batch_flops, log_speed
 from pixelgpt_fairseq.data.epoch_batches import UpdateBatchIterator
 from pixelgpt_fairseq.errors import UserError, exit_on_user_error
 from pixelgpt_fairseq.tasks.early_stopping import early_stopping_state, restore_early_stopping
+
+
+@dataclass
+class RenderedTaskConfig(FairseqDataclass):
+    """Options that all tasks have, and those of fairseq that they look at."""
+
+    continue_anyway: bool = field(
+        default=False,
+        metadata={
+            "help": "go on with the run in --save-dir though other settings made it: data, seed, rate, batch, ..."
+        },
+    )
+    seed: int = II("common.seed")
+    train_subset: str = II("dataset.train_subset")
+    finetune_from_model: Optional[str] = II("checkpoint.finetune_from_model")
+    continue_once: Optional[str] = II("checkpoint.continue_once")
+    restore_file: Optional[str] = II("checkpoint.restore_file")
+    save_dir: Optional[str] = II("checkpoint.save_dir")
+    update_freq: List[int] = II("optimization.update_freq")
 
 
 class RenderedTask(FairseqTask):

@@ -12,7 +12,8 @@ from pixelgpt_fairseq.criterions.patch_token_loss import (
     next_token_loss,
 )
 from pixelgpt_fairseq.data.patches import patchify
-from pixelgpt_fairseq.models.pixelgpt import PixelGPTConfig, PixelGPTModel
+from pixelgpt_fairseq.models.architectures import PixelGPTConfig
+from pixelgpt_fairseq.models.pixelgpt import PixelGPTModel
 from pixelgpt_fairseq.models.released_checkpoint import load_released
 
 VOCABULARY = 50

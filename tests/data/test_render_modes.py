@@ -13,7 +13,8 @@ from pixelgpt_fairseq.data.pairs import PairDataset
 from pixelgpt_fairseq.data.patches import normalize_patches, patch_layout, scale_pixels, unpatchify
 from pixelgpt_fairseq.errors import UserError
 from pixelgpt_fairseq.evaluation.pictures import draw_predictions, predict_patches
-from pixelgpt_fairseq.models.pixelgpt import PixelGPTConfig, PixelGPTModel
+from pixelgpt_fairseq.models.architectures import PixelGPTConfig
+from pixelgpt_fairseq.models.pixelgpt import PixelGPTModel
 from pixelgpt_fairseq.preprocessing.binarize import binarize
 from pixelgpt_fairseq.rendering import RendererConfig, TextRenderer
 

@@ -4,7 +4,7 @@ from fairseq.dataclass.initialize import add_defaults
 from fairseq.dataclass.utils import convert_namespace_to_omegaconf
 from omegaconf import OmegaConf
 
-from pixelgpt_fairseq.models.pixelgpt import ARCHITECTURES
+from pixelgpt_fairseq.models.architectures import ARCHITECTURES
 
 
 class Task:

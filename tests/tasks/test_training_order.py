@@ -12,7 +12,8 @@ from omegaconf import OmegaConf
 from toy_corpus import TOY_TRAINING
 
 from pixelgpt_fairseq.criterions.patch_token_loss import PatchTokenLoss, PatchTokenLossConfig
-from pixelgpt_fairseq.models.pixelgpt import PixelGPTConfig, PixelGPTModel
+from pixelgpt_fairseq.models.architectures import PixelGPTConfig
+from pixelgpt_fairseq.models.pixelgpt import PixelGPTModel
 from pixelgpt_fairseq.tasks.rendered_pretraining import RenderedPretrainingConfig, RenderedPretrainingTask
 
 ALL = "text,pixel,pair"
