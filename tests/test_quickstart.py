@@ -162,7 +162,7 @@ def test_an_interruption_waits_for_what_the_command_has_to_finish(tmp_path):
     code = (
         "import time\n"
         "try:\n    print('ready', flush=True); time.sleep(60)\n"
-        "except KeyboardInterrupt:\n    time.sleep(0.2); open('finished', 'w').close()"
+        "except KeyboardInterrupt:\n    time.sleep(0.2); print('saved'); open('finished', 'w').close()"
     )
 
     def interrupt(line):
@@ -173,3 +173,4 @@ def test_an_interruption_waits_for_what_the_command_has_to_finish(tmp_path):
         with pytest.raises(KeyboardInterrupt):
             quickstart.run([sys.executable, "-c", code], log, interrupt)
     assert (tmp_path / "finished").exists()
+    assert log.read_text().endswith("saved\n")

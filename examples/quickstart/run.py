@@ -7,7 +7,6 @@ progress bar, and the losses make a table that grows.
 """
 
 import argparse
-import contextlib
 import json
 import os
 import re
@@ -323,7 +322,7 @@ def run(command, log, heard=lambda line: None):
                     written.flush()
                     last = [*last[-9:], line] if line.strip() else last
         except KeyboardInterrupt:
-            end(process)
+            written.write(end(process))
             raise
     if process.returncode != 0:
         told = [line for line in last if line.startswith("error: ")] or last
@@ -332,11 +331,13 @@ def run(command, log, heard=lambda line: None):
 
 
 def end(process):
-    """Interrupt a command, and wait for what it has to finish."""
+    """Interrupt a command, and wait for what it has to finish; returns what it prints meanwhile."""
     process.send_signal(signal.SIGINT)
-    with contextlib.suppress(subprocess.TimeoutExpired):
-        process.communicate(timeout=SECONDS_TO_END)
-    process.kill()
+    try:
+        return process.communicate(timeout=SECONDS_TO_END)[0]
+    except subprocess.TimeoutExpired:
+        process.kill()
+        return ""
 
 
 def tell_what_is_missing():
