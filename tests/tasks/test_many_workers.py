@@ -1,5 +1,6 @@
 """Runs of several workers that begin with a checkpoint, started as fairseq starts them on a machine with GPUs."""
 
+import contextlib
 import json
 import re
 import shutil
@@ -144,13 +145,13 @@ def test_two_workers_validate_pretraining_as_one_does(toy_data, checkpoint):
 def test_finetune_py_trains_by_two_workers(rte, checkpoint, tmp_path, monkeypatch, capsys):
     printed = []
 
-    def run(command):
+    def start(command, pass_fds):
         program, *arguments = command
         assert program.endswith("fairseq-train")
         printed.append(spawn_two_workers(fairseq_cli.train.cli_main, *arguments))
-        return SimpleNamespace(returncode=0)
+        return contextlib.nullcontext(SimpleNamespace(wait=lambda: 0))
 
-    monkeypatch.setattr(subprocess, "run", run)
+    monkeypatch.setattr(subprocess, "Popen", start)
     options = ["--model", "dualgpt", "--task", "rte", "--modality", "pair", "--data", rte, "--save-dir", tmp_path]
     options += ["--checkpoint", checkpoint, "--gpus", 2, "--batch-size", 8, "--"]
     options += [*GLOO, *"--max-update 2 --max-positions 32 --validate-interval-updates 2".split()]
