@@ -87,9 +87,8 @@ def _saving_what_is_needed(save_checkpoint):
 def _is_needed(cfg, trainer, epoch_itr, val_loss):
     """Whether a state is the best so far, the last of its run, or far enough from the one saved before."""
     task, updates = trainer.task, trainer.get_num_updates()
-    interval = getattr(task.cfg, "resume_interval_updates", 1)
-    last = getattr(task, "last_saved_update", None)
-    if last is None or val_loss is None or updates - last >= interval:
+    last = task.last_saved_update
+    if last is None or val_loss is None or updates - last >= task.resume_interval_updates:
         return True
     best = getattr(checkpoint_utils.save_checkpoint, "best", val_loss)
     if (val_loss >= best) if cfg.maximize_best_checkpoint_metric else (val_loss <= best):

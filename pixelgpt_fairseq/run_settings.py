@@ -7,6 +7,7 @@ result would be that of neither run. Checkpoints hold the whole configuration, s
 import ast
 import logging
 import os
+from argparse import Namespace
 from pathlib import Path
 
 from omegaconf import OmegaConf
@@ -139,8 +140,12 @@ def _settings(cfg):
     found["precision"] = _precision(cfg["common"])
     for group in _GROUPS:
         options = cfg[group] or {}
+        if isinstance(options, Namespace):
+            options = vars(options)
         if isinstance(options, str):  # Hydra takes a component's name alone
             options = {"_name": options}
+        elif group in options:  # a component without a dataclass is told all options of the command
+            options = {"_name": options[group]}
         for name, value in options.items():
             if name not in _NOT_OF_THE_RUN[group]:
                 found.setdefault(f"--{group if name == '_name' else name}".replace("_", "-"), value)

@@ -85,9 +85,7 @@ class RenderedClassificationTask(RenderedTask):
         if OmegaConf.is_missing(cfg, "data") or not cfg.data:
             raise UserError(f"no data folder: name one that {cls.render_script} wrote (Hydra: task.data=FOLDER)")
         cls.modalities_of(cfg)
-        folder = DataFolder(cfg.data)
-        if not folder.path.is_dir():
-            raise UserError(f"{folder.path}: no such folder: render examples into it with {cls.render_script}")
+        folder = cls.open_folder(cfg)
         split = folder.first_split()
         sentence_task = cls.read_task(folder, split)
         cls.check_options(cfg, folder, sentence_task)
@@ -102,6 +100,18 @@ class RenderedClassificationTask(RenderedTask):
         logger.info(f"task {sentence_task.name}: {kind}; modality: {cfg.modality}")
         tokenizer = folder.tokenizer() if reads_tokens else None
         return cls(cfg, sentence_task, dictionary, folder.settings(split), tokenizer)
+
+    @classmethod
+    def open_folder(cls, cfg):
+        """The data folder.
+
+        Raises:
+            UserError: if it is absent.
+        """
+        folder = DataFolder(cfg.data)
+        if not folder.path.is_dir():
+            raise UserError(f"{folder.path}: no such folder: render examples into it with {cls.render_script}")
+        return folder
 
     @classmethod
     def read_task(cls, folder, split):
@@ -125,7 +135,7 @@ class RenderedClassificationTask(RenderedTask):
     @classmethod
     def reported_metrics(cls, cfg, subset):
         """``loss``, and the metrics of the task that stands in the data folder."""
-        folder = DataFolder(cfg.data)
+        folder = cls.open_folder(cfg)
         return ["loss", *cls.read_task(folder, cls.splits_of(cfg, folder, subset)[0]).metrics]
 
     @classmethod
@@ -148,7 +158,7 @@ class RenderedClassificationTask(RenderedTask):
         Raises:
             UserError: if it has none, or is absent.
         """
-        folder = DataFolder(cfg.data)
+        folder = cls.open_folder(cfg)
         for split in cls.splits_of(cfg, folder, subset):
             if not folder.manifest(split).get("labelled", True):
                 raise UserError(f"{option} {subset}: {folder.path} has no labels for it: choose another split")
@@ -156,6 +166,11 @@ class RenderedClassificationTask(RenderedTask):
     @classmethod
     def check_options(cls, cfg, folder, sentence_task):
         """Check the options of a subclass against the data folder."""
+
+    @property
+    def resume_interval_updates(self):
+        """Updates between saves that are needed for resuming alone."""
+        return self.cfg.resume_interval_updates
 
     @property
     def num_labels(self):

@@ -47,12 +47,16 @@ class RenderedTask(FairseqTask):
         shuffle_batches: whether fairseq shuffles the batches of an epoch; if not, their order is final.
         criterion_name: what ``--criterion`` must be.
         strip_patches: the strip width W of a pair, where the positions of its text begin; None without pairs.
+        resume_interval_updates: see :mod:`pixelgpt_fairseq.checkpoint_saving`.
+        last_saved_update: number of updates after which this process last saved a checkpoint; None before.
     """
 
     dictionary = None
     shuffle_batches = True
     criterion_name = None
     strip_patches = None
+    resume_interval_updates = 1
+    last_saved_update = None
     _training = (None, None)  # the data set that is trained on, and its iterator
     _update = (None, None)  # number and modality of the update that is being made
 
