@@ -8,6 +8,7 @@ other packages alone.
 
 import contextlib
 import functools
+import importlib.util
 import inspect
 import logging
 import os
@@ -123,6 +124,12 @@ def check_options(cfg, task):
     if cfg.dataset.max_tokens is None and cfg.dataset.batch_size is None:
         raise UserError("no --batch-size (examples) and no --max-tokens (patches and tokens): give one of them")
     _check_rate(cfg)
+    backend = cfg.distributed_training.ddp_backend
+    if backend in ("fully_sharded", "slowmo") and importlib.util.find_spec("fairscale") is None:
+        raise UserError(
+            f"--ddp-backend {backend}: needs the package fairscale (pip install fairscale), which is no longer "
+            "maintained: models of this size train with pytorch_ddp or legacy_ddp"
+        )
     if not cfg.dataset.disable_validation:
         _check_validation(cfg, task)
 

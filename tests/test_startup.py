@@ -1,5 +1,7 @@
 """What fairseq's commands are told wrongly is said before anything is loaded or trained, in one line."""
 
+import importlib.util
+
 import fairseq_cli.train
 import fairseq_cli.validate
 import pytest
@@ -36,6 +38,13 @@ def refused(tmp_path, monkeypatch):
 
     monkeypatch.setattr(fairseq_cli.train.tasks, "setup_task", nothing)
     return lambda *arguments: refusal(lambda _: train(*arguments, "--save-dir", tmp_path / "run"))
+
+
+@pytest.mark.skipif(importlib.util.find_spec("fairscale") is not None, reason="needs fairscale to be absent")
+@pytest.mark.parametrize("backend", ["fully_sharded", "slowmo"])
+def test_a_data_parallel_backend_that_needs_another_package_names_it(refused, toy_data, backend):
+    line = refused(toy_data, *TOY_TRAINING, "--ddp-backend", backend)
+    assert line.startswith(f"--ddp-backend {backend}: needs the package fairscale (pip install fairscale)")
 
 
 @pytest.mark.parametrize(
