@@ -20,6 +20,7 @@ from fairseq import criterions, models, tasks
 from fairseq.distributed import utils as distributed_utils
 from omegaconf import OmegaConf
 
+from pixelgpt_fairseq.architecture import LAST
 from pixelgpt_fairseq.checkpoints import read_state
 from pixelgpt_fairseq.data.data_folder import PIXEL, TEXT
 from pixelgpt_fairseq.errors import UserError
@@ -34,7 +35,6 @@ from pixelgpt_fairseq.tasks.rendered_task import RenderedTask
 logger = logging.getLogger(__name__)
 
 LOCK_FILE = "training.lock"
-_LAST = "checkpoint_last.pt"  # fairseq's default of --restore-file, and the name of what it saves last
 _RESETS = ("reset_optimizer", "reset_lr_scheduler", "reset_meters", "reset_dataloader")
 _ARCHITECTURES = ", ".join(ARCHITECTURES)
 _NO_ARCHITECTURE = (
@@ -200,14 +200,14 @@ def check_checkpoints(cfg):
     """
     start = cfg.finetune_from_model
     resets = [f"--{name.replace('_', '-')}" for name in _RESETS if getattr(cfg, name)]
-    if cfg.restore_file != _LAST:
+    if cfg.restore_file != LAST:
         if start is not None:
             raise UserError("--finetune-from-model and --restore-file: give one of them")
         _check_checkpoint("--restore-file", _suffixed(cfg.restore_file, cfg.checkpoint_suffix))
         return
     if start is not None and resets:
         raise UserError(f"--finetune-from-model starts all this anew by itself: leave out {', '.join(resets)}")
-    last = os.path.join(cfg.save_dir, _suffixed(_LAST, cfg.checkpoint_suffix))
+    last = os.path.join(cfg.save_dir, _suffixed(LAST, cfg.checkpoint_suffix))
     if os.path.exists(last):
         try:
             read_state(last)
@@ -264,10 +264,10 @@ def check_modalities(cfg, task):
 
 def _resumed_checkpoint(cfg):
     """The checkpoint with which a run goes on; None where it starts, or where fairseq fetches the file."""
-    if cfg.restore_file != _LAST:
+    if cfg.restore_file != LAST:
         path = _suffixed(cfg.restore_file, cfg.checkpoint_suffix)
     else:
-        path = os.path.join(cfg.save_dir, _suffixed(_LAST, cfg.checkpoint_suffix))
+        path = os.path.join(cfg.save_dir, _suffixed(LAST, cfg.checkpoint_suffix))
         if not os.path.exists(path):
             path = cfg.continue_once
     return None if path is None or "://" in path else path
@@ -325,8 +325,8 @@ def _is_first_rank(cfg):
 
 def _is_finished(cfg):
     """Whether the run in the folder has all its updates, or was stopped early; fairseq would go on, and save that."""
-    checkpoint, last = cfg.checkpoint, os.path.join(cfg.checkpoint.save_dir, _LAST)
-    if checkpoint.restore_file != _LAST or any(getattr(checkpoint, name) for name in _RESETS):
+    checkpoint, last = cfg.checkpoint, os.path.join(cfg.checkpoint.save_dir, LAST)
+    if checkpoint.restore_file != LAST or any(getattr(checkpoint, name) for name in _RESETS):
         return False
     if not os.path.exists(last):
         return False
@@ -344,6 +344,6 @@ def _is_finished(cfg):
 
 
 def _what_is_left(save_dir):
-    if os.path.exists(os.path.join(save_dir, _LAST)):
+    if os.path.exists(os.path.join(save_dir, LAST)):
         return f"{save_dir} keeps the checkpoints saved so far: the same command goes on from the last"
     return f"no checkpoint has been saved in {save_dir} yet: the same command starts over"

@@ -3,6 +3,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from fairseq.logging import metrics
+from gradients import gradients
 from shared_fixtures import shared
 
 from pixelgpt_fairseq.criterions.patch_token_loss import (
@@ -66,16 +67,6 @@ def of_update(*samples):
         for loss in ("patch", "token")
     }
     return [{**sample, "update": {"batches": len(samples), "targets": targets}} for sample in samples]
-
-
-def gradients(model, criterion, samples):
-    model.zero_grad()
-    total = 0
-    for sample in samples:
-        loss, sample_size, _ = criterion(model, sample)
-        loss.backward()
-        total += float(sample_size)
-    return {name: p.grad / total for name, p in model.named_parameters()}
 
 
 @pytest.mark.parametrize("weights", [{}, {"patch_loss_weight": 10.0, "token_loss_weight": 0.5}])

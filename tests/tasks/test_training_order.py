@@ -8,6 +8,7 @@ import pytest
 import torch
 from fairseq.data.iterators import GroupedIterator
 from fairseq_runs import train, validate
+from gradients import gradients
 from omegaconf import OmegaConf
 from toy_corpus import TOY_TRAINING
 
@@ -63,17 +64,6 @@ def modalities(update):
 
 
 # The objective
-
-
-def gradients(model, criterion, samples):
-    """As fairseq's trainer comes to them."""
-    model.zero_grad()
-    total = 0
-    for sample in samples:
-        loss, sample_size, _ = criterion(model, sample)
-        loss.backward()
-        total += float(sample_size)
-    return {name: weight.grad / total for name, weight in model.named_parameters()}
 
 
 @pytest.mark.parametrize("limits", [{"max_sentences": 7}, {"max_sentences": None, "max_tokens": 150}])
