@@ -504,7 +504,7 @@ DOORS = """
             runpy.run_path(script, run_name="__main__")
             sys.exit("it went on after its help")
         _, status = os.wait()
-        print(os.path.basename(script), os.waitstatus_to_exitcode(status))
+        print(os.path.basename(script), os.waitstatus_to_exitcode(status), flush=True)  # or the next fork has it, too
 """
 
 
