@@ -1,5 +1,6 @@
 """A rendering that is ended, by whatever, goes on and comes to the same bytes; nothing finished is done again."""
 
+import contextlib
 import itertools
 import json
 import multiprocessing
@@ -7,12 +8,14 @@ import os
 import random
 import resource
 import signal
-import time
+import sys
 import zlib
+from pathlib import Path
 
 import pytest
 from toy_corpus import documents
 
+import pixelgpt_fairseq
 from pixelgpt_fairseq.data.data_folder import DataFolder
 from pixelgpt_fairseq.data.tokens import train_tokenizer
 from pixelgpt_fairseq.errors import UserError
@@ -25,6 +28,7 @@ from pixelgpt_fairseq.rendering import RendererConfig
 CONFIG = RendererConfig(max_patches=40)
 FORK = multiprocessing.get_context("fork")  # a process that is to be killed need not import everything first
 CHUNK = 700  # characters
+PACKAGE = str(Path(pixelgpt_fairseq.__file__).parent)
 FULL = OSError(28, "No space left on device")
 
 
@@ -138,28 +142,84 @@ def test_a_run_says_what_it_keeps_and_what_it_found(render, tmp_path, monkeypatc
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_killed_at_any_time_it_comes_to_the_same_bytes(render, whole, tmp_path, workers):
-    started = time.monotonic()
-    render(tmp_path / "timed", workers=workers)
-    seconds = time.monotonic() - started
-    numbers, unfinished = random.Random(workers), 0
+def test_killed_anywhere_it_comes_to_the_same_bytes(render, whole, tmp_path, monkeypatch, workers):
+    numbers, total, between = random.Random(workers), *count_steps(monkeypatch, render, tmp_path / "counted", workers)
     for attempt in range(3):
         data = DataFolder(tmp_path / f"{attempt}")
-        for _ in range(3):
-            end_by_sigkill(render, data.path, after=numbers.uniform(0, seconds), workers=workers)
-            unfinished += (partial_path(data, "train") / resumption.PROGRESS_FILE).exists()
+        # The first run is killed after it has recorded one part at least, the others anywhere from beginning to end.
+        killed = killed_at(render, numbers.randrange(between), after=numbers.randrange(1, whole[1]))
+        assert end_by_sigkill(killed, data.path, workers=workers) == -signal.SIGKILL
+        assert (partial_path(data, "train") / resumption.PROGRESS_FILE).exists()
+        for _ in range(2):
+            end_by_sigkill(killed_at(render, numbers.randrange(total)), data.path, workers=workers)
         render(data.path, workers=workers, overwrite=bool(data.splits()))
         assert contents(data.path) == whole[0]
-    assert unfinished
 
 
-def end_by_sigkill(function, *args, after=None, **options):
-    """Call *function* in a process that is killed *after* seconds, or kills itself."""
+def count_steps(monkeypatch, render, path, workers):
+    """The steps of a whole run, and those between two records of how far it is; see :func:`killed_at`."""
+    steps, recorded = 0, []
+
+    def step():
+        nonlocal steps
+        steps += 1
+
+    with monkeypatch.context() as patch:
+        save = binarizing.save_progress
+        patch.setattr(binarizing, "save_progress", lambda *args: (save(*args), recorded.append(steps)))
+        with each_step(step):
+            render(path, workers=workers)
+    return steps, min(later - earlier for earlier, later in itertools.pairwise(recorded))
+
+
+def killed_at(function, step, after=0):
+    """*function*, in whose process step number *step* after *after* records is the last.
+
+    A step is a call or a return in this package's own code. Unlike seconds, steps come in the same order on machines
+    that are slow, fast or busy with other work.
+    """
+
+    def killed(*args, **options):
+        save, remaining, records = binarizing.save_progress, step, 0
+
+        def saved(*args):
+            nonlocal records
+            save(*args)
+            records += 1
+
+        def count():
+            nonlocal remaining
+            remaining -= records >= after
+            if remaining < 0:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+        binarizing.save_progress = saved
+        with each_step(count):
+            function(*args, **options)
+
+    return killed
+
+
+@contextlib.contextmanager
+def each_step(function):
+    """Call *function* at each step of this process, but not of its workers."""
+    process = os.getpid()
+
+    def profile(frame, event, arg):
+        if frame.f_code.co_filename.startswith(PACKAGE) and os.getpid() == process:
+            function()
+
+    sys.setprofile(profile)
+    try:
+        yield
+    finally:
+        sys.setprofile(None)
+
+
+def end_by_sigkill(function, *args, **options):
+    """Call *function* in a process that kills itself; returns its exit code."""
     process = FORK.Process(target=function, args=args, kwargs=options)
     process.start()
-    if after is not None:
-        time.sleep(after)
-        process.kill()
     process.join()
     return process.exitcode
 
