@@ -112,13 +112,23 @@ def test_pairs_are_as_few_as_the_limits_allow(folder):
 @pytest.mark.parametrize(("max_patches", "max_tokens"), [(64, 64), (128, 30), (20, 200)])
 def test_the_parts_of_a_text_are_of_nearly_equal_length(folder, max_patches, max_tokens):
     pairs = open_pairs(folder, max_patches, max_tokens)
-    longest_word = 20  # in positions
+    word_starts = folder.dictionary().word_starts()
     parted = 0
     for item in np.unique(pairs.cuts[:, 0]):
-        sizes = pairs.sizes[pairs.cuts[:, 0] == item]
-        assert np.ptp(sizes) <= longest_word
+        sizes, cuts = (found[pairs.cuts[:, 0] == item] for found in (pairs.sizes, pairs.cuts))
+        # Cuts are at the words nearest to equal parts: half a word too early or too late at either end.
+        assert np.abs(sizes - sizes.mean()).max() <= longest_word(pairs, item, cuts[0, 1], cuts[-1, 2], word_starts)
         parted += len(sizes) > 1
     assert parted > 5
+
+
+def longest_word(pairs, item, first, last, word_starts):
+    """The positions, tokens and patches together, of the longest of the words in these tokens of an item."""
+    begins = np.flatnonzero(word_starts[pairs.texts[item].numpy()])
+    begins = np.unique([first, *begins[(begins > first) & (begins < last)]])
+    columns = pairs.columns[item].numpy().astype(int)
+    ends = np.append(columns[begins[1:], 0], columns[last - 1, 1])
+    return (np.diff(begins, append=last) + (ends - columns[begins, 0]) / pairs.patch_size).max()
 
 
 def test_a_word_wider_than_the_strip_is_cut_between_tokens(tmp_path, folder):

@@ -1,11 +1,11 @@
 import resource
-import subprocess
 import sys
 
 import numpy as np
 import pytest
 from fairseq.data.indexed_dataset import MMapIndexedDataset
-from toy_corpus import ENVIRONMENT, documents
+from processes import Command
+from toy_corpus import documents
 
 from pixelgpt_fairseq import files
 from pixelgpt_fairseq.data.data_folder import COLUMNS, PIXEL, TEXT, DataFolder
@@ -16,6 +16,7 @@ from pixelgpt_fairseq.preprocessing import chunks
 from pixelgpt_fairseq.preprocessing.binarize import binarize
 from pixelgpt_fairseq.preprocessing.partial_folder import partial_folder
 from pixelgpt_fairseq.rendering import RendererConfig, TextRenderer
+from pixelgpt_fairseq.sources import corpus as sources
 
 CONFIG = RendererConfig(max_patches=40)  # shorter than most of the documents
 PATCH_VALUES = 256
@@ -296,28 +297,20 @@ def test_characters_without_a_glyph_are_counted_by_script(tmp_path):
     assert DataFolder(tmp_path / "data").manifest("train")["missing_characters"] == {"Cuneiform": 20}
 
 
-MEMORY_PROGRAM = """
-import resource, sys
-from pixelgpt_fairseq.preprocessing.binarize import binarize
-from pixelgpt_fairseq.rendering import RendererConfig
-for path in sys.argv[1:]:
-    binarize([path], path + ".data", "train", RendererConfig(), progress=False)
-    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
-"""
+def print_memory():
+    """Render each file of the command line; print the most memory, in MB, that this process has had after each."""
+    chunks.CHUNK_CHARACTERS, sources.MAX_PASSAGE_CHARACTERS = 1 << 16, 1 << 15
+    for path in sys.argv[1:]:
+        binarize([path], path + ".data", "train", RendererConfig(), progress=False)
+        print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
 
 
 def test_memory_does_not_grow_with_the_corpus(tmp_path):
     text = " ".join(documents())
-    text *= (1 << 20) // len(text)
-    (tmp_path / "a").write_text(f"{text}\n\n" + "short\n\n" * 10_000)
-    (tmp_path / "b").write_text(f"{text} " * 3 + "\n\n" + "short\n\n" * 25_000)
-    measured = subprocess.run(
-        [sys.executable, "-c", MEMORY_PROGRAM, tmp_path / "a", tmp_path / "b"],
-        env=ENVIRONMENT,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    first, second = map(int, measured.stdout.split())
-    assert second < 1024  # MB, most of it torch
-    assert second - first < 100
+    text *= 100_000 // len(text)
+    (tmp_path / "a").write_text(f"{text}\n\n" + "short\n\n" * 1_000)
+    (tmp_path / "b").write_text(f"{text} " * 10 + "\n\n" + "short\n\n" * 10_000)
+    first, second = map(int, Command(print_memory, tmp_path / "a", tmp_path / "b").wait().split())
+    # The strips of b take 70 MB, with which it would grow if all of them were held.
+    assert sum(file.stat().st_size for file in (tmp_path / "b.data").iterdir()) > 70 << 20
+    assert second - first < 25
