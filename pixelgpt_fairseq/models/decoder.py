@@ -9,6 +9,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from pixelgpt_fairseq.models.cache import KeyValueCache, LayerCache
+
 
 class Projection(nn.Linear):
     """A linear layer without bias.
@@ -77,6 +79,26 @@ def needs_equal_heads(q: Tensor, masked: bool) -> bool:
     return q.is_cuda and (masked or q.dtype == torch.float32)
 
 
+def attend_to_cache(q: Tensor, keys: Tensor, values: Tensor, visible: Tensor | None) -> Tensor:
+    """Attention of new positions ``[B, n, N, D]`` to all that is cached, ``[B, K, S, D]``, themselves included.
+
+    The query heads that share a key-value head stand in for so many positions, so no kernel has to repeat the keys.
+
+    Args:
+        visible: bool ``[B or 1, 1, n, S]``; None: everything.
+
+    Returns:
+        ``[B, n, N * D]``.
+    """
+    shared = keys.shape[1]
+    columns, queries_per_head = q.shape[1], q.shape[2] // shared
+    q = q.unflatten(2, (shared, -1)).transpose(1, 2).flatten(2, 3)  # [B, K, n * N / K, D]
+    if visible is not None and queries_per_head > 1:
+        visible = visible.repeat_interleave(queries_per_head, dim=2)
+    attended = F.scaled_dot_product_attention(q, keys, values, attn_mask=visible)
+    return attended.unflatten(2, (columns, -1)).transpose(1, 2).flatten(2)
+
+
 class Attention(nn.Module):
     """Causal self-attention in which N query heads share K key-value heads; no biases."""
 
@@ -90,8 +112,14 @@ class Attention(nn.Module):
         self.v_proj = Projection(hidden_size, num_key_value_heads * head_dim)
         self.o_proj = Projection(num_heads * head_dim, hidden_size)
 
-    def forward(self, x: Tensor, rotary: tuple[Tensor, Tensor], only: Tensor | None = None) -> Tensor:
-        """``[B, L, H]`` to the same shape; *rotary* from :func:`rotary_tables`; for *only* see :class:`Decoder`."""
+    def forward(
+        self,
+        x: Tensor,
+        rotary: tuple[Tensor, Tensor],
+        only: Tensor | None = None,
+        cache: LayerCache | None = None,
+    ) -> Tensor:
+        """``[B, L, H]`` to the same shape; *rotary* from :func:`rotary_tables`; for the others see :class:`Decoder`."""
         asked = x if only is None else take(x, only)
         q = self.q_proj(asked).unflatten(-1, (self.num_heads, -1))  # [B, L or 1, N, D]
         k = self.k_proj(x).unflatten(-1, (self.num_key_value_heads, -1))  # [B, L, K, D]
@@ -101,6 +129,11 @@ class Attention(nn.Module):
         else:  # tables [L, 1, D] serve all rows, [B, L, 1, D] one each
             q = rotate(q, tuple(t[only].unsqueeze(1) if t.dim() == 3 else take(t, only) for t in rotary))
         k = rotate(k, rotary)
+        if cache is not None:
+            continued = not cache.empty
+            keys, values = cache.append(k, v)
+            if continued:
+                return self.o_proj(attend_to_cache(q, keys, values, cache.whole.visible))
         visible = None
         if only is not None:
             visible = (torch.arange(x.shape[1], device=x.device) <= only.unsqueeze(1))[:, None, None]  # [B, 1, 1, L]
@@ -148,9 +181,15 @@ class DecoderLayer(nn.Module):
         self.mlp = SwiGLU(config.hidden_size, config.intermediate_size)
         self.dropout = nn.Dropout(config.dropout)
 
-    def forward(self, x: Tensor, rotary: tuple[Tensor, Tensor], only: Tensor | None = None) -> Tensor:
-        """``[B, L, H]`` to the same shape; for *only* see :class:`Decoder`."""
-        attended = self.self_attn(self.input_layernorm(x), rotary, only)
+    def forward(
+        self,
+        x: Tensor,
+        rotary: tuple[Tensor, Tensor],
+        only: Tensor | None = None,
+        cache: LayerCache | None = None,
+    ) -> Tensor:
+        """``[B, L, H]`` to the same shape; for *only* and *cache* see :class:`Decoder`."""
+        attended = self.self_attn(self.input_layernorm(x), rotary, only, cache)
         x = (x if only is None else take(x, only)) + self.dropout(attended)
         return x + self.dropout(self.mlp(self.post_attention_layernorm(x)))
 
@@ -170,7 +209,9 @@ class Decoder(nn.Module):
         self.layers = nn.ModuleList(DecoderLayer(config) for _ in range(config.num_hidden_layers))
         self.norm = RMSNorm(config.hidden_size, config.rms_norm_eps)
 
-    def forward(self, x: Tensor, positions: Tensor, only: Tensor | None = None) -> Tensor:
+    def forward(
+        self, x: Tensor, positions: Tensor, only: Tensor | None = None, cache: KeyValueCache | None = None
+    ) -> Tensor:
         """Run embedded rows through the layers; position i attends to 0..i of its own row.
 
         Args:
@@ -178,6 +219,7 @@ class Decoder(nn.Module):
             positions: integer rotary positions, ``[L]`` for all rows alike or ``[B, L]``.
             only: int64 ``[B]``, the one column of each row that is wanted; the result is ``[B, 1, H]``, and the last
                 layer computes no other. None: all.
+            cache: what was read of these rows before, to which their keys and values are added.
         """
         # Under autocast queries and keys come out of their projections in half precision: tables of float32 would
         # turn them back.
@@ -186,7 +228,9 @@ class Decoder(nn.Module):
         rotary = rotary_tables(positions, self.head_dim, self.rope_theta, dtype)
         for number, layer in enumerate(self.layers, start=1):
             wanted = only if number == len(self.layers) else None
-            if self.checkpoint_activations and self.training and torch.is_grad_enabled():
+            if cache is not None:  # every step has another shape: not the compiled layer
+                x = layer.forward(x, rotary, wanted, cache.layer(number - 1))
+            elif self.checkpoint_activations and self.training and torch.is_grad_enabled():
                 x = checkpoint(layer, x, rotary, wanted, use_reentrant=False)
             else:
                 x = layer(x, rotary, wanted)

@@ -16,6 +16,7 @@ from pixelgpt_fairseq.data.patches import PATCH_SIZE, patchify, scale_pixels
 from pixelgpt_fairseq.errors import UserError, exit_on_user_error
 from pixelgpt_fairseq.models import provenance
 from pixelgpt_fairseq.models.architectures import PixelGPTConfig, check_sizes, complete_config, register_architectures
+from pixelgpt_fairseq.models.cache import KeyValueCache, position_after
 from pixelgpt_fairseq.models.decoder import Decoder, Projection
 from pixelgpt_fairseq.models.master_weights import MasterWeights
 from pixelgpt_fairseq.models.packing import few_widths, pack, pad_columns, trim
@@ -216,6 +217,7 @@ class PixelGPTModel(BaseFairseqModel):
         longest_row: int | None = None,
         patch_head: Callable[[Tensor, Tensor], Any] | None = None,
         token_head: Callable[[Tensor, Tensor], Any] | None = None,
+        cache: KeyValueCache | None = None,
         **kwargs,
     ) -> PixelGPTOutput:
         """Read patches, tokens, or patches followed by tokens (a pair).
@@ -237,17 +239,32 @@ class PixelGPTModel(BaseFairseqModel):
                 of the whole batch, while data parallelism still sees every parameter used in the forward.
             token_head: likewise, with the weight ``[V, H]``, for ``token_logits``; with ``extra_token_rows`` the weight
                 has these rows, too: a padded model was trained with them in its softmax.
+            cache: a new one keeps what is read of these rows. Given again, it has what was read of them before: then
+                *patches* or *tokens*, without a mask, are what follows in every row, and so are the predictions. The
+                first tokens after patches stand at the strip width of the first call.
             kwargs: ignored, so that a batch may carry more than the model reads.
 
         Raises:
-            UserError: if a position lies beyond the model's limit, or the model does not read the modality.
+            UserError: if a position lies beyond the model's limit, the model does not read the modality, a strip is
+                longer than *strip_patches*, or a classifier is to be continued.
         """
         if patches is not None and patches.dim() == 4:
             patches = patchify(patches)
+        if cache is not None:
+            if self.num_labels is not None:
+                raise UserError("a classifier predicts no patch and no token that follows: take a language model")
+            if cache.columns:
+                return self._continue(patches, tokens, cache, patch_head, token_head)
         num_patches, num_tokens = (0 if part is None else part.shape[1] for part in (patches, tokens))
         if longest_row is None:
             patches, patch_mask = trim(patches, patch_mask)
             tokens, token_mask = trim(tokens, token_mask)
+
+        if patches is not None and strip_patches is not None and patches.shape[1] > strip_patches:
+            raise UserError(
+                f"a strip of {patches.shape[1]} patches is longer than the strip width of {strip_patches}, at which "
+                "the positions of its text begin: choose a larger width, or cut the strip"
+            )
 
         hidden, positions, masks = [], [], []
         if patches is not None:
@@ -262,6 +279,7 @@ class PixelGPTModel(BaseFairseqModel):
             self._check_last_position(first + tokens.shape[1] - 1)
         else:
             self._check_last_position(patches.shape[1] - 1)
+        following = None if cache is None else position_after(positions[-1], masks[-1], len(hidden[-1]))
         widths = [part.shape[1] for part in hidden]
         hidden, positions = torch.cat(hidden, dim=1), torch.cat(positions)  # [B, L, H], [L]
         if self.training:
@@ -275,7 +293,10 @@ class PixelGPTModel(BaseFairseqModel):
             packing = pack(torch.cat(in_use, dim=1), longest_row, in_order)
             if not in_order:
                 hidden, positions = packing.gather(hidden), packing.gather(positions.expand(hidden.shape[0], -1))
-        if self.config.compile and hidden.is_cuda and not self.compiled:
+        if cache is not None:
+            text_start = None if tokens is not None else num_patches if strip_patches is None else strip_patches
+            cache.begin(hidden.shape[1], following, None if packing is None else packing.lengths, text_start)
+        if self.config.compile and hidden.is_cuda and not self.compiled and cache is None:
             self.compile_layers()
         width = hidden.shape[1]
         if self.rounds_widths or hidden.is_cuda:
@@ -287,21 +308,39 @@ class PixelGPTModel(BaseFairseqModel):
             end = hidden.new_full(hidden.shape[:1], width - 1, dtype=torch.long)
             last = end if packing is None else packing.last()
             return PixelGPTOutput(class_logits=self.score(self.model(hidden, positions, only=last)[:, 0]))
-        hidden = self.model(hidden, positions)[:, :width]
+        hidden = self.model(hidden, positions, cache=cache)[:, :width]
         if packing is not None:
             hidden = packing.scatter(hidden, sum(widths))
         parts = iter(hidden.split(widths, dim=1))
         patch_predictions = token_logits = None
         if patches is not None:
-            part, head = next(parts), self.lm_pixel_head
-            patch_predictions = patch_head(part, head.weight) if patch_head else pad_columns(head(part), num_patches)
+            patch_predictions = self._predict_patches(next(parts), patch_head, num_patches)
         if tokens is not None:
-            part, weight = next(parts), self._token_head_weight()
-            if token_head:
-                token_logits = token_head(part, weight)
-            else:  # rows that are no tokens have no logits: nothing can choose them
-                token_logits = pad_columns(F.linear(part, weight[: self.vocab_size]), num_tokens)
+            token_logits = self._predict_tokens(next(parts), token_head, num_tokens)
         return PixelGPTOutput(patch_predictions, token_logits)
+
+    def _continue(self, patches, tokens, cache, patch_head, token_head) -> PixelGPTOutput:
+        """Predictions after what follows in rows that *cache* holds: patches or tokens, the same number in each."""
+        if (patches is None) == (tokens is None):
+            raise ValueError("rows are continued by patches or by tokens, one after the other")
+        hidden = self._embed_patches(patches) if tokens is None else self._embed_tokens(tokens)
+        width, text = hidden.shape[1], tokens is not None
+        self._check_last_position(cache.next_position(text) + width - 1)
+        hidden = self.model(hidden, cache.advance(width, text), cache=cache)
+        if text:
+            return PixelGPTOutput(token_logits=self._predict_tokens(hidden, token_head, width))
+        return PixelGPTOutput(patch_predictions=self._predict_patches(hidden, patch_head, width))
+
+    def _predict_patches(self, hidden: Tensor, patch_head: Callable | None, width: int):
+        head = self.lm_pixel_head
+        return patch_head(hidden, head.weight) if patch_head else pad_columns(head(hidden), width)
+
+    def _predict_tokens(self, hidden: Tensor, token_head: Callable | None, width: int):
+        weight = self._token_head_weight()
+        if token_head:
+            return token_head(hidden, weight)
+        # Rows that are no tokens have no logits: nothing can choose them.
+        return pad_columns(F.linear(hidden, weight[: self.vocab_size]), width)
 
     def _embed_patches(self, patches: Tensor) -> Tensor:
         if not self.uses_patches:
