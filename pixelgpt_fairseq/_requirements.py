@@ -66,37 +66,35 @@ def python_problem():
 
 
 def installation_problem():
-    """The line about what the system lacks to make an environment and install into it, or None."""
-    return python_problem() or _venv_problem() or _compiler_problem()
+    """The line about all that the system lacks to make an environment and install into it, or None."""
+    return python_problem() or _system_problem()
 
 
-def _venv_problem():
+def _system_problem():
     version = "{}.{}".format(*sys.version_info[:2])
-    if importlib.util.find_spec("ensurepip") is not None:
-        return None
-    return (
-        f"this Python {version} cannot make virtual environments: install its venv module "
-        f"(Debian, Ubuntu: `apt install python{version}-venv`)"
-    )
-
-
-def _compiler_problem():
-    if not fairseq_is_compiled():
-        return None
+    venv, compiler, headers = f"Python {version}'s venv module", "a C++ compiler", "Python's headers (Python.h)"
     missing = []
-    if not any(shutil.which(name) for name in ("c++", "g++", "clang++")):
-        missing.append("a C++ compiler")
-    if not os.path.exists(os.path.join(sysconfig.get_path("include"), "Python.h")):
-        missing.append("Python's headers (Python.h)")
+    if importlib.util.find_spec("ensurepip") is None:
+        missing.append(venv)
+    if fairseq_is_compiled() and not any(shutil.which(name) for name in ("c++", "g++", "clang++")):
+        missing.append(compiler)
+    if fairseq_is_compiled() and not os.path.exists(os.path.join(sysconfig.get_path("include"), "Python.h")):
+        missing.append(headers)
     if not missing:
         return None
-    version = "{}.{}".format(*sys.version_info[:2])
-    return (
-        f"fairseq has no ready-made build for Python {version} on {sys.platform} {platform.machine()}, and compiling "
-        f"it takes {' and '.join(missing)}: install what is missing (Debian, Ubuntu: `apt install g++ "
-        f"python{version}-dev`; Fedora: `dnf install gcc-c++ python{version}-devel`), or take Python 3.12 on Linux "
-        "x86-64"
+    debian = {venv: f"python{version}-venv", compiler: "g++", headers: f"python{version}-dev"}
+    fedora = {venv: f"python{version}", compiler: "gcc-c++", headers: f"python{version}-devel"}
+    problem = (
+        f"the installation needs {', '.join(missing)}: install what is missing "
+        f"(Debian, Ubuntu: `apt install {' '.join(map(debian.get, missing))}`; "
+        f"Fedora: `dnf install {' '.join(map(fedora.get, missing))}`)"
     )
+    if missing != [venv]:
+        problem += (
+            f", or take Python 3.12 on Linux x86-64: for Python {version} on {sys.platform} {platform.machine()} "
+            "there is no ready-made build of fairseq, so it is compiled"
+        )
+    return problem
 
 
 def missing_packages_problem():

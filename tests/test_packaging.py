@@ -1,7 +1,9 @@
 """Installing: the versions, the one-line messages, the Makefile's environment, the command lines."""
 
+import importlib.machinery
 import importlib.metadata
 import importlib.util
+import itertools
 import os
 import re
 import runpy
@@ -246,47 +248,45 @@ def test_a_python_that_is_not_supported_says_so_in_one_line(version, reason):
 
 @pytest.fixture
 def bare_system(tmp_path, monkeypatch):
-    """A Python 3.13 on Linux x86-64 without compiler and headers; yields the functions that bring them."""
-    programs, headers = tmp_path / "bin", tmp_path / "include"
+    """A Python 3.13 without all that the installation takes; what brings it, by the name of the Debian package."""
+    programs, headers, modules = tmp_path / "bin", tmp_path / "include", {"ensurepip": None}
     programs.mkdir()
     headers.mkdir()
     monkeypatch.setenv("PATH", str(programs))
     monkeypatch.setattr(_requirements.sys, "version_info", (3, 13, 5))
     monkeypatch.setattr(_requirements.sysconfig, "get_path", lambda name: str(headers))
+    find = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: modules[name] if name in modules else find(name))
+    return {
+        "python3.13-venv": lambda: modules.update(ensurepip=importlib.machinery.ModuleSpec("ensurepip", None)),
+        "g++": lambda: (programs / "g++").touch(mode=0o755),
+        "python3.13-dev": lambda: (headers / "Python.h").touch(),
+    }
 
-    def install_compiler():
-        (programs / "g++").touch(mode=0o755)
 
-    def install_headers():
-        (headers / "Python.h").touch()
-
-    return install_compiler, install_headers
-
-
-def test_what_compiling_fairseq_takes_is_checked_before_anything_is_installed(bare_system):
-    install_compiler, install_headers = bare_system
+@pytest.mark.parametrize("there", list(itertools.product([False, True], repeat=3)))
+def test_all_that_the_installation_takes_is_checked_first_and_told_in_one_line(bare_system, there):
+    for install in itertools.compress(bare_system.values(), there):
+        install()
+    missing = [package for package, present in zip(bare_system, there, strict=True) if not present]
     problem = _requirements.installation_problem()
-    assert "a C++ compiler and Python's headers (Python.h)" in problem
-    assert "apt install g++ python3.13-dev" in problem
-    install_compiler()
-    problem = _requirements.installation_problem()
-    assert "headers" in problem
-    assert "a C++ compiler" not in problem
-    install_headers()
-    assert _requirements.installation_problem() is None
+    if not missing:
+        assert problem is None
+        return
+    assert f"apt install {' '.join(missing)}`" in problem
+    told = {"python3.13-venv": "venv module", "g++": "a C++ compiler", "python3.13-dev": "Python.h"}
+    assert [package for package in bare_system if told[package] in problem] == missing
+    assert len(problem.splitlines()) == 1
 
 
 def test_a_python_with_a_wheel_of_fairseq_needs_no_compiler(bare_system, monkeypatch):
     monkeypatch.setattr(_requirements.sys, "version_info", (3, 12, 1))
     monkeypatch.setattr(_requirements.platform, "machine", lambda: "x86_64")
+    problem = _requirements.installation_problem()
+    assert "apt install python3.12-venv`" in problem
+    assert "fairseq" not in problem
+    bare_system["python3.13-venv"]()
     assert _requirements.installation_problem() is None
-
-
-def test_a_python_without_its_venv_module_says_what_to_install(monkeypatch):
-    find = importlib.util.find_spec
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "ensurepip" else find(name))
-    version = "{}.{}".format(*sys.version_info[:2])
-    assert f"apt install python{version}-venv" in _requirements.installation_problem()
 
 
 def own_fairseq(folder, default):
