@@ -13,9 +13,9 @@ import sys
 import numpy as np
 from tqdm import tqdm
 
+from pixelgpt_fairseq.cli.renderer_options import add_renderer_options, chosen_settings
 from pixelgpt_fairseq.errors import UserError, command
 from pixelgpt_fairseq.rendering import RendererConfig, TextRenderer, missing_characters
-from pixelgpt_fairseq.rendering.options import add_renderer_options, chosen_settings
 from pixelgpt_fairseq.rendering.pygame_strips import PygameStrips
 
 _SHOWN = 3  # lines that differ, of each file

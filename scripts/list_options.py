@@ -10,9 +10,9 @@ from fairseq.dataclass.utils import interpret_dc_type
 from pixelgpt_fairseq.criterions.patch_token_loss import PatchTokenLossConfig
 from pixelgpt_fairseq.criterions.rendered_classification import RenderedClassificationLossConfig
 from pixelgpt_fairseq.errors import command
-from pixelgpt_fairseq.files import write_whole
 from pixelgpt_fairseq.models.architectures import ARCHITECTURES, PixelGPTConfig
 from pixelgpt_fairseq.optim.fused_adamw import FusedAdamWConfig
+from pixelgpt_fairseq.storage.files import write_whole
 from pixelgpt_fairseq.tasks.rendered_glue import RenderedGlueConfig
 from pixelgpt_fairseq.tasks.rendered_pretraining import RenderedPretrainingConfig
 from pixelgpt_fairseq.tasks.rendered_xnli import RenderedXnliConfig

@@ -23,7 +23,7 @@ import torch
 from fairseq import checkpoint_utils
 from fairseq.logging import metrics, progress_bar
 
-import pixelgpt_fairseq  # noqa: F401 (what --user-dir imports, and fairseq leaves out where it is already imported)
+import pixelgpt_fairseq.training.registration  # noqa: F401 (what --user-dir imports; fairseq leaves it out where the package is imported)
 
 ROOT = Path(__file__).resolve().parents[1]
 FORMAT = logging.Formatter("%(asctime)s | %(levelname)s | %(name)s | %(message)s")  # fairseq's own

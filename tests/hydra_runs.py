@@ -10,7 +10,7 @@ from fairseq_runs import nothing_left_behind
 from hydra.core.global_hydra import GlobalHydra
 from toy_corpus import ROOT
 
-import pixelgpt_fairseq.hydra_callbacks  # noqa: F401  (registers the resolvers that the recipes name)
+import pixelgpt_fairseq.training.hydra_callbacks  # noqa: F401  (registers the resolvers that the recipes name)
 
 PRETRAINING, GLUE, XNLI = (ROOT / "examples" / path for path in ("pretraining", "finetuning/glue", "finetuning/xnli"))
 _SMALL = "model.hidden_size=32 model.num_hidden_layers=1 model.intermediate_size=32".split()

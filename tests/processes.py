@@ -14,7 +14,7 @@ import torch
 
 ROOT = Path(__file__).resolve().parents[1]
 _SERVER = multiprocessing.get_context("forkserver")
-_SERVER.set_forkserver_preload(["fairseq_cli.train", "fairseq_cli.validate", "pixelgpt_fairseq"])
+_SERVER.set_forkserver_preload(["fairseq_cli.train", "fairseq_cli.validate", "pixelgpt_fairseq.training.registration"])
 
 
 class Command:

@@ -11,7 +11,9 @@ from pathlib import Path
 from hydra.core.config_search_path import ConfigSearchPath
 from hydra.plugins.search_path_plugin import SearchPathPlugin
 
-_OF_THIS_PACKAGE = "pixelgpt_fairseq.hydra_callbacks.RunFolder"  # what settings.yaml of every folder of recipes names
+_OF_THIS_PACKAGE = (
+    "pixelgpt_fairseq.training.hydra_callbacks.RunFolder"  # what settings.yaml of every folder of recipes names
+)
 
 
 class RecipeNames(SearchPathPlugin):

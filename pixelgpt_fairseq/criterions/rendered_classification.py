@@ -8,8 +8,8 @@ from fairseq.criterions import FairseqCriterion, register_criterion
 from fairseq.dataclass import FairseqDataclass
 from fairseq.logging import metrics
 
+from pixelgpt_fairseq.criterions.metrics import confusion_matrix, log_classes, log_languages, log_scores
 from pixelgpt_fairseq.errors import UserError
-from pixelgpt_fairseq.metrics import confusion_matrix, log_classes, log_languages, log_scores
 
 
 @dataclass

@@ -29,8 +29,8 @@ from pixelgpt_fairseq.data import indexed
 from pixelgpt_fairseq.data.patches import patch_layout
 from pixelgpt_fairseq.data.tokens import TokenDictionary, Tokenizer
 from pixelgpt_fairseq.errors import UserError
-from pixelgpt_fairseq.files import read_json
 from pixelgpt_fairseq.rendering import RendererConfig
+from pixelgpt_fairseq.storage.files import read_json
 
 PIXEL, PIECES, TEXT, COLUMNS = STREAMS = ("pixel", "pieces", "text", "columns")
 # Nothing else is ever replaced or removed: people keep a train.txt beside the data.

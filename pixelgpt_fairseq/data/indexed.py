@@ -21,7 +21,7 @@ from fairseq.data.indexed_dataset import (
 )
 
 from pixelgpt_fairseq.errors import UserError
-from pixelgpt_fairseq.files import open_without_following
+from pixelgpt_fairseq.storage.files import open_without_following
 
 # Magic, version (uint64), dtype code (uint8), number of items (uint64); then int32 sizes and int64 byte offsets.
 _HEADER = struct.Struct("<9sQBQ")

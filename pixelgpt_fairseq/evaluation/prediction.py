@@ -13,13 +13,13 @@ from fairseq import checkpoint_utils, utils
 from omegaconf import OmegaConf
 from tqdm import tqdm
 
-from pixelgpt_fairseq.checkpoints import read_state
+from pixelgpt_fairseq.checkpoints.loading import read_state
+from pixelgpt_fairseq.criterions.metrics import OF_CLASSES, OF_SCORES, confusion_matrix
 from pixelgpt_fairseq.data.data_folder import DataFolder
 from pixelgpt_fairseq.errors import UserError
-from pixelgpt_fairseq.files import check_absent, write_whole
-from pixelgpt_fairseq.metrics import OF_CLASSES, OF_SCORES, confusion_matrix
 from pixelgpt_fairseq.sources.examples import SentenceTask
 from pixelgpt_fairseq.sources.glue import GLUE_TASKS
+from pixelgpt_fairseq.storage.files import check_absent, write_whole
 from pixelgpt_fairseq.tasks.rendered_classification import check_classes
 
 logger = logging.getLogger(__name__)
@@ -74,9 +74,8 @@ def predict(checkpoint, data, splits, max_tokens=None, batch_size=None, cpu=Fals
         dict: split -> Predictions
 
     Raises:
-        UserError: if the checkpoint is no classifier, or the data is of another task or other labels, or lacks a split.
-        SystemExit: with such a line, where fairseq's task finds that the data was tokenised otherwise, or not at all.
-            Data that was rendered otherwise is used with a warning.
+        UserError: if the checkpoint is no classifier, or the data is of another task or other labels, lacks a split, or
+            was tokenized differently or not at all. Data that was rendered differently is used with a warning.
     """
     for option, number in (("--max-tokens", max_tokens), ("--batch-size", batch_size)):
         if number is not None and number < 1:

@@ -10,9 +10,9 @@ import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pixelgpt_fairseq.checkpoints import read_state
+from pixelgpt_fairseq.checkpoints.loading import read_state
 from pixelgpt_fairseq.errors import UserError
-from pixelgpt_fairseq.files import read_json
+from pixelgpt_fairseq.storage.files import read_json
 
 logger = logging.getLogger(__name__)
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from pixelgpt_fairseq.checkpoints import read_state
+from pixelgpt_fairseq.checkpoints.loading import read_state
 from pixelgpt_fairseq.data.data_folder import DataFolder
 from pixelgpt_fairseq.errors import UserError
 from pixelgpt_fairseq.evaluation.prediction import Predictions, predict

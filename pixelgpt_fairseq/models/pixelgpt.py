@@ -13,7 +13,7 @@ from fairseq.models import BaseFairseqModel, register_model
 from torch import Tensor, nn
 
 from pixelgpt_fairseq.data.patches import PATCH_SIZE, patchify, scale_pixels
-from pixelgpt_fairseq.errors import UserError, exit_on_user_error
+from pixelgpt_fairseq.errors import UserError
 from pixelgpt_fairseq.models import provenance
 from pixelgpt_fairseq.models.architectures import PixelGPTConfig, check_sizes, complete_config, register_architectures
 from pixelgpt_fairseq.models.cache import KeyValueCache, position_after
@@ -114,27 +114,6 @@ class PixelGPTModel(BaseFairseqModel):
         self.apply(self._init_weights)
 
     @classmethod
-    def from_pretrained(cls, path):
-        """Read a trained model, with what it needs to read text; no code of the files is run.
-
-        Args:
-            path: a folder in the released layout, or a checkpoint of fairseq-train.
-
-        Returns:
-            PixelGPTModel in eval mode, float32, with two more attributes: ``tokenizer`` (None if it has none) and the
-            method ``renderer(fonts=None)``, which gives a TextRenderer with the settings of the training data.
-
-        Raises:
-            UserError: if it cannot be read; the message says why.
-        """
-        from pixelgpt_fairseq.checkpoints import load_checkpoint  # which is built upon this class
-
-        checkpoint = load_checkpoint(path)
-        checkpoint.model.tokenizer, checkpoint.model.renderer = checkpoint.tokenizer, checkpoint.renderer
-        return checkpoint.model
-
-    @classmethod
-    @exit_on_user_error
     def build_model(cls, cfg, task):
         """Build the model for a task: its modalities, vocabulary, labels and data settings (each optional)."""
         cfg = complete_config(cfg)
@@ -176,11 +155,12 @@ class PixelGPTModel(BaseFairseqModel):
         for layer in self.model.layers:
             layer.compile(**options)
 
-    @exit_on_user_error
     def upgrade_state_dict_named(self, state_dict: dict, name: str):
         """Fit a loaded state dict to this model before fairseq loads it strictly.
 
-        Ends the process with one line where it does not fit: fairseq hides the message of any exception here.
+        Raises:
+            UserError: if it does not fit. fairseq hides it behind another exception, where its commands find it again
+                (:func:`pixelgpt_fairseq.training.startup.user_error_in`).
         """
         super().upgrade_state_dict_named(state_dict, name)
         # Once: what fairseq loads afterwards, as for --store-ema, are weights of this run.

@@ -10,7 +10,7 @@ from fairseq.optim import FairseqOptimizer, register_optimizer
 from omegaconf import II
 from torch.optim.adamw import adamw
 
-from pixelgpt_fairseq.errors import UserError, exit_on_user_error
+from pixelgpt_fairseq.errors import UserError
 
 _HALF = (torch.float16, torch.bfloat16)
 
@@ -36,7 +36,6 @@ class FusedAdamW(FairseqOptimizer):
     parameters into one vector unless ``--fp16-no-flatten-grads`` is given: there matrices cannot be told from vectors.
     """
 
-    @exit_on_user_error
     def __init__(self, cfg: FusedAdamWConfig, params):
         super().__init__(cfg)
         params = list(params)

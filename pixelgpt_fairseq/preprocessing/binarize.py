@@ -28,7 +28,6 @@ from pixelgpt_fairseq.data.data_folder import (
 )
 from pixelgpt_fairseq.data.tokens import TokenDictionary, Tokenizer, train_tokenizer
 from pixelgpt_fairseq.errors import UserError
-from pixelgpt_fairseq.files import check_absent, write_whole
 from pixelgpt_fairseq.preprocessing.chunks import Counts, Streams, StreamWriter, binarize_chunks, gather_chunks
 from pixelgpt_fairseq.preprocessing.partial_folder import (
     check_destination,
@@ -41,6 +40,7 @@ from pixelgpt_fairseq.preprocessing.resumption import Progress, describe_work, s
 from pixelgpt_fairseq.rendering import TextRenderer, missing_characters, missing_summary
 from pixelgpt_fairseq.sources.corpus import read_passages
 from pixelgpt_fairseq.sources.corpus_checks import check_inputs
+from pixelgpt_fairseq.storage.files import check_absent, write_whole
 
 RECORD_EVERY = 5  # seconds; what a killed run did since is done again
 # What is stored of the strips: the patches, the text that they show, or both.

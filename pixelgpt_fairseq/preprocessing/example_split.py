@@ -7,9 +7,9 @@ import numpy as np
 
 from pixelgpt_fairseq.data import data_folder
 from pixelgpt_fairseq.errors import UserError
-from pixelgpt_fairseq.files import open_without_following
 from pixelgpt_fairseq.preprocessing.partial_folder import stage
 from pixelgpt_fairseq.sources.examples import NO_LABEL, SentenceTask
+from pixelgpt_fairseq.storage.files import open_without_following
 
 
 @dataclass

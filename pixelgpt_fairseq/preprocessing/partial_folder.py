@@ -12,8 +12,8 @@ from pathlib import Path
 
 from pixelgpt_fairseq.data.data_folder import SHARED_FILES, STREAMS, listed_files
 from pixelgpt_fairseq.errors import UserError
-from pixelgpt_fairseq.files import check_absent, is_temporary, read_json, sync, write_whole
-from pixelgpt_fairseq.locks import locked
+from pixelgpt_fairseq.storage.files import check_absent, is_temporary, read_json, sync, write_whole
+from pixelgpt_fairseq.storage.locks import locked
 
 WORK_FILE, PROGRESS_FILE = "work.json", "progress.json"  # see the module resumption
 LOCK_FILE = "lock"

@@ -12,13 +12,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from pixelgpt_fairseq.errors import UserError
-from pixelgpt_fairseq.files import write_whole
 from pixelgpt_fairseq.preprocessing import chunks
 from pixelgpt_fairseq.preprocessing.chunks import Counts
 from pixelgpt_fairseq.preprocessing.partial_folder import PROGRESS_FILE, WORK_FILE, clear, drop_chunks
 from pixelgpt_fairseq.rendering import RendererConfig
 from pixelgpt_fairseq.sources import corpus
 from pixelgpt_fairseq.sources.corpus import Position
+from pixelgpt_fairseq.storage.files import write_whole
 
 _VERSION = 1
 

@@ -10,8 +10,8 @@ from pathlib import Path
 from PIL import ImageColor
 
 from pixelgpt_fairseq.errors import UserError
-from pixelgpt_fairseq.files import read_json, write_whole
 from pixelgpt_fairseq.rendering.fonts import FontFile, default_fonts
+from pixelgpt_fairseq.storage.files import read_json, write_whole
 
 logger = logging.getLogger(__name__)
 

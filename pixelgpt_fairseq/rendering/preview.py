@@ -2,8 +2,8 @@
 
 from PIL import Image, ImageDraw
 
-from pixelgpt_fairseq.files import check_absent, whole_file
 from pixelgpt_fairseq.rendering.renderer import RenderedText
+from pixelgpt_fairseq.storage.files import check_absent, whole_file
 
 _GRID = (230, 80, 60)
 _PAPER = (255, 255, 255)

@@ -22,7 +22,7 @@ class SentenceTask:
         name: ``rte``, say.
         labels: the words of the classes, in the order of their numbers, as GLUE's submissions spell them; empty for
             regression.
-        metrics: names in :mod:`pixelgpt_fairseq.metrics`; the first is the one that GLUE names first.
+        metrics: names in :mod:`pixelgpt_fairseq.criterions.metrics`; the first is the one that GLUE names first.
         best_metric: by which the published recipes choose checkpoints.
     """
 

@@ -16,8 +16,8 @@ from pathlib import Path
 from tqdm import tqdm
 
 from pixelgpt_fairseq.errors import UserError
-from pixelgpt_fairseq.files import check_absent, move, scratch_folder
 from pixelgpt_fairseq.sources.glue import GLUE_TASKS
+from pixelgpt_fairseq.storage.files import check_absent, move, scratch_folder
 
 BASE_URL = "https://dl.fbaipublicfiles.com"
 _ARCHIVES = {

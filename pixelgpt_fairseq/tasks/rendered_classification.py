@@ -12,7 +12,7 @@ from omegaconf import MISSING, OmegaConf
 
 from pixelgpt_fairseq.data.classification import MODALITIES, PAIR, ClassificationDataset
 from pixelgpt_fairseq.data.data_folder import PIXEL, TEXT, DataFolder
-from pixelgpt_fairseq.errors import UserError, exit_on_user_error
+from pixelgpt_fairseq.errors import UserError
 from pixelgpt_fairseq.sources.class_names import match_classes
 from pixelgpt_fairseq.sources.examples import SentenceTask
 from pixelgpt_fairseq.tasks.rendered_task import RenderedTask, RenderedTaskConfig
@@ -79,7 +79,6 @@ class RenderedClassificationTask(RenderedTask):
         self.state.merge_state_dict(state)
 
     @classmethod
-    @exit_on_user_error
     def setup_task(cls, cfg, **kwargs):
         """Read the task, the dictionary and the settings of the data folder."""
         if OmegaConf.is_missing(cfg, "data") or not cfg.data:
@@ -202,7 +201,6 @@ class RenderedClassificationTask(RenderedTask):
         """None: labels are numbers."""
         return None
 
-    @exit_on_user_error
     def load_state_dict(self, state_dict):
         """Take over what a checkpoint keeps of its task.
 
@@ -228,7 +226,6 @@ class RenderedClassificationTask(RenderedTask):
         """The strip width W of a pair, where the positions of its text begin; None for other modalities."""
         return self.position_limits[2]
 
-    @exit_on_user_error
     def build_model(self, cfg, from_checkpoint=False):
         """Build the model (see :class:`RenderedTask`); check that the longest example fits it."""
         model = super().build_model(cfg, from_checkpoint)
@@ -242,7 +239,6 @@ class RenderedClassificationTask(RenderedTask):
             )
         return model
 
-    @exit_on_user_error
     def load_dataset(self, split, combine=False, **kwargs):
         """Load *split*; the one to train on is shuffled."""
         folder = DataFolder(self.cfg.data)

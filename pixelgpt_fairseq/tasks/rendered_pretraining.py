@@ -19,7 +19,7 @@ from pixelgpt_fairseq.data.data_folder import COLUMNS, PIECES, PIXEL, TEXT, Data
 from pixelgpt_fairseq.data.modality_mixture import MixtureOrder, ModalityMixture
 from pixelgpt_fairseq.data.pairs import PairDataset
 from pixelgpt_fairseq.data.rendered_rows import RenderedRows
-from pixelgpt_fairseq.errors import UserError, exit_on_user_error
+from pixelgpt_fairseq.errors import UserError
 from pixelgpt_fairseq.rendering import RendererConfig
 from pixelgpt_fairseq.tasks.rendered_task import RenderedTask, RenderedTaskConfig
 
@@ -107,7 +107,6 @@ class RenderedPretrainingTask(RenderedTask):
         self.dictionary, self.data_settings = dictionary, data_settings
 
     @classmethod
-    @exit_on_user_error
     def setup_task(cls, cfg, **kwargs):
         """Read the dictionary and settings of the (first) data folder, and check that the others have the same."""
         modalities, weights = parse_modalities(cfg.modalities, cfg.modality_weights)
@@ -150,7 +149,6 @@ class RenderedPretrainingTask(RenderedTask):
         """The strip width W of a pair, where the positions of its text begin; None without pairs."""
         return self.pair_limits[0]
 
-    @exit_on_user_error
     def build_model(self, cfg, from_checkpoint=False):
         """Build the model (see :class:`RenderedTask`); check that the longest example fits it."""
         pair_patches, pair_tokens = self.pair_limits
@@ -171,7 +169,6 @@ class RenderedPretrainingTask(RenderedTask):
                 )
         return model
 
-    @exit_on_user_error
     def load_dataset(self, split, epoch=1, combine=False, task_cfg=None, **kwargs):
         """Load the streams of *split*."""
         paths = utils.split_paths(self.cfg.data)

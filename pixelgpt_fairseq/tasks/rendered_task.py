@@ -13,10 +13,10 @@ from fairseq.nan_detector import NanDetector
 from fairseq.tasks import FairseqTask
 from omegaconf import II, OmegaConf
 
-from pixelgpt_fairseq.architecture import take_architecture, trained_settings
+from pixelgpt_fairseq.checkpoints.architecture import take_architecture, trained_settings
 from pixelgpt_fairseq.criterions.speed import batch_flops, log_speed
 from pixelgpt_fairseq.data.epoch_batches import UpdateBatchIterator
-from pixelgpt_fairseq.errors import UserError, exit_on_user_error
+from pixelgpt_fairseq.errors import UserError
 from pixelgpt_fairseq.tasks.early_stopping import early_stopping_state, restore_early_stopping
 
 
@@ -36,6 +36,7 @@ class RenderedTaskConfig(FairseqDataclass):
     continue_once: Optional[str] = II("checkpoint.continue_once")
     restore_file: Optional[str] = II("checkpoint.restore_file")
     save_dir: Optional[str] = II("checkpoint.save_dir")
+    checkpoint_suffix: str = II("checkpoint.checkpoint_suffix")
     update_freq: List[int] = II("optimization.update_freq")
 
 
@@ -47,7 +48,7 @@ class RenderedTask(FairseqTask):
         shuffle_batches: whether fairseq shuffles the batches of an epoch; if not, their order is final.
         criterion_name: what ``--criterion`` must be.
         strip_patches: the strip width W of a pair, where the positions of its text begin; None without pairs.
-        resume_interval_updates: see :mod:`pixelgpt_fairseq.checkpoint_saving`.
+        resume_interval_updates: see :mod:`pixelgpt_fairseq.training.checkpoint_saving`.
         last_saved_update: number of updates after which this process last saved a checkpoint; None before.
     """
 
@@ -84,7 +85,6 @@ class RenderedTask(FairseqTask):
         self.trained_settings = dict(state_dict.get("data_settings") or {})
         super().load_state_dict({name: value for name, value in state_dict.items() if name != "data_settings"})
 
-    @exit_on_user_error
     def build_model(self, cfg, from_checkpoint=False):
         """Build the model, with the architecture of the checkpoint that training begins with, if there is one."""
         if from_checkpoint:
@@ -146,7 +146,6 @@ class RenderedTask(FairseqTask):
         values = OmegaConf.select(self.cfg, "update_freq", throw_on_resolution_failure=False)
         return list(values or [1])
 
-    @exit_on_user_error
     def train_step(self, sample, model, criterion, optimizer, update_num, ignore_grad=False):
         """As every fairseq task, and counts operations; gradients that are not finite end the run with one line.
 
@@ -175,7 +174,6 @@ class RenderedTask(FairseqTask):
             sample_size, logged = sample_size * 0, {name: value * 0 for name, value in logged.items()}
         return loss, sample_size, logged
 
-    @exit_on_user_error
     def get_batch_iterator(
         self,
         dataset,
@@ -257,7 +255,6 @@ class RenderedTask(FairseqTask):
         self._training = dataset, iterator
         return iterator
 
-    @exit_on_user_error
     def valid_step(self, sample, model, criterion):
         """As every fairseq task; a worker for which no batch is left has an empty one, which is no mistake."""
         if not sample:

@@ -6,6 +6,7 @@ from fairseq.logging import metrics
 from gradients import gradients
 from shared_fixtures import shared
 
+from pixelgpt_fairseq.checkpoints.released import load_released
 from pixelgpt_fairseq.criterions.patch_token_loss import (
     PatchTokenLoss,
     PatchTokenLossConfig,
@@ -15,7 +16,6 @@ from pixelgpt_fairseq.criterions.patch_token_loss import (
 from pixelgpt_fairseq.data.patches import patchify
 from pixelgpt_fairseq.models.architectures import PixelGPTConfig
 from pixelgpt_fairseq.models.pixelgpt import PixelGPTModel
-from pixelgpt_fairseq.models.released_checkpoint import load_released
 
 VOCABULARY = 50
 

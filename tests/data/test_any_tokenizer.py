@@ -9,8 +9,8 @@ import sentencepiece
 from fairseq_runs import train
 from toy_corpus import TOY_TRAINING, documents
 
-from pixelgpt_fairseq.checkpoints import load_checkpoint
-from pixelgpt_fairseq.conversion import export_released
+from pixelgpt_fairseq.checkpoints.loading import load_checkpoint
+from pixelgpt_fairseq.conversion.released_folders import export_released
 from pixelgpt_fairseq.data.classification import truncate_sentences
 from pixelgpt_fairseq.data.data_folder import COLUMNS, PIXEL, TEXT, DataFolder
 from pixelgpt_fairseq.data.pairs import PairDataset

@@ -6,6 +6,7 @@ import torch
 from shared_fixtures import shared
 from toy_corpus import documents
 
+from pixelgpt_fairseq.checkpoints.released import load_released
 from pixelgpt_fairseq.data.classification import ClassificationDataset, truncate_sentences
 from pixelgpt_fairseq.data.data_folder import PIXEL, TEXT, DataFolder
 from pixelgpt_fairseq.data.indexed import IndexedRows
@@ -13,7 +14,6 @@ from pixelgpt_fairseq.data.patches import patchify
 from pixelgpt_fairseq.data.tokens import train_tokenizer
 from pixelgpt_fairseq.errors import UserError
 from pixelgpt_fairseq.models import PixelGPTConfig, PixelGPTModel
-from pixelgpt_fairseq.models.released_checkpoint import load_released
 from pixelgpt_fairseq.preprocessing.binarize_examples import binarize_examples
 from pixelgpt_fairseq.preprocessing.chunks import StreamWriter
 from pixelgpt_fairseq.rendering import RendererConfig, TextRenderer

@@ -105,7 +105,7 @@ def test_the_target_of_a_colour_patch_is_its_colours(coloured):
 
 
 def test_a_model_without_colours_refuses_them(coloured):
-    with pytest.raises(SystemExit, match=r"render mode rgb.*--num-channels 1.*--render-mode gray"):
+    with pytest.raises(UserError, match=r"render mode rgb.*--num-channels 1.*--render-mode gray"):
         model_of(1, coloured.settings("train"))
     with pytest.raises(UserError, match="patches of 768 values, the model reads 256"):
         model_of(1)(patches=coloured.open("train", PIXEL, 768)[0][None, :9])

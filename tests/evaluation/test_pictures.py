@@ -11,7 +11,7 @@ from PIL import ImageDraw
 from refusals import refusal, script
 from toy_corpus import TOY_TRAINING, documents
 
-from pixelgpt_fairseq.checkpoints import load_checkpoint
+from pixelgpt_fairseq.checkpoints.loading import load_checkpoint
 from pixelgpt_fairseq.data.tokens import train_tokenizer
 from pixelgpt_fairseq.errors import UserError
 from pixelgpt_fairseq.evaluation.pictures import TokenPrediction, draw_predictions, predict_patches, predict_tokens

@@ -8,7 +8,7 @@ from refusals import refusal, script
 from toy_corpus import documents
 from toy_finetuning import fairseq_validate, pretrained
 
-from pixelgpt_fairseq.checkpoints import load_checkpoint
+from pixelgpt_fairseq.checkpoints.loading import load_checkpoint
 from pixelgpt_fairseq.data.batches import collate
 from pixelgpt_fairseq.data.classification import ClassificationDataset
 from pixelgpt_fairseq.data.data_folder import DataFolder

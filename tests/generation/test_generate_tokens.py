@@ -6,13 +6,13 @@ import json
 import pytest
 import torch
 from naive import VOCABULARY, small_model
+from pixelgpt_fairseq.models.released_checkpoint import load_released
 from shared_fixtures import shared
 
 from pixelgpt_fairseq.errors import UserError
 from pixelgpt_fairseq.generation import generate_tokens
 from pixelgpt_fairseq.generation.sequence_generation import GenerationDictionary, GenerationModel, TokenGenerator
 from pixelgpt_fairseq.generation.tokens import continue_prompts
-from pixelgpt_fairseq.models.released_checkpoint import load_released
 
 PROMPTS = [[1, 7, 9, 4, 30], [1], [1, 20, 3]]
 STRIPS = [9, 4, 6]

@@ -4,6 +4,7 @@ from fairseq.dataclass.initialize import add_defaults
 from fairseq.dataclass.utils import convert_namespace_to_omegaconf
 from omegaconf import OmegaConf
 
+from pixelgpt_fairseq.errors import UserError
 from pixelgpt_fairseq.models.architectures import ARCHITECTURES
 
 
@@ -70,6 +71,6 @@ def test_bf16_on_the_command_line_needs_no_tpu(flag, architecture):
     assert not config.common.tpu
 
 
-def test_a_mistake_ends_the_command_with_one_line():
-    with pytest.raises(SystemExit, match=r"^error: --hidden-size 192 is not divisible by --num-attention-heads 5"):
+def test_sizes_that_do_not_fit_together_are_refused():
+    with pytest.raises(UserError, match=r"^--hidden-size 192 is not divisible by --num-attention-heads 5"):
         from_recipe(_name="pixelgpt_tiny", num_attention_heads=5)

@@ -5,10 +5,10 @@ import torch.nn.functional as F
 from naive import CONFIG, VOCABULARY, naive_hidden, small_model
 from shared_fixtures import shared
 
+from pixelgpt_fairseq.checkpoints.released import load_released
 from pixelgpt_fairseq.data.patches import gray_to_rgb_patches, normalize_patches, patchify, unpatchify
 from pixelgpt_fairseq.errors import UserError
 from pixelgpt_fairseq.models import PixelGPTConfig, PixelGPTModel, decoder
-from pixelgpt_fairseq.models.released_checkpoint import load_released
 
 
 def right_padded(lengths, width):

@@ -62,11 +62,11 @@ def test_another_tokenizer_is_refused_where_the_model_reads_tokens():
     load(state, small_model(data_settings=settings(tokenizer_sha256=None)))
 
 
-def test_fairseq_commands_end_with_the_one_line():
+def test_what_does_not_fit_is_refused_once_by_the_model_that_loads_it():
     state = small_model(data_settings=SETTINGS).state_dict()
     model = small_model(data_settings=settings(tokenizer_sha256="2" * 64))
     model.checkpoint_settings = SETTINGS
-    with pytest.raises(SystemExit, match=r"^error: the tokenizer of the data"):
+    with pytest.raises(UserError, match=r"^the tokenizer of the data"):
         model.load_state_dict(copy.deepcopy(state))
     model.load_state_dict(state)  # what is loaded afterwards, as for --store-ema, is of this run
 

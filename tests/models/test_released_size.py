@@ -9,8 +9,8 @@ import pytest
 import torch
 from naive import naive_hidden
 
+from pixelgpt_fairseq.checkpoints.released import load_released, save_released
 from pixelgpt_fairseq.models import PixelGPTConfig, PixelGPTModel
-from pixelgpt_fairseq.models.released_checkpoint import load_released, save_released
 
 pytestmark = pytest.mark.skipif(
     not os.environ.get("PIXELGPT_RELEASED_SIZE"), reason="slow: set PIXELGPT_RELEASED_SIZE=1 to run it"

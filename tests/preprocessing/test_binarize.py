@@ -7,7 +7,6 @@ from fairseq.data.indexed_dataset import MMapIndexedDataset
 from processes import Command
 from toy_corpus import documents
 
-from pixelgpt_fairseq import files
 from pixelgpt_fairseq.data.data_folder import COLUMNS, PIXEL, TEXT, DataFolder
 from pixelgpt_fairseq.data.tokens import train_tokenizer
 from pixelgpt_fairseq.errors import UserError
@@ -17,6 +16,7 @@ from pixelgpt_fairseq.preprocessing.binarize import binarize
 from pixelgpt_fairseq.preprocessing.partial_folder import partial_folder
 from pixelgpt_fairseq.rendering import RendererConfig, TextRenderer
 from pixelgpt_fairseq.sources import corpus as sources
+from pixelgpt_fairseq.storage import files
 
 CONFIG = RendererConfig(max_patches=40)  # shorter than most of the documents
 PATCH_VALUES = 256
@@ -210,7 +210,7 @@ def test_a_failing_run_leaves_the_old_split_whole(corpus, tokenizer, tmp_path, w
     if what == "no space for a file":
         monkeypatch.setattr(chunks.IndexedWriter, "add", failing_after(50, FULL, chunks.IndexedWriter.add))
     if what == "no space for the manifest":
-        monkeypatch.setattr("pixelgpt_fairseq.files.move", failing_after(3, FULL, files.move))
+        monkeypatch.setattr("pixelgpt_fairseq.storage.files.move", failing_after(3, FULL, files.move))
     if what == "file too large":
         resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limits[1]))
     try:

@@ -3,8 +3,8 @@ import json
 import pytest
 from toy_glue import write_glue, write_tsv
 
+from pixelgpt_fairseq.criterions.metrics import OF_CLASSES, OF_SCORES
 from pixelgpt_fairseq.errors import UserError
-from pixelgpt_fairseq.metrics import OF_CLASSES, OF_SCORES
 from pixelgpt_fairseq.sources.examples import (
     NO_LABEL,
     Example,

@@ -9,7 +9,7 @@ from refusals import script
 from toy_corpus import TOY_TRAINING
 from toy_glue import write_glue
 
-from pixelgpt_fairseq.checkpoints import load_checkpoint
+from pixelgpt_fairseq.checkpoints.loading import load_checkpoint
 
 # All five sizes, as the recipes give them.
 SIZES = (

@@ -7,7 +7,7 @@ from PIL import features
 from refusals import script
 from toy_corpus import TOY_TRAINING, documents
 
-from pixelgpt_fairseq.checkpoints import load_checkpoint
+from pixelgpt_fairseq.checkpoints.loading import load_checkpoint
 from pixelgpt_fairseq.data.data_folder import DataFolder
 
 

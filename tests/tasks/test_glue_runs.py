@@ -16,6 +16,7 @@ from toy_glue import write_glue
 from two_workers import DESCENT, assert_same_weights, train_by_two_workers
 
 from pixelgpt_fairseq.data.data_folder import DataFolder
+from pixelgpt_fairseq.errors import UserError
 from pixelgpt_fairseq.models import PixelGPTConfig
 from pixelgpt_fairseq.sources import glue as glue_module
 from pixelgpt_fairseq.tasks.rendered_glue import RenderedGlueConfig, RenderedGlueTask
@@ -123,12 +124,12 @@ def build(data, max_tokens=None, **options):
     ],
 )
 def test_options_that_do_not_fit_are_told_in_one_line(glue, options, message):
-    with pytest.raises(SystemExit, match=message):
+    with pytest.raises(UserError, match=message):
         build(**({"data": glue[0] / "rte"} | options))
 
 
 def test_a_corpus_is_no_glue_task(toy_data):
-    with pytest.raises(SystemExit, match="holds a corpus, no examples with labels: make some with"):
+    with pytest.raises(UserError, match="holds a corpus, no examples with labels: make some with"):
         build(toy_data)
 
 
@@ -149,7 +150,7 @@ def test_a_checkpoint_of_other_labels_is_refused(glue):
 
     task("rte").load_state_dict(task("rte").state_dict())
     message = r"the labels in .* are entailment, not_entailment \(task rte\), the checkpoint was trained on scores"
-    with pytest.raises(SystemExit, match=message):
+    with pytest.raises(UserError, match=message):
         task("rte").load_state_dict(task("stsb").state_dict())
 
 

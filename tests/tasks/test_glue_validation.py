@@ -5,7 +5,7 @@ import torch
 from toy_finetuning import fairseq_train, fairseq_validate
 from toy_glue import write_examples
 
-from pixelgpt_fairseq.checkpoints import read_state
+from pixelgpt_fairseq.checkpoints.loading import read_state
 from pixelgpt_fairseq.evaluation.runs import read_log
 from pixelgpt_fairseq.sources.glue import GLUE_TASKS
 

@@ -134,7 +134,7 @@ def test_trains_with_fairseqs_precision_flags(toy_data, tmp_path, flags):
 def test_hydra_recipe_trains(toy_data, tmp_path):
     process = command(
         "fairseq-hydra-train",
-        *("--config-dir", "examples/pretraining", "--config-name", "dualgpt_tiny"),
+        *("--config-dir", "pixelgpt_fairseq/config/pretraining", "--config-name", "dualgpt_tiny"),
         *(f"task.data={toy_data}", "task.tokens_per_sample=64", "optimization.max_update=3", "dataset.batch_size=2"),
         *(f"hydra.run.dir={tmp_path}", f"checkpoint.save_dir={tmp_path}/checkpoints"),
     )

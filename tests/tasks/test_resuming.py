@@ -7,7 +7,7 @@ import torch
 from fairseq_runs import train
 from toy_corpus import TOY_TRAINING
 
-from pixelgpt_fairseq.checkpoints import load_checkpoint
+from pixelgpt_fairseq.checkpoints.loading import load_checkpoint
 
 OPTIONS = [
     *TOY_TRAINING,

@@ -17,6 +17,7 @@ from two_workers import DESCENT, assert_same_weights, train_by_two_workers
 
 from pixelgpt_fairseq.data.data_folder import DataFolder
 from pixelgpt_fairseq.data.tokens import train_tokenizer
+from pixelgpt_fairseq.errors import UserError
 from pixelgpt_fairseq.rendering.fonts import default_fonts
 from pixelgpt_fairseq.sources.xnli import LANGUAGES
 from pixelgpt_fairseq.tasks import rendered_xnli
@@ -191,7 +192,7 @@ def test_splits_share_no_example_in_any_modality(xnli, modality):
     ],
 )
 def test_options_that_do_not_fit_are_told_in_one_line(xnli, options, split, message):
-    with pytest.raises(SystemExit, match=message):
+    with pytest.raises(UserError, match=message):
         dataset(xnli[0], split, **options)
 
 
@@ -199,9 +200,9 @@ def test_languages_that_the_folder_lacks_are_named_and_fatal_only_where_they_wer
     render("--xnli-dir", xnli[1], "--destdir", tmp_path, "--languages", "en,sw", "--splits", "valid")
     assert dataset(tmp_path, "valid").names == ("en", "sw")
     assert "2 languages; absent: ar, bg, de, el, fr, hi, ru, es, th, tr, ur, vi, zh" in caplog.text
-    with pytest.raises(SystemExit, match=r"split valid\.th was not rendered"):
+    with pytest.raises(UserError, match=r"split valid\.th was not rendered"):
         dataset(tmp_path, "valid", languages="sw,th")
-    with pytest.raises(SystemExit, match=r"split train\.en was not rendered"):
+    with pytest.raises(UserError, match=r"split train\.en was not rendered"):
         dataset(tmp_path, "train", setting="cross-lingual-transfer")
 
 
@@ -220,9 +221,7 @@ def test_a_long_validation_tells_its_progress(xnli, monkeypatch, caplog):
 
 
 def test_data_of_another_task_is_refused(toy_data):
-    with pytest.raises(
-        SystemExit, match=r"holds a corpus, no examples with labels: make some with scripts/render_xnli"
-    ):
+    with pytest.raises(UserError, match=r"holds a corpus, no examples with labels: make some with scripts/render_xnli"):
         task(toy_data)
 
 

@@ -1,0 +1,159 @@
+"""A checkpoint of fairseq-train with all that is needed to use it: model, renderer's settings, tokenizer."""
+
+import logging
+import os
+import pickle
+from dataclasses import dataclass
+from types import SimpleNamespace
+
+import torch
+
+from pixelgpt_fairseq.checkpoints.auxiliary_files import read_companions
+from pixelgpt_fairseq.checkpoints.released import load_released
+from pixelgpt_fairseq.checkpoints.released_config import is_on
+from pixelgpt_fairseq.checkpoints.weight_files import check_plain
+from pixelgpt_fairseq.data.tokens import Tokenizer
+from pixelgpt_fairseq.errors import UserError
+from pixelgpt_fairseq.models import provenance
+from pixelgpt_fairseq.models.architectures import complete_config
+from pixelgpt_fairseq.models.pixelgpt import PixelGPTModel
+from pixelgpt_fairseq.rendering import RendererConfig, TextRenderer
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass
+class Checkpoint:
+    """What :func:`load_checkpoint` reads."""
+
+    path: str
+    model: PixelGPTModel  # in eval mode, float32
+    tokenizer: Tokenizer | None
+    raw_patch_targets: bool  # trained on pixel values, not on normalised patches
+
+    def renderer(self, fonts=None):
+        """A renderer with the settings that the model was trained with.
+
+        Args:
+            fonts: paths of other fonts; what that changes is logged.
+
+        Raises:
+            UserError: if a font cannot be found.
+        """
+        return TextRenderer(self.renderer_config({} if fonts is None else {"fonts": fonts}))
+
+    def renderer_config(self, chosen):
+        """The renderer's settings that the model was trained with, but for those that the user chose.
+
+        Args:
+            chosen: attributes of RendererConfig; what they change is logged in one line.
+
+        Raises:
+            UserError: if a font cannot be found.
+        """
+        settings = self.model.data_settings.get("renderer")
+        if not settings:
+            logger.warning(f"{self.path}: does not say how its text was rendered: drawing it with the default settings")
+            return RendererConfig(**chosen).located()
+        return RendererConfig.from_dict(settings).with_settings(chosen, self.path)
+
+
+def load_checkpoint(path):
+    """Read a checkpoint, without its data folder and without running code from it.
+
+    Args:
+        path: a file of fairseq-train, or a folder in the released layout.
+
+    Returns:
+        Checkpoint
+
+    Raises:
+        UserError: if the file is absent, damaged, or not a checkpoint of a pixelgpt model.
+    """
+    if os.path.isdir(path):
+        return _load_folder(path)
+    state = read_state(path)
+    try:
+        data_settings = state["task_state"].get("data_settings")
+        model = _build_model(SimpleNamespace(**state["cfg"]["model"]), state["model"], data_settings)
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from None
+    tokenizer = state["task_state"].get("tokenizer")
+    if tokenizer is not None:
+        tokenizer = Tokenizer(bytes(tokenizer.numpy()), name=f"{path}: tokenizer")
+    raw_patch_targets = bool((state["cfg"]["criterion"] or {}).get("raw_patch_targets", False))
+    return Checkpoint(str(path), model.eval(), tokenizer, raw_patch_targets)
+
+
+def read_state(path):
+    """Read what fairseq-train saved, without running code from it; tensors are mapped, and read only where used.
+
+    Returns:
+        dict: ``model`` (name -> tensor), ``cfg`` (group -> options), ``task_state`` and what else fairseq keeps.
+
+    Raises:
+        UserError: see :func:`load_checkpoint`.
+    """
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file") from None
+    except OSError as error:
+        raise UserError(f"{path}: {error.strerror or error}") from None
+    except (RuntimeError, EOFError, ValueError, pickle.UnpicklingError):
+        raise UserError(f"{path}: not a checkpoint, or damaged") from None
+    try:
+        state["model"]["model.norm.weight"]
+        dict(state["cfg"]["model"], **(state["cfg"]["criterion"] or {}))
+        state["task_state"] = dict(state.get("task_state") or {})
+        state["task_state"]["data_settings"] = dict(state["task_state"].get("data_settings") or {})
+    except (TypeError, KeyError, AttributeError, ValueError):
+        raise UserError(f"{path}: not a checkpoint of fairseq-train with a pixelgpt model") from None
+    return state
+
+
+def _load_folder(folder):
+    model = load_released(folder)
+    companions = read_companions(folder, model.released_settings, model)
+    model.data_settings = companions.data_settings
+    raw_patch_targets = not is_on(model.released_settings, "norm_pix_loss")
+    return Checkpoint(str(folder), model, companions.tokenizer, raw_patch_targets)
+
+
+def shapes_of(config, weights) -> PixelGPTModel:
+    """The model of a checkpoint, without numbers: a size that the weights do not have costs no memory.
+
+    Args:
+        config: the checkpoint's, complete or not.
+        weights: name -> tensor.
+
+    Raises:
+        UserError: if a tensor is of another shape than the configuration tells, or none of plain numbers.
+    """
+    check_plain(weights, "it")
+    config = complete_config(config)
+    if config.num_hidden_layers > len(weights):
+        raise UserError(f"{config.num_hidden_layers} layers in {len(weights)} weights")
+    embedding, score = weights.get("model.embed_tokens.weight"), weights.get("score.weight")
+    if embedding is not None and not 0 <= config.extra_token_rows < len(embedding):
+        raise UserError(f"{config.extra_token_rows} extra rows in an embedding of {len(embedding)}")
+    with torch.device("meta"):
+        model = PixelGPTModel(
+            config,
+            uses_patches=any(name.startswith("model.embed_patches.") for name in weights),
+            vocab_size=None if embedding is None else len(embedding) - config.extra_token_rows,
+            num_labels=None if score is None else len(score),
+        )
+    expected = dict(model.named_parameters())
+    common = expected.keys() & weights.keys()
+    provenance.check_tensors(*({name: held[name] for name in common} for held in (expected, weights)), "the checkpoint")
+    return model
+
+
+def _build_model(config, weights, data_settings):
+    shapes = shapes_of(config, weights)
+    model = PixelGPTModel(config, shapes.uses_patches, shapes.vocab_size, shapes.num_labels, data_settings)
+    state = {name: weight.float() for name, weight in weights.items()}
+    provenance.reconcile(model, state)  # what does not fit is a UserError here, and the end of the process below
+    model.load_state_dict(state)
+    return model

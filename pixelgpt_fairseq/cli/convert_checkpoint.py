@@ -1,0 +1,68 @@
+"""Convert between the folders that the authors released and checkpoints of fairseq-train."""
+
+import argparse
+import logging
+import sys
+import time
+
+import pixelgpt_fairseq.training.registration  # noqa: F401  (registers what the checkpoint's options name)
+from pixelgpt_fairseq.conversion.released_folders import export_released, import_released
+from pixelgpt_fairseq.data.classification import MODALITIES
+from pixelgpt_fairseq.data.data_folder import RENDERER_FILE, TOKENIZER_FILE
+from pixelgpt_fairseq.errors import command
+from pixelgpt_fairseq.sources.glue import GLUE_TASKS, task_name
+
+
+def get_parser():
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True, metavar="import | export")
+    reading = commands.add_parser("import", help="make a checkpoint of a released folder")
+    reading.add_argument("folder", metavar="FOLDER", help="with config.json and weights")
+    reading.add_argument("checkpoint", metavar="CKPT", help="the file to be made, such as dualgpt.pt")
+    reading.add_argument(
+        "--glue-task",
+        type=task_name,
+        choices=GLUE_TASKS,
+        help="what a classifier was fine-tuned on, where its folder does not tell",
+    )
+    reading.add_argument(
+        "--modality",
+        choices=MODALITIES,
+        help="what a classifier reads, where its folder does not tell (default: pixel)",
+    )
+    writing = commands.add_parser("export", help="make a released folder of a checkpoint")
+    writing.add_argument("checkpoint", metavar="CKPT", help="of fairseq-train, or made by import")
+    writing.add_argument("folder", metavar="FOLDER", help="the folder to be made")
+    return parser
+
+
+@command
+def main(argv=None):
+    """Run the command."""
+    args = get_parser().parse_args(argv)
+    logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(levelname)s: %(message)s")
+    began = time.perf_counter()
+    if args.command == "export":
+        files = export_released(args.checkpoint, args.folder)
+        print(f"{args.folder}: {', '.join(files)}; {time.perf_counter() - began:.1f} s")
+        return
+    task = GLUE_TASKS[args.glue_task][0] if args.glue_task else None
+    model, companions, files, left_behind = import_released(args.folder, args.checkpoint, task, args.modality)
+    for name in left_behind:
+        print(f"warning: {name} is too large to go with the model and was left behind", file=sys.stderr)
+    if companions.tokenizer is None and model.vocab_size is not None:
+        print(
+            f"warning: no {TOKENIZER_FILE}: render data with --tokenizer FILE to use the model on text", file=sys.stderr
+        )
+    if not companions.data_settings.get("renderer") and model.uses_patches:
+        print(f"warning: no {RENDERER_FILE}: text is drawn with the default settings and fonts", file=sys.stderr)
+    kind = "language model" if model.num_labels is None else f"classifier of {model.num_labels} outputs"
+    reads = " and ".join(["patches"] * model.uses_patches + ["tokens"] * (model.vocab_size is not None))
+    if model.vocab_size is not None and model.config.extra_token_rows:
+        reads += f" ({model.vocab_size:,}, and {model.config.extra_token_rows:,} rows of padding, never predicted)"
+    size = sum(parameter.numel() for parameter in model.parameters())
+    print(
+        f"{args.checkpoint}: {kind} that reads {reads}, {size:,} parameters; beside the weights "
+        f"{', '.join(files)}; {time.perf_counter() - began:.1f} s"
+    )

@@ -1,0 +1,157 @@
+"""What the scripts that render examples with labels share: options, the look of the text, a split and its report."""
+
+import dataclasses
+import functools
+import json
+import os
+import sys
+from pathlib import Path
+
+from pixelgpt_fairseq.checkpoints.auxiliary_files import CONFIG_FILE
+from pixelgpt_fairseq.checkpoints.loading import load_checkpoint
+from pixelgpt_fairseq.cli.renderer_options import add_renderer_options, chosen_settings
+from pixelgpt_fairseq.data.data_folder import DataFolder
+from pixelgpt_fairseq.data.tokens import Tokenizer
+from pixelgpt_fairseq.preprocessing.binarize_examples import binarize_examples
+from pixelgpt_fairseq.rendering import RendererConfig
+
+MAX_PATCHES = 768
+
+
+def add_split_options(parser):
+    """Add to *parser* where splits go and what of them is let through."""
+    parser.add_argument("--destdir", required=True, metavar="DIR", help="data folder, made if absent")
+    parser.add_argument("--splits", nargs="+", metavar="SPLIT", help="only these (default: all whose files are there)")
+    parser.add_argument("--overwrite", action="store_true", help="replace splits that are there")
+    parser.add_argument(
+        "--skip-bad-rows",
+        "--skip-bad-lines",
+        action="store_true",
+        help="pass over rows with wrong columns, unknown labels or empty sentences, and count them",
+    )
+    parser.add_argument(
+        "--max-missing",
+        type=float,
+        default=0.01,
+        metavar="SHARE",
+        help="greatest share of visible characters that no font may have (default: 0.01)",
+    )
+    parser.add_argument("--workers", type=int, default=1, metavar="N", help="processes (default: 1)")
+
+
+def add_look_options(parser):
+    """Add to *parser* how text is drawn and tokenised."""
+    base = parser.add_argument_group("look and tokens (default: as the data folder's other splits)")
+    base.add_argument("--like", metavar="PATH", help="as this data folder or checkpoint has them")
+    base.add_argument("--tokenizer", metavar="FILE", help="SentencePiece model: the checkpoint's")
+    add_renderer_options(parser, "look, where it is to be another", MAX_PATCHES)
+
+
+def is_model(path):
+    """Whether *path* is a checkpoint or a released folder, not a data folder."""
+    return not Path(path).is_dir() or Path(path, CONFIG_FILE).exists()
+
+
+def choose_look(args, folder):
+    """How text is drawn and tokenised: the command line's options, else as --like has it, else as the data folder.
+
+    What the options change of the look of --like is logged in one line, the first time that this is asked.
+
+    Returns:
+        (RendererConfig, Tokenizer or None)
+
+    Raises:
+        UserError: if what is to be looked like cannot be read, or a font is not there.
+    """
+    config, tokenizer = None, None
+    if args.like:
+        config, tokenizer = _look_of(args.like, json.dumps(chosen_settings(args)), _modified(args.like))
+    elif folder.splits():
+        chosen = chosen_settings(args)
+        recorded = folder.renderer_config(locate_fonts="fonts" not in chosen)
+        config, tokenizer = dataclasses.replace(recorded, **chosen), folder.tokenizer()
+    if config is None:
+        config = RendererConfig(**{"max_patches": MAX_PATCHES, **chosen_settings(args)})
+    return config, Tokenizer.load(args.tokenizer) if args.tokenizer else tokenizer
+
+
+# The checkpoint is read once for all splits of a command, and its warnings are given once.
+@functools.lru_cache(maxsize=1)
+def _look_of(like, chosen, modified):
+    """(RendererConfig, Tokenizer or None) of a checkpoint or data folder but for the settings in *chosen*, as JSON.
+
+    *modified* is there to tell the versions of a file apart.
+    """
+    chosen = {"max_patches": MAX_PATCHES, **json.loads(chosen)}
+    if is_model(like):
+        checkpoint = load_checkpoint(like)
+        return checkpoint.renderer_config(chosen), checkpoint.tokenizer
+    return look_of_folder(like, chosen), DataFolder(like).tokenizer()
+
+
+def look_of_folder(path, chosen):
+    """The RendererConfig of a data folder, but for the attributes in *chosen*; what they change is logged.
+
+    Raises:
+        UserError: if it is no data folder, or a font is not there.
+    """
+    folder = DataFolder(path)
+    return folder.renderer_config(locate_fonts=False).with_settings(chosen, path, near=folder.path)
+
+
+def _modified(path):
+    return os.stat(path).st_mtime_ns if os.path.exists(path) else None
+
+
+def render_split(args, folder, split, task, path, read):
+    """Render one split, and print what came of it.
+
+    Args:
+        args: the options of :func:`add_split_options` and :func:`add_look_options`.
+        folder: path of the data folder.
+        split: its name.
+        task: SentenceTask.
+        path: of the table, for messages.
+        read: function of *on_bad_row* (see :func:`~pixelgpt_fairseq.sources.examples.read_examples`) to an iterator of
+            examples.
+
+    Returns:
+        ExampleSummary
+
+    Raises:
+        UserError: see :func:`~pixelgpt_fairseq.preprocessing.binarize_examples.binarize_examples`.
+    """
+    config, tokenizer = choose_look(args, DataFolder(folder))
+    if tokenizer is None and not DataFolder(folder).splits():
+        print("warning: without --tokenizer, only --modality pixel can read the data", file=sys.stderr)
+    skipped = []
+    examples = read(skipped.append if args.skip_bad_rows else None)
+    summary = binarize_examples(
+        examples,
+        folder,
+        split,
+        task,
+        config,
+        tokenizer,
+        max_missing=args.max_missing,
+        workers=args.workers,
+        overwrite=args.overwrite,
+    )
+    for line in summary.missing:
+        print(f"warning: {path}: no font has a glyph for {line}", file=sys.stderr)
+    for error in skipped[:3]:
+        print(f"warning: skipped: {error}", file=sys.stderr)
+    counts = summary.counts
+    print(
+        f"{folder}, {split}: {counts.examples:,} examples"
+        + (
+            f" ({', '.join(f'{word}: {number:,}' for word, number in summary.labels.items())})"
+            if summary.labels
+            else ""
+        )
+        + (f", {len(skipped):,} rows skipped" if skipped else "")
+        + f", {counts.patches:,} patches, {counts.tokens:,} tokens, {counts.full_strips:,} strips cut at "
+        f"{config.max_patches} patches, {summary.bytes:,} bytes; {summary.seconds:.1f} s, "
+        f"{counts.examples / summary.seconds:,.0f} examples/s"
+    )
+    return summary

@@ -1,0 +1,124 @@
+"""Render and tokenise a text corpus into fairseq's indexed format, for pretraining."""
+
+import argparse
+import dataclasses
+import sys
+
+from pixelgpt_fairseq.cli.renderer_options import add_renderer_options, chosen_settings
+from pixelgpt_fairseq.data.data_folder import DataFolder
+from pixelgpt_fairseq.data.tokens import Tokenizer
+from pixelgpt_fairseq.errors import UserError, command
+from pixelgpt_fairseq.preprocessing.binarize import STORES, binarize
+from pixelgpt_fairseq.preprocessing.partial_folder import check_destination
+from pixelgpt_fairseq.rendering import RendererConfig
+
+
+def get_parser():
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument(
+        "--input", nargs="+", required=True, metavar="FILE", help="text, plain or compressed: .gz, .zst, .xz or .bz2"
+    )
+    parser.add_argument("--destdir", required=True, metavar="DIR", help="data folder, made if absent")
+    parser.add_argument(
+        "--split", default="train", choices=("train", "valid", "test"), help="name of this split (default: train)"
+    )
+    parser.add_argument(
+        "--documents",
+        default="blank-line",
+        choices=("blank-line", "line"),
+        help="what ends a document: an empty line (the lines before it are joined; default), or every line",
+    )
+    parser.add_argument(
+        "--encoding-errors",
+        default="fail",
+        choices=("fail", "replace"),
+        help="bytes that are not UTF-8 (default: fail)",
+    )
+    tokens = parser.add_mutually_exclusive_group()
+    tokens.add_argument(
+        "--tokenizer",
+        metavar="FILE",
+        help="SentencePiece model, such as LLaMA's tokenizer.model (default: the data folder's, if it has one)",
+    )
+    tokens.add_argument("--train-tokenizer", type=int, metavar="N", help="train a tokenizer of N tokens on --input")
+    add_renderer_options(parser, "look (default: the data folder's, if it has one)")
+    parser.add_argument(
+        "--max-missing",
+        type=float,
+        default=0.01,
+        metavar="SHARE",
+        help="greatest share of visible characters that no font may have (default: 0.01)",
+    )
+    parser.add_argument(
+        "--store",
+        default="patches",
+        choices=STORES,
+        help="patches (default): read fastest in training; text: a hundredth of the space, rendered while training",
+    )
+    parser.add_argument("--workers", type=int, default=1, metavar="N", help="processes (default: 1)")
+    parser.add_argument(
+        "--overwrite",
+        action="store_true",
+        help="replace the split if it is there, and what an unfinished run with other options left",
+    )
+    return parser
+
+
+def choose_config(args, folder):
+    """The renderer's settings: the command line's, else the data folder's, else the defaults."""
+    chosen = chosen_settings(args)
+    if not folder.splits():
+        return RendererConfig(**chosen)
+    return dataclasses.replace(folder.renderer_config(locate_fonts="fonts" not in chosen), **chosen)
+
+
+def choose_tokenizer(args, folder):
+    """The tokenizer: given, how many tokens of one to train, the data folder's, or none."""
+    if args.tokenizer:
+        return Tokenizer.load(args.tokenizer)
+    if args.train_tokenizer is None:
+        return folder.tokenizer()
+    others = [split for split in folder.splits() if split != args.split]
+    if others:
+        raise UserError(
+            f"{folder.path}: split {others[0]} is there with its own tokenizer: leave out --train-tokenizer, "
+            "or choose another --destdir"
+        )
+    return args.train_tokenizer
+
+
+@command
+def main(argv=None):
+    """Run the command."""
+    args = get_parser().parse_args(argv)
+    for option, number in (("--workers", args.workers), ("--train-tokenizer", args.train_tokenizer)):
+        if number is not None and number < 1:
+            raise UserError(f"{option} {number}: at least 1")
+    if not 0 <= args.max_missing <= 1:
+        raise UserError(f"--max-missing {args.max_missing}: a share, from 0 to 1")
+    folder = DataFolder(args.destdir)
+    check_destination(folder, args.split, args.overwrite)
+    config = choose_config(args, folder)
+    tokenizer = choose_tokenizer(args, folder)
+    summary = binarize(
+        args.input,
+        args.destdir,
+        args.split,
+        config,
+        tokenizer=tokenizer,
+        documents=args.documents,
+        encoding_errors=args.encoding_errors,
+        store=args.store,
+        max_missing=args.max_missing,
+        workers=args.workers,
+        overwrite=args.overwrite,
+    )
+    counts = summary.counts
+    for line in summary.missing:
+        print(f"warning: no font has a glyph for {line}", file=sys.stderr)
+    print(
+        f"{args.destdir}, {args.split}: {counts.documents:,} documents, {counts.patches:,} patches, "
+        f"{counts.tokens:,} tokens, {summary.bytes:,} bytes in {len(summary.files)} files; "
+        f"{summary.seconds:.1f} s, {(counts.patches - summary.resumed.patches) / summary.seconds:,.0f} patches/s"
+    )

@@ -1,0 +1,163 @@
+"""Render and tokenise GLUE, or a table of sentences with labels, for fine-tuning in every modality."""
+
+import argparse
+from pathlib import Path
+from typing import NamedTuple
+
+from pixelgpt_fairseq.cli.example_splits import add_look_options, add_split_options, render_split
+from pixelgpt_fairseq.cli.released_splits import (
+    add_released_options,
+    binarize_released_split,
+    find_released_splits,
+    missing_split,
+)
+from pixelgpt_fairseq.data.data_folder import DataFolder
+from pixelgpt_fairseq.errors import UserError, command
+from pixelgpt_fairseq.preprocessing.partial_folder import check_destination
+from pixelgpt_fairseq.sources.examples import SentenceTask, custom_task, label_column_of, read_examples
+from pixelgpt_fairseq.sources.glue import GLUE_TASKS, find_source, task_name
+from pixelgpt_fairseq.sources.released import released_name
+
+
+def get_parser():
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    add_split_options(parser)
+    glue = parser.add_argument_group("GLUE")
+    glue.add_argument("--glue-dir", metavar="DIR", help="GLUE as distributed: folders CoLA, SST-2, ...")
+    glue.add_argument(
+        "--task",
+        type=task_name,
+        choices=[*GLUE_TASKS, "all"],
+        help="all that are there: each in a folder of its name in --destdir",
+    )
+    own = parser.add_argument_group("a task of your own (instead of GLUE)")
+    own.add_argument(
+        "--input", nargs="+", metavar="SPLIT=FILE", help="such as train=a.csv valid=b.csv; TSV, CSV, JSON lines"
+    )
+    own.add_argument("--name", default="custom", help="what to call it (default: custom)")
+    own.add_argument("--columns", nargs="+", metavar="NAME", help="one or two: the sentences; numbers if no header")
+    own.add_argument("--label-column", metavar="NAME", help="column of the labels; a number if there is no header")
+    own.add_argument("--labels", nargs="+", metavar="WORD", help="the classes in order (default: labels are scores)")
+    own.add_argument("--detokenize", action="store_true", help="mend tokenised English, as is done with GLUE's")
+    add_released_options(parser, "rte-train")
+    add_look_options(parser)
+    return parser
+
+
+class Job(NamedTuple):
+    """A split to be rendered."""
+
+    task: SentenceTask
+    folder: Path
+    split: str
+    path: Path  # of the table
+    columns: tuple
+    label_column: str | int | None
+    detokenized: bool
+
+
+def glue_jobs(args):
+    """Yield the jobs that ``--task`` asks for."""
+    if not Path(args.glue_dir).is_dir():
+        raise UserError(f"--glue-dir {args.glue_dir}: no such folder")
+    found = False
+    for name in GLUE_TASKS if args.task == "all" else [args.task]:
+        task, sources = GLUE_TASKS[name]
+        folder = Path(args.destdir, name) if args.task == "all" else Path(args.destdir)
+        known = [source.split for source in sources]
+        for split in args.splits or ():
+            if split not in known and args.task != "all":
+                raise UserError(f"--splits {split}: {name} has {', '.join(known)}")
+        for source in sources:
+            if args.splits and source.split not in args.splits:
+                continue
+            path = find_source(source, args.glue_dir)
+            expected = Path(args.glue_dir, source.files[0])
+            if path is not None:
+                found = True
+                yield Job(task, folder, source.split, path, source.columns, source.label, detokenized=True)
+            elif args.task != "all" and (args.splits or not source.optional):
+                raise UserError(f"{expected}: no such file (split {source.split} of {name})")
+            else:
+                print(f"{name}, {source.split}: left out, there is no {expected}")
+    if not found:
+        expected = Path(args.glue_dir, GLUE_TASKS["rte"][1][0].files[0])
+        raise UserError(f"--glue-dir {args.glue_dir}: no files such as {expected} in it")
+
+
+def binarize_released_glue(args):
+    """Binarise the splits of ``--task`` that ``--released-dir`` has."""
+    chosen, found = GLUE_TASKS if args.task == "all" else [args.task], []
+    for name in chosen:
+        task, sources = GLUE_TASKS[name]
+        splits = [source.split for source in sources if source.submission != "AX.tsv"]
+        for split in args.splits or ():
+            if split not in splits and args.task != "all":
+                raise UserError(f"--splits {split}: the released {name} has {', '.join(splits)}")
+        there = find_released_splits(args, name, [split for split in splits if not args.splits or split in args.splits])
+        folder = Path(args.destdir, name) if args.task == "all" else Path(args.destdir)
+        if args.task != "all":
+            for split in args.splits or splits[:2]:
+                if split not in there:
+                    raise missing_split(args, name, split)
+        if not there:
+            print(f"{name}: left out, there is no {released_name(name, (args.splits or splits)[0])}")
+        found += [(folder, split, task, path) for split, path in there.items()]
+    if not found:
+        raise UserError(f"--released-dir {args.released_dir}: no folders such as {released_name('rte', 'train')} in it")
+    for folder, split, _, _ in found:
+        check_destination(DataFolder(folder), split, args.overwrite)
+    for job in found:
+        binarize_released_split(args, *job, detokenized=True)
+
+
+def own_jobs(args):
+    """Yield the jobs that ``--input`` asks for."""
+    if not args.columns or len(args.columns) > 2:
+        raise UserError("--columns: name the one or two columns of the sentences")
+    task = custom_task(args.name, args.labels)
+    given = args.columns if args.label_column is None else [*args.columns, args.label_column]
+    numbers = [column.isdigit() and int(column) > 0 for column in given]
+    if any(numbers) and not all(numbers):
+        raise UserError("--columns and --label-column: names for tables with a header, numbers for those without")
+    columns = [int(column) if all(numbers) else column for column in given]
+    label_column = columns.pop() if args.label_column is not None else None
+    for split_and_file in args.input:
+        split, equals, path = split_and_file.partition("=")
+        if not equals or not split.replace("_", "").isalnum():
+            raise UserError(f"--input {split_and_file}: say which split it is, such as train={split_and_file}")
+        if not args.splits or split in args.splits:
+            label = label_column_of(path, label_column, split, task)
+            yield Job(task, Path(args.destdir), split, Path(path), tuple(columns), label, args.detokenize)
+
+
+@command
+def main(argv=None):
+    """Run the command."""
+    args = get_parser().parse_args(argv)
+    chosen = [bool(option) for option in (args.glue_dir, args.released_dir, args.input)]
+    if sum(chosen) != 1 or bool(args.input) == bool(args.task):
+        raise UserError(
+            "name --glue-dir and --task; or --released-dir and --task; or, for a task of your own, --input, --columns "
+            "and --label-column"
+        )
+    if args.verify_rendering and not args.released_dir:
+        raise UserError("--verify-rendering: there is nothing to compare with but in --released-dir")
+    if args.released_dir:
+        binarize_released_glue(args)
+        return
+    jobs = list(glue_jobs(args) if args.glue_dir else own_jobs(args))
+    for job in jobs:
+        check_destination(DataFolder(job.folder), job.split, args.overwrite)
+    for job in jobs:
+        render(args, job)
+
+
+def render(args, job):
+    """Render one split, and print what came of it."""
+
+    def read(on_bad_row):
+        return read_examples(job.path, job.task, job.columns, job.label_column, job.detokenized, on_bad_row)
+
+    render_split(args, job.folder, job.split, job.task, job.path, read)
