@@ -6,9 +6,9 @@ import json
 import pytest
 import torch
 from naive import VOCABULARY, small_model
-from pixelgpt_fairseq.models.released_checkpoint import load_released
 from shared_fixtures import shared
 
+from pixelgpt_fairseq.checkpoints.released import load_released
 from pixelgpt_fairseq.errors import UserError
 from pixelgpt_fairseq.generation import generate_tokens
 from pixelgpt_fairseq.generation.sequence_generation import GenerationDictionary, GenerationModel, TokenGenerator

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 from naive import VOCABULARY, small_model
-from pixelgpt_fairseq.models.released_checkpoint import load_released
 from shared_fixtures import shared
 
+from pixelgpt_fairseq.checkpoints.released import load_released
 from pixelgpt_fairseq.data.patches import patchify
 from pixelgpt_fairseq.errors import UserError
 from pixelgpt_fairseq.models.cache import KeyValueCache
