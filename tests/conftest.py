@@ -1,8 +1,14 @@
+# ruff: noqa: E402 (what is set first has to be there when fairseq is imported)
+import logging
 import os
 
 # fairseq starts a worker for each GPU that it finds when it is imported, even with --cpu; tests run on one worker, or
 # say how many.
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "0")
+
+# Imported, fairseq asks for a package that nothing here needs; where tests run in several processes, pytest would print
+# that after its summary.
+logging.getLogger("fairseq.tasks.text_to_speech").setLevel(logging.WARNING)
 
 import torch
 from refusals import fairseq
