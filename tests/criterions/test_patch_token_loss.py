@@ -47,7 +47,7 @@ def batch(modality, lengths, seed=0):
         inputs["tokens"] = torch.randint(VOCABULARY, (len(lengths), longest), generator=random)
         inputs["token_mask"] = mask
     if modality == "pair":
-        inputs["strip_patches"] = 40
+        inputs["strip_patches"] = 60
     return {"modality": modality, "nsentences": len(lengths), "ntokens": int(mask.sum()), "net_input": inputs}
 
 
