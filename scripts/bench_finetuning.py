@@ -20,8 +20,8 @@ import torch
 import torch.nn.functional as F
 from omegaconf import OmegaConf
 
-from pixelgpt_fairseq.data.data_folder import PIXEL
 from pixelgpt_fairseq.data.patches import PATCH_SIZE, gray_to_rgb_patches
+from pixelgpt_fairseq.data.streams import PIXEL
 from pixelgpt_fairseq.errors import UserError, command
 from pixelgpt_fairseq.models.architectures import PixelGPTConfig
 from pixelgpt_fairseq.models.pixelgpt import PixelGPTModel

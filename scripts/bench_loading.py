@@ -21,7 +21,8 @@ import torch
 from omegaconf import OmegaConf
 
 from pixelgpt_fairseq.criterions.patch_token_loss import next_patch_loss
-from pixelgpt_fairseq.data.data_folder import PIECES, PIXEL, DataFolder
+from pixelgpt_fairseq.data.data_folder import DataFolder
+from pixelgpt_fairseq.data.streams import PIECES, PIXEL
 from pixelgpt_fairseq.data.tokens import train_tokenizer
 from pixelgpt_fairseq.errors import UserError, command
 from pixelgpt_fairseq.models.architectures import PixelGPTConfig

@@ -21,8 +21,9 @@ import torch
 from PIL import Image
 
 from pixelgpt_fairseq.data.classification import ClassificationDataset
-from pixelgpt_fairseq.data.data_folder import PIXEL, DataFolder
+from pixelgpt_fairseq.data.data_folder import DataFolder
 from pixelgpt_fairseq.data.patches import PATCH_SIZE, scale_pixels
+from pixelgpt_fairseq.data.streams import PIXEL
 from pixelgpt_fairseq.errors import UserError, command
 from pixelgpt_fairseq.preprocessing.binarize_released import binarize_released
 from pixelgpt_fairseq.rendering import TextRenderer

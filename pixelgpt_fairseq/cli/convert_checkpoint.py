@@ -7,8 +7,8 @@ import time
 
 import pixelgpt_fairseq.training.registration  # noqa: F401  (registers what the checkpoint's options name)
 from pixelgpt_fairseq.conversion.released_folders import export_released, import_released
-from pixelgpt_fairseq.data.classification import MODALITIES
 from pixelgpt_fairseq.data.data_folder import RENDERER_FILE, TOKENIZER_FILE
+from pixelgpt_fairseq.data.streams import MODALITIES
 from pixelgpt_fairseq.errors import command
 from pixelgpt_fairseq.sources.glue import GLUE_TASKS, task_name
 

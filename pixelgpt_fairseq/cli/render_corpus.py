@@ -6,9 +6,10 @@ import sys
 
 from pixelgpt_fairseq.cli.renderer_options import add_renderer_options, chosen_settings
 from pixelgpt_fairseq.data.data_folder import DataFolder
+from pixelgpt_fairseq.data.streams import STORES
 from pixelgpt_fairseq.data.tokens import Tokenizer
 from pixelgpt_fairseq.errors import UserError, command
-from pixelgpt_fairseq.preprocessing.binarize import STORES, binarize
+from pixelgpt_fairseq.preprocessing.binarize import binarize
 from pixelgpt_fairseq.preprocessing.partial_folder import check_destination
 from pixelgpt_fairseq.rendering import RendererConfig
 

@@ -38,8 +38,8 @@ from pixelgpt_fairseq.checkpoints.released_config import is_on
 from pixelgpt_fairseq.checkpoints.weight_files import check_plain
 from pixelgpt_fairseq.criterions.patch_token_loss import PatchTokenLossConfig
 from pixelgpt_fairseq.criterions.rendered_classification import RenderedClassificationLossConfig
-from pixelgpt_fairseq.data.classification import PAIR
-from pixelgpt_fairseq.data.data_folder import PIXEL, RENDERER_FILE, TEXT, TOKENIZER_FILE
+from pixelgpt_fairseq.data.data_folder import RENDERER_FILE, TOKENIZER_FILE
+from pixelgpt_fairseq.data.streams import PAIR, PIXEL, TEXT
 from pixelgpt_fairseq.data.tokens import Tokenizer
 from pixelgpt_fairseq.errors import UserError
 from pixelgpt_fairseq.models import provenance

@@ -13,10 +13,10 @@ from fairseq.logging import metrics
 
 from pixelgpt_fairseq.criterions.linear_cross_entropy import compiled_once, linear_cross_entropy
 from pixelgpt_fairseq.data.patches import gray_to_rgb_patches, normalize_gray_patches, normalize_patches, scale_pixels
+from pixelgpt_fairseq.data.streams import MODALITIES, PAIR, PIXEL, TEXT
 
-MODALITIES = ("pixel", "text", "pair")
 LOSSES = ("patch", "token")
-_LOSSES_OF = {"pixel": ("patch",), "text": ("token",), "pair": LOSSES}
+_LOSSES_OF = {PIXEL: ("patch",), TEXT: ("token",), PAIR: LOSSES}
 
 
 def reported_losses(modalities) -> list[str]:

@@ -2,13 +2,15 @@
 
 import numpy as np
 
+from pixelgpt_fairseq.data.sizes import SizesMixin
+
 # Examples are sorted by length within so many pools, drawn at random: batches differ from epoch to epoch, and there is
 # next to no padding (of RTE in batches of 8, 1.1%; sorted as a whole it would be 0.5%, with 8 pools 3.4%).
 POOLS = 2
 
 
-class BatchedByLength:
-    """What a FairseqDataset whose attribute ``sizes`` says how long its examples are owes to fairseq's batches.
+class BatchedByLength(SizesMixin):
+    """Mixin for a FairseqDataset with an attribute ``sizes``: batches of like lengths, drawn anew in every epoch.
 
     Args:
         shuffle: whether batches are to be drawn anew in every epoch; if not, the shortest examples come first.
@@ -17,18 +19,6 @@ class BatchedByLength:
 
     def __init__(self, shuffle=False, seed=1):
         self.shuffle, self.seed, self.epoch = shuffle, seed, 1
-
-    def num_tokens(self, i):
-        """Positions of example *i*: patches and tokens."""
-        return self.sizes[i]
-
-    def num_tokens_vec(self, indices):
-        """Positions of the examples *indices*."""
-        return self.sizes[indices]
-
-    def size(self, i):
-        """Positions of example *i*."""
-        return self.sizes[i]
 
     def set_epoch(self, epoch):
         """Say which epoch :meth:`ordered_indices` is for."""

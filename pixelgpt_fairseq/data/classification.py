@@ -6,12 +6,9 @@ from fairseq.data import FairseqDataset
 
 from pixelgpt_fairseq.data.batches import collate
 from pixelgpt_fairseq.data.by_length import BatchedByLength
-from pixelgpt_fairseq.data.data_folder import PIXEL, TEXT
+from pixelgpt_fairseq.data.streams import PIXEL, TEXT
 from pixelgpt_fairseq.errors import UserError
-
-PAIR = "pair"
-MODALITIES = (TEXT, PIXEL, PAIR)
-_BLACK = 0
+from pixelgpt_fairseq.rendering.renderer import SEPARATOR
 
 
 class ClassificationDataset(BatchedByLength, FairseqDataset):
@@ -101,7 +98,7 @@ def truncate_strip(patches, max_patches):
     if max_patches is None or len(patches) <= max_patches:
         return patches
     patches = patches[:max_patches].clone()
-    patches[-1] = _BLACK
+    patches[-1] = SEPARATOR
     return patches
 
 

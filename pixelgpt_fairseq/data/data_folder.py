@@ -27,12 +27,12 @@ from pathlib import Path
 
 from pixelgpt_fairseq.data import indexed
 from pixelgpt_fairseq.data.patches import patch_layout
+from pixelgpt_fairseq.data.streams import STREAMS
 from pixelgpt_fairseq.data.tokens import TokenDictionary, Tokenizer
 from pixelgpt_fairseq.errors import UserError
 from pixelgpt_fairseq.rendering import RendererConfig
 from pixelgpt_fairseq.storage.files import read_json
 
-PIXEL, PIECES, TEXT, COLUMNS = STREAMS = ("pixel", "pieces", "text", "columns")
 # Nothing else is ever replaced or removed: people keep a train.txt beside the data.
 _SPLIT_FILES = (*(f"{stream}.{kind}" for stream in STREAMS for kind in ("bin", "idx")), "labels.npy", "manifest.json")
 RENDERER_FILE = "text_renderer_config.json"

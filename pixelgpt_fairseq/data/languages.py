@@ -51,7 +51,7 @@ class LanguagesDataset(BatchedByLength, ConcatDataset):
         return {**batch, "examples": len(self), "languages": languages}
 
     def draw(self, random):
-        """The examples of an epoch: of each language all, as often as its share has room for them, and some more."""
+        """The examples of an epoch: every language fills its share by whole passes and a random rest."""
         if self.sampling_temperature == 1:
             return np.arange(len(self))
         drawn, start = [], 0

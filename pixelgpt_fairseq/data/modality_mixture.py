@@ -1,12 +1,15 @@
 """Which stream the next batch comes from: batches of one modality, drawn by weight."""
 
+import functools
+
 import numpy as np
 from fairseq.data import ConcatDataset
 
 from pixelgpt_fairseq.data.batches import collate
+from pixelgpt_fairseq.data.sizes import SizesMixin
 
 
-class ModalityMixture(ConcatDataset):
+class ModalityMixture(SizesMixin, ConcatDataset):
     """The streams of a pretraining run, one after the other; every batch is of one of them.
 
     Args:
@@ -19,28 +22,15 @@ class ModalityMixture(ConcatDataset):
         super().__init__(list(streams.values()))
         self.modalities = list(streams)
         self.pad, self.strip_patches = pad, strip_patches
-        self._sizes = np.concatenate([stream.sizes for stream in self.datasets])
 
-    @property
+    @functools.cached_property
     def sizes(self):
         """int ``[n]``: positions (patches and tokens) of each example."""
-        return self._sizes
+        return np.concatenate([stream.sizes for stream in self.datasets])
 
     def __getitem__(self, i):
         stream, _ = self._get_dataset_and_sample_index(i)
         return {**super().__getitem__(i), "id": i, "modality": self.modalities[stream]}
-
-    def num_tokens(self, i):
-        """Positions of example *i*."""
-        return self._sizes[i]
-
-    def num_tokens_vec(self, indices):
-        """Positions of the examples *indices*."""
-        return self._sizes[indices]
-
-    def size(self, i):
-        """Positions of example *i*."""
-        return self._sizes[i]
 
     def collater(self, samples):
         """A batch, see :func:`~pixelgpt_fairseq.data.batches.collate`."""

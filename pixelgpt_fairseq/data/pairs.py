@@ -8,9 +8,8 @@ from fairseq.data import FairseqDataset
 
 from pixelgpt_fairseq.data.patches import patch_layout, patchify, unpatchify
 from pixelgpt_fairseq.errors import UserError
+from pixelgpt_fairseq.rendering.renderer import MARGIN, SEPARATOR
 
-_BLACK = 0
-_MARGIN = 2  # pixels left and right of a text, see rendering/renderer.py
 _SPECIAL_TOKENS = 2  # bos and eos
 
 
@@ -42,7 +41,7 @@ class PairDataset(FairseqDataset):
         self.patch_size, self.channels = patch_layout(strips.row_width)
         self.ends_document = np.append(strips.sizes[1:] == 0, True)
         self.starts_document = np.append(True, strips.sizes[:-1] == 0)
-        self.max_width = (max_patches - 1) * self.patch_size - 2 * _MARGIN
+        self.max_width = (max_patches - 1) * self.patch_size - 2 * MARGIN
         self.max_tokens = max_tokens - _SPECIAL_TOKENS
         self.cuts = self._plan(dictionary.word_starts(), max_patches)
         if not len(self.cuts):
@@ -146,7 +145,7 @@ class PairDataset(FairseqDataset):
 
     def _strip_length(self, left, right):
         """Patches of the text between two columns, drawn alone, the separator not counted."""
-        return -(-(right - left + 2 * _MARGIN) // self.patch_size)
+        return -(-(right - left + 2 * MARGIN) // self.patch_size)
 
     def __len__(self):
         return len(self.cuts)
@@ -165,7 +164,7 @@ class PairDataset(FairseqDataset):
             patches = patches[:-1]
         if first != self.starts_document[item] or end != len(tokens) - self.ends_document[item]:
             patches = self._cut_strip(patches, *self._span(item, first, end))
-        separator = torch.full_like(patches[:1], _BLACK)
+        separator = torch.full_like(patches[:1], SEPARATOR)
         ends = tokens.new_tensor([self.bos]), tokens.new_tensor([self.eos])
         return {
             "id": i,
@@ -180,5 +179,5 @@ class PairDataset(FairseqDataset):
         length = self._strip_length(left, right)
         # Text never begins before the margin: the first pixel is background.
         cut = strip[:, :1, :1].repeat(1, self.patch_size, length * self.patch_size)
-        cut[:, :, _MARGIN : _MARGIN + shown.shape[2]] = shown
+        cut[:, :, MARGIN : MARGIN + shown.shape[2]] = shown
         return patchify(cut[None])[0]

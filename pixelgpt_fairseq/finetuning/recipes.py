@@ -16,8 +16,8 @@ from pathlib import Path
 from fairseq import options, tasks
 from fairseq.dataclass.utils import convert_namespace_to_omegaconf
 
-from pixelgpt_fairseq.data.classification import PAIR
 from pixelgpt_fairseq.data.data_folder import DataFolder
+from pixelgpt_fairseq.data.streams import PAIR
 from pixelgpt_fairseq.errors import UserError
 from pixelgpt_fairseq.sources.glue import GLUE_TASKS
 from pixelgpt_fairseq.tasks.rendered_glue import RenderedGlueTask

@@ -18,14 +18,8 @@ from fairseq.data.indexed_dataset import best_fitting_int_dtype
 from tqdm import tqdm
 
 from pixelgpt_fairseq.data import data_folder
-from pixelgpt_fairseq.data.data_folder import (
-    COLUMNS,
-    PIECES,
-    PIXEL,
-    TEXT,
-    DataFolder,
-    settings_differences,
-)
+from pixelgpt_fairseq.data.data_folder import DataFolder, settings_differences
+from pixelgpt_fairseq.data.streams import COLUMNS, PIECES, PIXEL, TEXT
 from pixelgpt_fairseq.data.tokens import TokenDictionary, Tokenizer, train_tokenizer
 from pixelgpt_fairseq.errors import UserError
 from pixelgpt_fairseq.preprocessing.chunks import Counts, Streams, StreamWriter, binarize_chunks, gather_chunks
@@ -44,7 +38,6 @@ from pixelgpt_fairseq.storage.files import check_absent, write_whole
 
 RECORD_EVERY = 5  # seconds; what a killed run did since is done again
 # What is stored of the strips: the patches, the text that they show, or both.
-STORES = ("patches", "text", "both")
 
 
 @dataclass

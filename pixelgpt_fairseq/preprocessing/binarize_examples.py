@@ -10,7 +10,8 @@ import numpy as np
 from fairseq.data.indexed_dataset import best_fitting_int_dtype
 from tqdm import tqdm
 
-from pixelgpt_fairseq.data.data_folder import PIXEL, TEXT, DataFolder
+from pixelgpt_fairseq.data.data_folder import DataFolder
+from pixelgpt_fairseq.data.streams import PIXEL, TEXT
 from pixelgpt_fairseq.errors import UserError
 from pixelgpt_fairseq.preprocessing.binarize import check_missing, check_shared_files, shared_files
 from pixelgpt_fairseq.preprocessing.chunks import StreamWriter

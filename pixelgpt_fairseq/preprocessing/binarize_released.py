@@ -15,9 +15,10 @@ from fairseq.data.indexed_dataset import best_fitting_int_dtype, data_file_path,
 from tqdm import tqdm
 
 from pixelgpt_fairseq.data import data_folder
-from pixelgpt_fairseq.data.data_folder import PIXEL, TEXT, DataFolder
+from pixelgpt_fairseq.data.data_folder import DataFolder
 from pixelgpt_fairseq.data.indexed import IndexedRows, IndexedWriter
 from pixelgpt_fairseq.data.patches import PATCH_SIZE
+from pixelgpt_fairseq.data.streams import PIXEL, TEXT
 from pixelgpt_fairseq.errors import UserError
 from pixelgpt_fairseq.preprocessing.binarize import check_shared_files, shared_files
 from pixelgpt_fairseq.preprocessing.example_split import ExampleCounts, check_task, encode_texts, stage_examples

@@ -9,8 +9,8 @@ from typing import NamedTuple
 import numpy as np
 from fairseq.data.indexed_dataset import data_file_path, index_file_path
 
-from pixelgpt_fairseq.data.data_folder import COLUMNS, PIECES, PIXEL, TEXT
 from pixelgpt_fairseq.data.indexed import IndexedWriter
+from pixelgpt_fairseq.data.streams import COLUMNS, PIECES, PIXEL, TEXT
 from pixelgpt_fairseq.preprocessing.workers import map_in_order
 from pixelgpt_fairseq.rendering import TextRenderer
 from pixelgpt_fairseq.rendering.renderer import MARGIN

@@ -10,7 +10,8 @@ import os
 import re
 from pathlib import Path
 
-from pixelgpt_fairseq.data.data_folder import SHARED_FILES, STREAMS, listed_files
+from pixelgpt_fairseq.data.data_folder import SHARED_FILES, listed_files
+from pixelgpt_fairseq.data.streams import STREAMS
 from pixelgpt_fairseq.errors import UserError
 from pixelgpt_fairseq.storage.files import check_absent, is_temporary, read_json, sync, write_whole
 from pixelgpt_fairseq.storage.locks import locked

@@ -17,7 +17,7 @@ from pixelgpt_fairseq.rendering.pillow_raster import PillowRaster
 from pixelgpt_fairseq.rendering.pygame_raster import PygameRaster
 
 MARGIN = 2  # pixels left and right of a text
-_SEPARATOR = 0  # black, whatever the colours of the text
+SEPARATOR = 0  # black, whatever the colours of the text
 
 
 class RenderedText(NamedTuple):
@@ -176,6 +176,6 @@ class TextRenderer:
     def _finish(self, pixels, ends, word_starts=()):
         """Paint the separators at columns *ends*, the last of which ends the strip."""
         for end in ends:
-            pixels[:, end : end + self._patch] = _SEPARATOR
+            pixels[:, end : end + self._patch] = SEPARATOR
         separators = [end // self._patch for end in ends]
         return RenderedText(pixels, separators[-1], separators, list(word_starts))

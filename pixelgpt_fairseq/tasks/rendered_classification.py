@@ -10,8 +10,9 @@ import torch
 from fairseq.dataclass import ChoiceEnum
 from omegaconf import MISSING, OmegaConf
 
-from pixelgpt_fairseq.data.classification import MODALITIES, PAIR, ClassificationDataset
-from pixelgpt_fairseq.data.data_folder import PIXEL, TEXT, DataFolder
+from pixelgpt_fairseq.data.classification import ClassificationDataset
+from pixelgpt_fairseq.data.data_folder import DataFolder
+from pixelgpt_fairseq.data.streams import MODALITIES, PAIR, PIXEL, TEXT
 from pixelgpt_fairseq.errors import UserError
 from pixelgpt_fairseq.sources.class_names import match_classes
 from pixelgpt_fairseq.sources.examples import SentenceTask

@@ -15,18 +15,17 @@ from omegaconf import MISSING, OmegaConf
 
 from pixelgpt_fairseq.criterions.patch_token_loss import reported_losses
 from pixelgpt_fairseq.data.blocks import BREAK_MODES, BlockDataset
-from pixelgpt_fairseq.data.data_folder import COLUMNS, PIECES, PIXEL, TEXT, DataFolder, settings_differences
+from pixelgpt_fairseq.data.data_folder import DataFolder, settings_differences
 from pixelgpt_fairseq.data.modality_mixture import MixtureOrder, ModalityMixture
 from pixelgpt_fairseq.data.pairs import PairDataset
 from pixelgpt_fairseq.data.rendered_rows import RenderedRows
+from pixelgpt_fairseq.data.streams import COLUMNS, MODALITIES, PAIR, PIECES, PIXEL, TEXT
 from pixelgpt_fairseq.errors import UserError
 from pixelgpt_fairseq.rendering import RendererConfig
 from pixelgpt_fairseq.tasks.rendered_task import RenderedTask, RenderedTaskConfig
 
 logger = logging.getLogger(__name__)
 
-PAIR = "pair"
-MODALITIES = (PIXEL, TEXT, PAIR)
 PIXEL_SOURCES = ("patches", "text")
 
 

@@ -10,9 +10,9 @@ import torch
 from fairseq.dataclass import ChoiceEnum
 from fairseq.tasks import register_task
 
-from pixelgpt_fairseq.data.classification import PAIR
-from pixelgpt_fairseq.data.data_folder import PIXEL, TEXT, DataFolder
+from pixelgpt_fairseq.data.data_folder import DataFolder
 from pixelgpt_fairseq.data.languages import LanguagesDataset
+from pixelgpt_fairseq.data.streams import PAIR, PIXEL, TEXT
 from pixelgpt_fairseq.errors import UserError
 from pixelgpt_fairseq.sources.xnli import LANGUAGES, SOURCE_LANGUAGE, XNLI, languages_of, parse_languages, split_name
 from pixelgpt_fairseq.tasks.rendered_classification import RenderedClassificationConfig, RenderedClassificationTask

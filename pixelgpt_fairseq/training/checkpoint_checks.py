@@ -4,9 +4,8 @@ import os
 
 from pixelgpt_fairseq.checkpoints.architecture import LAST, resumed_checkpoint, suffixed
 from pixelgpt_fairseq.checkpoints.loading import read_state
-from pixelgpt_fairseq.data.data_folder import PIXEL, TEXT
+from pixelgpt_fairseq.data.streams import PAIR, PIXEL, TEXT
 from pixelgpt_fairseq.errors import UserError
-from pixelgpt_fairseq.tasks.rendered_pretraining import PAIR
 
 RESETS = ("reset_optimizer", "reset_lr_scheduler", "reset_meters", "reset_dataloader")
 

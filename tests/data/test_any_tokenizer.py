@@ -12,8 +12,9 @@ from toy_corpus import TOY_TRAINING, documents
 from pixelgpt_fairseq.checkpoints.loading import load_checkpoint
 from pixelgpt_fairseq.conversion.released_folders import export_released
 from pixelgpt_fairseq.data.classification import truncate_sentences
-from pixelgpt_fairseq.data.data_folder import COLUMNS, PIXEL, TEXT, DataFolder
+from pixelgpt_fairseq.data.data_folder import DataFolder
 from pixelgpt_fairseq.data.pairs import PairDataset
+from pixelgpt_fairseq.data.streams import COLUMNS, PIXEL, TEXT
 from pixelgpt_fairseq.data.tokens import Tokenizer
 from pixelgpt_fairseq.preprocessing.binarize import binarize
 from pixelgpt_fairseq.preprocessing.binarize_examples import binarize_examples

@@ -8,9 +8,10 @@ from toy_corpus import documents
 
 from pixelgpt_fairseq.checkpoints.released import load_released
 from pixelgpt_fairseq.data.classification import ClassificationDataset, truncate_sentences
-from pixelgpt_fairseq.data.data_folder import PIXEL, TEXT, DataFolder
+from pixelgpt_fairseq.data.data_folder import DataFolder
 from pixelgpt_fairseq.data.indexed import IndexedRows
 from pixelgpt_fairseq.data.patches import patchify
+from pixelgpt_fairseq.data.streams import PIXEL, TEXT
 from pixelgpt_fairseq.data.tokens import train_tokenizer
 from pixelgpt_fairseq.errors import UserError
 from pixelgpt_fairseq.models import PixelGPTConfig, PixelGPTModel

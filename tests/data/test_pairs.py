@@ -2,9 +2,10 @@ import numpy as np
 import pytest
 from toy_corpus import MAX_PATCHES, documents
 
-from pixelgpt_fairseq.data.data_folder import COLUMNS, PIXEL, TEXT, DataFolder
+from pixelgpt_fairseq.data.data_folder import DataFolder
 from pixelgpt_fairseq.data.pairs import PairDataset
 from pixelgpt_fairseq.data.patches import unpatchify
+from pixelgpt_fairseq.data.streams import COLUMNS, PIXEL, TEXT
 from pixelgpt_fairseq.errors import UserError
 from pixelgpt_fairseq.preprocessing.binarize import binarize
 from pixelgpt_fairseq.rendering import RendererConfig, TextRenderer

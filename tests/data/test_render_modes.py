@@ -8,9 +8,10 @@ import torch
 from toy_corpus import documents
 
 from pixelgpt_fairseq.criterions.patch_token_loss import next_patch_loss
-from pixelgpt_fairseq.data.data_folder import COLUMNS, PIXEL, TEXT, DataFolder
+from pixelgpt_fairseq.data.data_folder import DataFolder
 from pixelgpt_fairseq.data.pairs import PairDataset
 from pixelgpt_fairseq.data.patches import normalize_patches, patch_layout, scale_pixels, unpatchify
+from pixelgpt_fairseq.data.streams import COLUMNS, PIXEL, TEXT
 from pixelgpt_fairseq.errors import UserError
 from pixelgpt_fairseq.evaluation.pictures import draw_predictions, predict_patches
 from pixelgpt_fairseq.models.architectures import PixelGPTConfig

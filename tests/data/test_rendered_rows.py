@@ -9,8 +9,9 @@ import pytest
 import torch
 from toy_corpus import documents
 
-from pixelgpt_fairseq.data.data_folder import PIECES, PIXEL, DataFolder
+from pixelgpt_fairseq.data.data_folder import DataFolder
 from pixelgpt_fairseq.data.rendered_rows import RenderedRows
+from pixelgpt_fairseq.data.streams import PIECES, PIXEL
 from pixelgpt_fairseq.data.tokens import train_tokenizer
 from pixelgpt_fairseq.errors import UserError
 from pixelgpt_fairseq.preprocessing.binarize import binarize

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 from skips import needs_raqm
 
-from pixelgpt_fairseq.data.data_folder import COLUMNS, PIXEL, TEXT, DataFolder
+from pixelgpt_fairseq.data.data_folder import DataFolder
 from pixelgpt_fairseq.data.pairs import PairDataset
 from pixelgpt_fairseq.data.patches import unpatchify
+from pixelgpt_fairseq.data.streams import COLUMNS, PIXEL, TEXT
 from pixelgpt_fairseq.data.tokens import train_tokenizer
 from pixelgpt_fairseq.preprocessing.binarize import binarize
 from pixelgpt_fairseq.preprocessing.chunks import reordered_token_columns

@@ -7,7 +7,8 @@ from fairseq.data.indexed_dataset import MMapIndexedDataset
 from processes import Command
 from toy_corpus import documents
 
-from pixelgpt_fairseq.data.data_folder import COLUMNS, PIXEL, TEXT, DataFolder
+from pixelgpt_fairseq.data.data_folder import DataFolder
+from pixelgpt_fairseq.data.streams import COLUMNS, PIXEL, TEXT
 from pixelgpt_fairseq.data.tokens import train_tokenizer
 from pixelgpt_fairseq.errors import UserError
 from pixelgpt_fairseq.preprocessing import binarize as binarizing

@@ -14,7 +14,8 @@ from shared_fixtures import shared
 from toy_released import ROWS, STRIP_PATCHES, png, row, strip, write_rows
 
 from pixelgpt_fairseq.data.classification import ClassificationDataset
-from pixelgpt_fairseq.data.data_folder import PIXEL, TEXT, DataFolder
+from pixelgpt_fairseq.data.data_folder import DataFolder
+from pixelgpt_fairseq.data.streams import PIXEL, TEXT
 from pixelgpt_fairseq.errors import UserError
 from pixelgpt_fairseq.preprocessing.binarize_examples import binarize_examples
 from pixelgpt_fairseq.preprocessing.binarize_released import binarize_released
