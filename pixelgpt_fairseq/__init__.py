@@ -3,11 +3,14 @@
 Importing a part of the package (``pixelgpt_fairseq.rendering``, say) loads neither torch nor fairseq.
 """
 
+import logging
 import sys
 
 from pixelgpt_fairseq._requirements import check_requirements
 
 check_requirements()
+# When imported, this part of fairseq asks for a package that nothing here needs.
+logging.getLogger("fairseq.tasks.text_to_speech").setLevel(logging.WARNING)
 
 
 def register():

@@ -320,6 +320,12 @@ def test_commands_start_without_the_compiler_of_torch():
     assert result.stdout.splitlines()[-1] == "False", result.stderr
 
 
+def test_what_commands_import_of_fairseq_prints_nothing():
+    result = python("import pixelgpt_fairseq, fairseq.tasks.text_to_speech")
+    assert result.returncode == 0
+    assert "tensorboardX" not in result.stdout + result.stderr
+
+
 def test_the_check_imports_nothing_heavy():
     result = python(f"{CHECK}; import sys; print(sorted({{'torch', 'fairseq', 'pygame', 'numpy'}} & set(sys.modules)))")
     assert result.stdout.strip() == "[]"
