@@ -103,7 +103,7 @@ def _modified(path):
     return os.stat(path).st_mtime_ns if os.path.exists(path) else None
 
 
-def render_split(args, folder, split, task, path, read):
+def render_split(args, folder, split, task, path, read, perturbation=None):
     """Render one split, and print what came of it.
 
     Args:
@@ -114,6 +114,7 @@ def render_split(args, folder, split, task, path, read):
         path: of the table, for messages.
         read: function of *on_bad_row* (see :func:`~pixelgpt_fairseq.sources.examples.read_examples`) to an iterator of
             examples.
+        perturbation: of the text, or None.
 
     Returns:
         ExampleSummary
@@ -136,7 +137,10 @@ def render_split(args, folder, split, task, path, read):
         max_missing=args.max_missing,
         workers=args.workers,
         overwrite=args.overwrite,
+        perturbation=perturbation,
     )
+    if perturbation and not summary.attacked:
+        print(f"warning: {path}: {perturbation.name} changed none of the texts", file=sys.stderr)
     for line in summary.missing:
         print(f"warning: {path}: no font has a glyph for {line}", file=sys.stderr)
     for error in skipped[:3]:
@@ -150,6 +154,7 @@ def render_split(args, folder, split, task, path, read):
             else ""
         )
         + (f", {len(skipped):,} rows skipped" if skipped else "")
+        + (f", {summary.attacked:,} texts changed by {perturbation}" if perturbation else "")
         + f", {counts.patches:,} patches, {counts.tokens:,} tokens, {counts.full_strips:,} strips cut at "
         f"{config.max_patches} patches, {summary.bytes:,} bytes; {summary.seconds:.1f} s, "
         f"{counts.examples / summary.seconds:,.0f} examples/s"

@@ -13,6 +13,9 @@ from pixelgpt_fairseq.preprocessing.binarize_released import binarize_released
 from pixelgpt_fairseq.rendering import RendererConfig
 from pixelgpt_fairseq.sources.released import find_released, released_name
 
+# Why no attack can be made.
+RELEASED_STRIPS = "--released-dir has strips that are drawn already: attack the text, in the task's own files"
+
 
 def add_released_options(parser, example):
     """Add to *parser* where the authors' rendered data is; *example* is the name of one of its folders."""

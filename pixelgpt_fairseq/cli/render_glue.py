@@ -4,8 +4,10 @@ import argparse
 from pathlib import Path
 from typing import NamedTuple
 
+from pixelgpt_fairseq.cli.attack_options import add_attack_options, perturbations_of, refuse_attack
 from pixelgpt_fairseq.cli.example_splits import add_look_options, add_split_options, render_split
 from pixelgpt_fairseq.cli.released_splits import (
+    RELEASED_STRIPS,
     add_released_options,
     binarize_released_split,
     find_released_splits,
@@ -41,6 +43,7 @@ def get_parser():
     own.add_argument("--labels", nargs="+", metavar="WORD", help="the classes in order (default: labels are scores)")
     own.add_argument("--detokenize", action="store_true", help="mend tokenised English, as is done with GLUE's")
     add_released_options(parser, "rte-train")
+    add_attack_options(parser)
     add_look_options(parser)
     return parser
 
@@ -145,19 +148,21 @@ def main(argv=None):
     if args.verify_rendering and not args.released_dir:
         raise UserError("--verify-rendering: there is nothing to compare with but in --released-dir")
     if args.released_dir:
+        refuse_attack(args, RELEASED_STRIPS)
         binarize_released_glue(args)
         return
     jobs = list(glue_jobs(args) if args.glue_dir else own_jobs(args))
+    perturbations = perturbations_of(args, list(dict.fromkeys(job.split for job in jobs)))
     for job in jobs:
         check_destination(DataFolder(job.folder), job.split, args.overwrite)
     for job in jobs:
-        render(args, job)
+        render(args, job, perturbations[job.split])
 
 
-def render(args, job):
-    """Render one split, and print what came of it."""
+def render(args, job, perturbation=None):
+    """Render one split, its text attacked by *perturbation*, and print what came of it."""
 
     def read(on_bad_row):
         return read_examples(job.path, job.task, job.columns, job.label_column, job.detokenized, on_bad_row)
 
-    render_split(args, job.folder, job.split, job.task, job.path, read)
+    render_split(args, job.folder, job.split, job.task, job.path, read, perturbation)

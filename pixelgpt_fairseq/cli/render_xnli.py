@@ -8,8 +8,10 @@ import argparse
 import sys
 from pathlib import Path
 
+from pixelgpt_fairseq.cli.attack_options import add_attack_options, perturbations_of, refuse_attack
 from pixelgpt_fairseq.cli.example_splits import add_look_options, add_split_options, render_split
 from pixelgpt_fairseq.cli.released_splits import (
+    RELEASED_STRIPS,
     add_released_options,
     binarize_released_split,
     find_released_splits,
@@ -53,6 +55,7 @@ def get_parser():
     )
     add_split_options(parser)
     add_released_options(parser, "xnli-sw-train")
+    add_attack_options(parser)
     add_look_options(parser)
     return parser
 
@@ -122,6 +125,7 @@ def main(argv=None):
     if args.verify_rendering and not args.released_dir:
         raise UserError("--verify-rendering: there is nothing to compare with but in --released-dir")
     if args.released_dir:
+        refuse_attack(args, RELEASED_STRIPS)
         binarize_released_xnli(args)
         return
     sources, skipped = choose_sources(args)
@@ -132,6 +136,7 @@ def main(argv=None):
         if not sources:
             print(f"{folder.path}: has all of these splits")
             return
+    perturbations = perturbations_of(args, [split_name(*key) for key in sources])
     for split, language in sources:
         check_destination(folder, split_name(split, language), args.overwrite)
     for error in skipped[:3]:
@@ -145,7 +150,7 @@ def main(argv=None):
             return read_source(source, language, on_bad_row, args.detokenize)
 
         name = split_name(split, language)
-        render_split(args, folder.path, name, XNLI, f"{source.path}, {language}", read)
+        render_split(args, folder.path, name, XNLI, f"{source.path}, {language}", read, perturbations[name])
         missing[language] += sum(folder.read_manifest(name)["missing_characters"].values())
     listed = ", ".join(f"{language} {count:,}" for language, count in missing.items() if count)
     print(f"{len(missing)} languages; characters that no font has: {listed or 'none'}")

@@ -41,6 +41,9 @@ class Perturbation:
         seed = f"{self.seed} {self.name} {text}".encode("utf-8", "surrogatepass")
         return attack_with_words(text, self.name, self.severity, random.Random(seed), self.typos)
 
+    def __str__(self):
+        return f"{self.name}, severity {self.severity:g}, seed {self.seed}"
+
     def to_dict(self) -> dict:
         """Plain JSON values by which two perturbations can be compared: what manifests keep."""
         values = {"name": self.name, "severity": self.severity, "seed": self.seed}

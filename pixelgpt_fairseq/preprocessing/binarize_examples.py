@@ -32,10 +32,21 @@ class ExampleSummary:
     bytes: int
     seconds: float
     missing: list[str] = field(default_factory=list)  # a line for each script with characters that no font has
+    attacked: int = 0  # sentences that the perturbation changed
 
 
 def binarize_examples(
-    examples, destdir, split, task, config, tokenizer=None, max_missing=0.01, workers=1, overwrite=False, progress=True
+    examples,
+    destdir,
+    split,
+    task,
+    config,
+    tokenizer=None,
+    max_missing=0.01,
+    workers=1,
+    overwrite=False,
+    progress=True,
+    perturbation=None,
 ):
     """Render and tokenise *examples* into ``destdir`` as *split*.
 
@@ -46,10 +57,13 @@ def binarize_examples(
         task: SentenceTask.
         config: RendererConfig.
         tokenizer: Tokenizer, or None to render only.
-        max_missing: the greatest share of visible characters that may lack a glyph in every font.
+        max_missing: the greatest share of visible characters that may lack a glyph in every font, before the
+            perturbation.
         workers: processes that render; the files are the same for any number of them.
         overwrite: replace the split if it is there.
         progress: show a bar.
+        perturbation: :class:`~pixelgpt_fairseq.perturbations.Perturbation` of every sentence, before it is rendered
+            and tokenised; None leaves them as they are. The manifest records it.
 
     Returns:
         ExampleSummary
@@ -72,14 +86,16 @@ def binarize_examples(
             dtypes[TEXT] = best_fitting_int_dtype(len(tokenizer))
         with partial_folder(folder, split) as partial:
             writer = StreamWriter(partial / split, dtypes)
-            rendered = map_in_order(_ChunkRenderer, (renderer.config, tokenizer), _chunks(examples), workers)
+            worker_settings = (renderer.config, tokenizer, perturbation)
+            rendered = map_in_order(_ChunkRenderer, worker_settings, _chunks(examples), workers)
             with contextlib.closing(rendered), tqdm(unit=" examples", desc=split, disable=not progress) as bar:
-                counts, labels, characters = _write(rendered, writer, renderer.config.max_patches, bar)
+                written = _write(rendered, writer, renderer.config.max_patches, bar)
+            counts, labels, characters = written.counts, written.labels, written.characters
             writer.close()
             if not labels:
                 raise UserError(f"{folder.path}: split {split} would have no examples: is the table empty?")
             try:
-                check_missing(characters, config, max_missing)
+                check_missing(written.original_characters, config, max_missing)
             except UserError as error:
                 raise UserError(f"{folder.path}, {split}: {error}") from None
             size, frequencies = stage_examples(
@@ -96,12 +112,13 @@ def binarize_examples(
                 renderer=renderer.config.to_dict(),
                 tokenizer_sha256=tokenizer.sha256 if tokenizer else None,
                 special_tokens=tokenizer.special_tokens() if tokenizer else None,
+                attack=dict(perturbation.to_dict(), changed_sentences=written.attacked) if perturbation else None,
             )
             move_into_place(folder, partial, split)
     except OSError as error:
         raise UserError(f"{error.filename or folder.path}: {error.strerror or error}") from error
     missing = missing_summary(characters, config)
-    return ExampleSummary(counts, frequencies, size, time.perf_counter() - began, missing)
+    return ExampleSummary(counts, frequencies, size, time.perf_counter() - began, missing, written.attacked)
 
 
 def binarize_example(example, renderer, tokenizer=None):
@@ -123,28 +140,48 @@ def _chunks(examples):
 
 
 class _ChunkRenderer:
-    """Renders and tokenises chunks; one in each process."""
+    """Attacks, renders and tokenises chunks; one in each process."""
 
-    def __init__(self, config, tokenizer):
-        self.renderer, self.tokenizer = TextRenderer(config), tokenizer
+    def __init__(self, config, tokenizer, perturbation):
+        self.renderer, self.tokenizer, self.perturbation = TextRenderer(config), tokenizer, perturbation
 
     def __call__(self, examples):
-        return [(example, *binarize_example(example, self.renderer, self.tokenizer)) for example in examples]
+        return [(example, *self._binarize(example)) for example in examples]
+
+    def _binarize(self, example):
+        """The sentences as they are rendered, their patches and their tokens."""
+        if self.perturbation:
+            example = example._replace(texts=tuple(map(self.perturbation, example.texts)))
+        return example.texts, *binarize_example(example, self.renderer, self.tokenizer)
+
+
+@dataclass
+class _Written:
+    """What :func:`_write` wrote."""
+
+    counts: ExampleCounts = field(default_factory=ExampleCounts)
+    labels: list = field(default_factory=list)
+    characters: collections.Counter = field(default_factory=collections.Counter)  # as rendered
+    original_characters: collections.Counter = field(default_factory=collections.Counter)  # before the perturbation
+    attacked: int = 0  # sentences that it changed
 
 
 def _write(rendered, writer, max_patches, bar):
-    counts, labels, characters = ExampleCounts(), [], collections.Counter()
-    for example, patches, tokens in itertools.chain.from_iterable(rendered):
+    written = _Written()
+    counts = written.counts
+    for example, texts, patches, tokens in itertools.chain.from_iterable(rendered):
         writer.add(PIXEL, patches.reshape(-1))
         if TEXT in writer.writers:
             writer.add(TEXT, tokens)
-        labels.append(example.label)
-        for text in example.texts:
-            characters.update(text)
+        written.labels.append(example.label)
+        for original, text in zip(example.texts, texts, strict=True):
+            written.original_characters.update(original)
+            written.characters.update(text)
+            written.attacked += text != original
             counts.characters += len(text)
         counts.examples += 1
         counts.patches += len(patches)
         counts.tokens += len(tokens)
         counts.full_strips += len(patches) == max_patches
         bar.update()
-    return counts, labels, characters
+    return written

