@@ -10,6 +10,7 @@ os.environ.setdefault("CUDA_VISIBLE_DEVICES", "0")
 # that after its summary.
 logging.getLogger("fairseq.tasks.text_to_speech").setLevel(logging.WARNING)
 
+import quick_configs
 import torch
 from refusals import fairseq
 from skips import pytest_runtest_makereport, pytest_terminal_summary
@@ -26,6 +27,8 @@ __all__ = [
     "toy_glue",
 ]
 
+# Hundreds of tests start fairseq in this process.
+quick_configs.install()
 # Tests run in a process a core, each of which would otherwise start a thread a core.
 torch.set_num_threads(1)
 # scripts/bench_gpu.py runs the tests of models on a GPU so: whatever they make is made there.

@@ -1,0 +1,51 @@
+import fairseq.dataclass.utils
+import pytest
+import quick_configs
+from fairseq import options
+from fairseq.dataclass.utils import convert_namespace_to_omegaconf
+from hydra.errors import HydraException
+from toy_corpus import TOY_TRAINING
+from toy_finetuning import TRAINING
+
+
+def namespace(*arguments):
+    return options.parse_args_and_arch(options.get_training_parser(), list(arguments))
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        (*TOY_TRAINING, "a:b"),
+        (*TOY_TRAINING, "--optimizer", "fused_adamw", "--lr", "1e-3,1e-4", "--update-freq", "2,1", "data"),
+        (*TOY_TRAINING, "--optimizer", "sgd", "--bf16", "data"),
+        (*TRAINING, "--modality", "pair", "--valid-subset", "valid,valid_mismatched", "--save-dir", "a b/c'd=e", "x"),
+        (*TRAINING, "--modality", "text", "--train-subset", "1", "--adam-betas", "(0.9, 0.95)", "null"),
+    ],
+)
+def test_a_configuration_is_what_hydra_makes_of_the_command_line(arguments, monkeypatch):
+    found = []
+    for compose in (quick_configs.compose, quick_configs.compose, quick_configs.hydras_own):
+        monkeypatch.setattr(fairseq.dataclass.utils, "compose", compose)
+        found.append(convert_namespace_to_omegaconf(namespace(*arguments)))
+        assert not found[-1]._get_flag("readonly")
+    assert found[0] == found[1] == found[2]
+    assert found[0].optimization.lr
+
+
+@pytest.mark.parametrize("compose", [quick_configs.compose, quick_configs.hydras_own])
+@pytest.mark.parametrize(("name", "value"), [("optimizer", "none_such"), ("log_format", "neither")])
+def test_what_hydra_refuses_is_refused(compose, name, value, monkeypatch):
+    monkeypatch.setattr(fairseq.dataclass.utils, "compose", compose)
+    args = namespace(*TOY_TRAINING, "data")
+    setattr(args, name, value)
+    with pytest.raises((HydraException, KeyError)):
+        convert_namespace_to_omegaconf(args)
+
+
+def test_one_run_does_not_change_the_configuration_of_the_next():
+    for _ in range(2):
+        cfg = convert_namespace_to_omegaconf(namespace(*TOY_TRAINING, "data"))
+        assert cfg.common.seed == 1
+        cfg.common.seed = 7
+        cfg.optimization.lr.append(0.5)
+        assert len(cfg.optimization.lr) == 2
