@@ -42,6 +42,8 @@ setup(
         *find_packages(include=["pixelgpt_fairseq", "pixelgpt_fairseq.*"]),
         *("hydra_plugins", "hydra_plugins.pixelgpt_fairseq"),  # where Hydra looks; the first has no __init__.py
     ],
+    package_data={"pixelgpt_fairseq": ["config/*/*.yaml", "config/*/*/*.yaml", "finetuning/recipes.tsv"]},
+    entry_points={"console_scripts": ["pixelgpt = pixelgpt_fairseq.cli.main:main"]},
     install_requires=[
         *FAIRSEQ,
         "torch>=2.6,<3",

@@ -1,7 +1,6 @@
 """The demo: stages that are finished once, a table of losses, a log, and nothing lost that it did not make."""
 
 import contextlib
-import importlib.util
 import json
 import os
 import signal
@@ -10,12 +9,11 @@ import threading
 
 import pytest
 from fairseq_runs import train
-from toy_corpus import ROOT, TOY_TRAINING
+from toy_corpus import TOY_TRAINING
 
-spec = importlib.util.spec_from_file_location("quickstart", ROOT / "examples" / "quickstart" / "run.py")
-quickstart = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(quickstart)
-STAGES = ["render_corpus.py", "render_corpus.py", "fairseq-train", "fairseq-validate", "show_predictions.py"]
+from pixelgpt_fairseq.cli import demo as quickstart
+
+STAGES = ["render-corpus", "render-corpus", "fairseq-train", "fairseq-validate", "show-predictions"]
 
 
 class Commands:
@@ -30,7 +28,7 @@ class Commands:
         self.ran.append(name)
         if len(self.ran) == self.interrupted_at:
             raise KeyboardInterrupt
-        if name == "render_corpus.py":
+        if name == "render-corpus":
             split = parts[parts.index("--split") + 1]
             (self.output / "data").mkdir(exist_ok=True)
             (self.output / "data" / f"{split}.manifest.json").touch()
@@ -43,7 +41,7 @@ class Commands:
                     line = f"time | INFO | valid | {json.dumps(values | {'valid_num_updates': str(update)})}\n"
                     written.write(line)
                     heard(line)
-        elif name == "show_predictions.py":
+        elif name == "show-predictions":
             (self.output / "predictions.png").touch()
 
 
@@ -54,7 +52,7 @@ def demo(tmp_path, monkeypatch):
     def run(*options, interrupted_at=None):
         commands = Commands(tmp_path / "demo", interrupted_at)
         monkeypatch.setattr(quickstart, "run", commands)
-        monkeypatch.setattr(sys, "argv", ["run.py", "--output", str(tmp_path / "demo"), *options])
+        monkeypatch.setattr(sys, "argv", ["pixelgpt demo", "--output", str(tmp_path / "demo"), *options])
         before = signal.getsignal(signal.SIGTERM)
         ending = pytest.raises(SystemExit, match=str(quickstart.INTERRUPTED))
         try:
@@ -85,8 +83,8 @@ def test_losses_are_a_table_and_the_end_says_what_to_do_next(demo, tmp_path, cap
     assert len(printed.splitlines()[header]) < 80  # the width of a terminal
     assert rows[header + 1 : header + 3] == [["50", *["2.000"] * 4], ["100", *["1.000"] * 4]]
     assert f"what the commands print to {tmp_path / 'demo' / 'demo.log'}" in printed
-    following = [line for line in printed.splitlines() if "python" in line and "scripts/" in line]
-    assert [line.split()[1] for line in following] == ["scripts/show_predictions.py", "scripts/render_corpus.py"]
+    following = [line.split() for line in printed.splitlines() if "bin/pixelgpt" in line]
+    assert [parts[1] for parts in following] == ["show-predictions", "render-corpus"]
 
 
 def test_more_updates_train_on_and_starting_over_is_asked_for(demo, tmp_path):
@@ -100,7 +98,7 @@ def test_more_updates_train_on_and_starting_over_is_asked_for(demo, tmp_path):
 
 def test_a_folder_with_other_things_is_left_alone(tmp_path, monkeypatch):
     (tmp_path / "precious").touch()
-    monkeypatch.setattr(sys, "argv", ["run.py", "--output", str(tmp_path), "--overwrite"])
+    monkeypatch.setattr(sys, "argv", ["pixelgpt demo", "--output", str(tmp_path), "--overwrite"])
     with pytest.raises(SystemExit, match="holds other things: choose another --output"):
         quickstart.main()
     assert [path.name for path in tmp_path.iterdir()] == ["precious"]
@@ -169,7 +167,7 @@ def test_an_interruption_waits_for_what_the_command_has_to_finish(tmp_path):
         threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGINT)).start()
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(quickstart, "ROOT", tmp_path)
+        patch.chdir(tmp_path)
         with pytest.raises(KeyboardInterrupt):
             quickstart.run([sys.executable, "-c", code], log, interrupt)
     assert (tmp_path / "finished").exists()

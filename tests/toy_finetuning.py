@@ -65,7 +65,7 @@ def toy_glue(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def finetuned(toy_glue, tmp_path_factory):
-    """A run of each task: ``data``, ``folder`` (named as scripts/finetune.py names it) and its best ``checkpoint``."""
+    """A run of each task: ``data``, ``folder`` (named as pixelgpt finetune names it) and its best ``checkpoint``."""
     top, runs = tmp_path_factory.mktemp("finetuned"), {}
     for task, (modality, subsets, metric) in RUNS.items():
         folder = top / f"dualgpt-{task}-{modality}"

@@ -101,5 +101,5 @@ def take_architecture(cfg, task_cfg):
 
 def _read(path):
     if Path(path).is_dir():
-        raise UserError(f"{path}: a folder: run scripts/convert_checkpoint.py import {path} CKPT.pt, and name CKPT.pt")
+        raise UserError(f"{path}: a folder: run pixelgpt convert-checkpoint import {path} CKPT.pt, and name CKPT.pt")
     return read_state(path)

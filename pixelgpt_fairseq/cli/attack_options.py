@@ -4,6 +4,7 @@ from pixelgpt_fairseq.errors import UserError
 from pixelgpt_fairseq.perturbations import ATTACKS, Perturbation, read_typos
 
 ALL = "all"
+RELEASED_STRIPS = "--released-dir has strips that are drawn already: attack the text, in the task's own files"
 
 
 def add_attack_options(parser):

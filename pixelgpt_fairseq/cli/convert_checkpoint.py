@@ -1,13 +1,9 @@
 """Convert between the folders that the authors released and checkpoints of fairseq-train."""
 
 import argparse
-import logging
 import sys
 import time
 
-import pixelgpt_fairseq.training.registration  # noqa: F401  (registers what the checkpoint's options name)
-from pixelgpt_fairseq.conversion.released_folders import export_released, import_released
-from pixelgpt_fairseq.data.data_folder import RENDERER_FILE, TOKENIZER_FILE
 from pixelgpt_fairseq.data.streams import MODALITIES
 from pixelgpt_fairseq.errors import command
 from pixelgpt_fairseq.sources.glue import GLUE_TASKS, task_name
@@ -41,12 +37,27 @@ def get_parser():
 def main(argv=None):
     """Run the command."""
     args = get_parser().parse_args(argv)
-    logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(levelname)s: %(message)s")
-    began = time.perf_counter()
     if args.command == "export":
-        files = export_released(args.checkpoint, args.folder)
-        print(f"{args.folder}: {', '.join(files)}; {time.perf_counter() - began:.1f} s")
-        return
+        export(args)
+    else:
+        import_folder(args)
+
+
+def export(args):
+    """Make a released folder of a checkpoint, and print what is in it."""
+    from pixelgpt_fairseq.conversion.released_folders import export_released
+
+    began = time.perf_counter()
+    files = export_released(args.checkpoint, args.folder)
+    print(f"{args.folder}: {', '.join(files)}; {time.perf_counter() - began:.1f} s")
+
+
+def import_folder(args):
+    """Make a checkpoint of a released folder, and print what it is."""
+    from pixelgpt_fairseq.conversion.released_folders import import_released
+    from pixelgpt_fairseq.data.data_folder import RENDERER_FILE, TOKENIZER_FILE
+
+    began = time.perf_counter()
     task = GLUE_TASKS[args.glue_task][0] if args.glue_task else None
     model, companions, files, left_behind = import_released(args.folder, args.checkpoint, task, args.modality)
     for name in left_behind:

@@ -1,4 +1,4 @@
-"""Download GLUE's public files into the folders that scripts/render_glue.py reads (--glue-dir).
+"""Download GLUE's public files into the folders that pixelgpt render-glue reads (--glue-dir).
 
 With MNLI comes the diagnostic set AX. MRPC is Microsoft's and in none of GLUE's archives: it is fetched from SentEval's
 copy, and its training file is cut into train and dev by GLUE's list, as GLUE's own script does.

@@ -9,17 +9,11 @@ import sys
 from pathlib import Path
 
 from pixelgpt_fairseq.errors import UserError, command
-from pixelgpt_fairseq.evaluation.prediction import MAX_TOKENS
-from pixelgpt_fairseq.evaluation.xnli_results import (
-    FORMATS,
-    answer,
-    format_table,
-    languages_to_answer,
-    prediction_table,
-    table,
-)
+from pixelgpt_fairseq.evaluation import MAX_TOKENS
 from pixelgpt_fairseq.sources.xnli import parse_languages
 from pixelgpt_fairseq.storage.files import check_absent, write_whole
+
+FORMATS = (".md", ".tsv")
 
 
 def get_parser():
@@ -28,7 +22,7 @@ def get_parser():
     parser.add_argument(
         "--checkpoint", nargs="+", required=True, metavar="CKPT", help="fine-tuned with --task rendered_xnli"
     )
-    parser.add_argument("--data", required=True, metavar="DIR", help="folder that scripts/render_xnli.py wrote")
+    parser.add_argument("--data", required=True, metavar="DIR", help="folder that pixelgpt render-xnli wrote")
     parser.add_argument("--subset", default="test", metavar="SPLIT", help="which split of it (default: test)")
     parser.add_argument(
         "--languages", metavar="CODES", help="only these, such as en,sw (default: all that the folder has)"
@@ -66,14 +60,18 @@ def check_outputs(args):
 def main(argv=None):
     """Run the command."""
     args = get_parser().parse_args(argv)
+    from pixelgpt_fairseq.evaluation import xnli_results
+
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(levelname)s: %(message)s")
     check_outputs(args)
     languages = parse_languages(args.languages) if args.languages is not None else None
-    languages = languages_to_answer(args.data, args.subset, languages)
+    languages = xnli_results.languages_to_answer(args.data, args.subset, languages)
     options = {"max_tokens": args.max_tokens, "batch_size": args.batch_size, "cpu": args.cpu}
-    results = [answer(checkpoint, args.data, args.subset, languages, **options) for checkpoint in args.checkpoint]
-    rows = table(results)
-    print(format_table(rows, ".md"), end="")
+    results = [
+        xnli_results.answer(checkpoint, args.data, args.subset, languages, **options) for checkpoint in args.checkpoint
+    ]
+    rows = xnli_results.table(results)
+    print(xnli_results.format_table(rows, ".md"), end="")
     for one in results:
         number = sum(len(answers.logits) for answers in one.predictions.values())
         seconds = sum(answers.seconds for answers in one.predictions.values())
@@ -82,8 +80,8 @@ def main(argv=None):
             f"{seconds:.1f} s, {number / seconds:,.0f} examples/s"
         )
     if args.output:
-        write_whole(args.output, format_table(rows, Path(args.output).suffix))
+        write_whole(args.output, xnli_results.format_table(rows, Path(args.output).suffix))
         print(f"table: {args.output}")
     if args.predictions:
-        write_whole(args.predictions, format_table(prediction_table(results[0]), ".tsv"))
+        write_whole(args.predictions, xnli_results.format_table(xnli_results.prediction_table(results[0]), ".tsv"))
         print(f"predictions: {args.predictions}")

@@ -1,4 +1,4 @@
-"""What the scripts that render examples with labels share: options, the look of the text, a split and its report."""
+"""What the commands that render examples with labels share: the look of the text, a split and its report."""
 
 import dataclasses
 import functools
@@ -9,42 +9,12 @@ from pathlib import Path
 
 from pixelgpt_fairseq.checkpoints.auxiliary_files import CONFIG_FILE
 from pixelgpt_fairseq.checkpoints.loading import load_checkpoint
-from pixelgpt_fairseq.cli.renderer_options import add_renderer_options, chosen_settings
+from pixelgpt_fairseq.cli.example_options import MAX_PATCHES
+from pixelgpt_fairseq.cli.renderer_options import chosen_settings
 from pixelgpt_fairseq.data.data_folder import DataFolder
 from pixelgpt_fairseq.data.tokens import Tokenizer
 from pixelgpt_fairseq.preprocessing.binarize_examples import binarize_examples
 from pixelgpt_fairseq.rendering import RendererConfig
-
-MAX_PATCHES = 768
-
-
-def add_split_options(parser):
-    """Add to *parser* where splits go and what of them is let through."""
-    parser.add_argument("--destdir", required=True, metavar="DIR", help="data folder, made if absent")
-    parser.add_argument("--splits", nargs="+", metavar="SPLIT", help="only these (default: all whose files are there)")
-    parser.add_argument("--overwrite", action="store_true", help="replace splits that are there")
-    parser.add_argument(
-        "--skip-bad-rows",
-        "--skip-bad-lines",
-        action="store_true",
-        help="pass over rows with wrong columns, unknown labels or empty sentences, and count them",
-    )
-    parser.add_argument(
-        "--max-missing",
-        type=float,
-        default=0.01,
-        metavar="SHARE",
-        help="greatest share of visible characters that no font may have (default: 0.01)",
-    )
-    parser.add_argument("--workers", type=int, default=1, metavar="N", help="processes (default: 1)")
-
-
-def add_look_options(parser):
-    """Add to *parser* how text is drawn and tokenised."""
-    base = parser.add_argument_group("look and tokens (default: as the data folder's other splits)")
-    base.add_argument("--like", metavar="PATH", help="as this data folder or checkpoint has them")
-    base.add_argument("--tokenizer", metavar="FILE", help="SentencePiece model: the checkpoint's")
-    add_renderer_options(parser, "look, where it is to be another", MAX_PATCHES)
 
 
 def is_model(path):

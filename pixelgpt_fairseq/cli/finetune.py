@@ -3,36 +3,12 @@
 import argparse
 import contextlib
 import itertools
-import json
 import shlex
-import shutil
-import signal
-import subprocess
-import sys
 from pathlib import Path
 
-import torch
-
-from pixelgpt_fairseq.checkpoints.loading import read_state
-from pixelgpt_fairseq.conversion.released_folders import import_released
 from pixelgpt_fairseq.errors import UserError, command
-from pixelgpt_fairseq.finetuning.recipes import (
-    configuration,
-    find_recipe,
-    is_own_task,
-    longest_example,
-    own_recipe,
-    training_options,
-)
-from pixelgpt_fairseq.models.architectures import ARCHITECTURES
 from pixelgpt_fairseq.sources.glue import task_name
-from pixelgpt_fairseq.storage.files import read_json, write_whole
-from pixelgpt_fairseq.storage.locks import locked
-from pixelgpt_fairseq.training.run_settings import check_same_run
 
-LOCK_FILE = "run.lock"  # fairseq-train holds one of its own while it trains, which another process may have started
-SECONDS_TO_END = 30  # for fairseq-train, when it is interrupted: its data loaders alone may take 5
-INTERRUPTED = 130  # the exit status of a command that was interrupted and has said what is left
 # What makes the name of a run's folder, and what this command computes from it.
 _OPTIONS_OF_THIS_COMMAND = {
     "--lr": "--lr",
@@ -41,7 +17,6 @@ _OPTIONS_OF_THIS_COMMAND = {
     "--batch-size": "--batch (examples an update) or --batch-size (at a time)",
     "--update-freq": "--batch (examples an update)",
 }
-RECORD = "run.json"  # in the folder of a run's checkpoints: which run it is, and whether it is finished
 
 
 def get_parser():
@@ -64,14 +39,14 @@ def get_parser():
     parser.add_argument(
         "--data",
         metavar="DIR",
-        help="what scripts/render_glue.py or render_xnli.py wrote (default: the folder that --task names)",
+        help="what pixelgpt render-glue or render-xnli wrote (default: the folder that --task names)",
     )
     start = parser.add_mutually_exclusive_group(required=True)
     start.add_argument(
         "--checkpoint", metavar="CKPT", help="of pretraining, or a released folder; the architecture is read from it"
     )
     start.add_argument("--from-scratch", action="store_true", help="no pretraining: random weights, see --arch")
-    parser.add_argument("--arch", choices=ARCHITECTURES, help="with --from-scratch: the size (default: pixelgpt)")
+    parser.add_argument("--arch", metavar="NAME", help="with --from-scratch: the size (default: pixelgpt)")
     parser.add_argument(
         "--save-dir",
         metavar="DIR",
@@ -99,6 +74,12 @@ def get_parser():
 
 def starting_point(args, recipe, save_dir):
     """The options of fairseq-train that say what the model is, where its weights come from, and a pair's layout."""
+    from pixelgpt_fairseq.checkpoints.loading import read_state
+    from pixelgpt_fairseq.conversion.released_folders import import_released
+    from pixelgpt_fairseq.models.architectures import ARCHITECTURES
+
+    if args.arch is not None and args.arch not in ARCHITECTURES:
+        raise UserError(f"--arch {args.arch}: none of {', '.join(ARCHITECTURES)}")
     if args.from_scratch:
         return ["--arch", args.arch or "pixelgpt"]
     if args.arch:
@@ -136,6 +117,16 @@ def runs_of(args, recipe):
 
 def plan(args):
     """Yield, for every run, its folder, what makes it this run, and the arguments of fairseq-train."""
+    import torch
+
+    from pixelgpt_fairseq.finetuning.recipes import (
+        find_recipe,
+        is_own_task,
+        longest_example,
+        own_recipe,
+        training_options,
+    )
+
     for option in args.fairseq_options:
         if (name := option.partition("=")[0]) in _OPTIONS_OF_THIS_COMMAND:
             raise UserError(f"{name} after --: give {_OPTIONS_OF_THIS_COMMAND[name]} before it; folders are named so")
@@ -181,48 +172,6 @@ def plan(args):
         yield folder, identity, training_options(one, data, folder, model, gpus, batch_size, seed, extra)
 
 
-def is_finished(folder, identity, arguments):
-    """Whether a run is: what the folder of its checkpoints tells.
-
-    Args:
-        folder: of the checkpoints.
-        identity: what makes it this run.
-        arguments: those of fairseq-train.
-
-    Raises:
-        UserError: if the folder holds another run.
-    """
-    record = folder / RECORD
-    if not record.exists():
-        if (folder / "checkpoint_last.pt").exists():
-            raise UserError(f"{folder}: holds checkpoints of a run that is not known: choose another --save-dir")
-        return False
-    found = read_json(record)
-    if not isinstance(found, dict):
-        raise UserError(f"{record}: does not say which run it is: choose another --save-dir")
-    for name in ("recipe", "lr", "batch", "seed"):
-        if found.get(name) != identity[name]:
-            raise UserError(
-                f"{folder}: holds another run ({name} {found.get(name)}, not {identity[name]}): choose another "
-                "--save-dir"
-            )
-    cfg = configuration(arguments)
-    check_same_run(cfg)  # fairseq-train does so, too, but does not see finished runs
-    return found.get("finished") is True and found.get("max_update") == cfg.optimization.max_update
-
-
-def write_record(folder, identity, arguments, finished):
-    """Note in a run's folder which run it is, and whether it is finished."""
-    record = {**identity, "max_update": configuration(arguments).optimization.max_update, "finished": finished}
-    write_whole(folder / RECORD, json.dumps(record, indent=2) + "\n")
-
-
-def best_score(folder):
-    """The best value of the recipe's metric in a run's validations; None if there was none."""
-    checkpoint = folder / "checkpoint_best.pt"
-    return (read_state(checkpoint).get("extra_state") or {}).get("best") if checkpoint.exists() else None
-
-
 def report(scores, metric):
     """Print the best score of each run, and of several the best run.
 
@@ -236,56 +185,6 @@ def report(scores, metric):
     if len(known) > 1:
         best = max(known, key=known.get)
         print(f"best of {len(known)} runs: {best}, {metric} {known[best]}")
-
-
-def hold(folders, held):
-    """Lock the folders of runs for this process, so that no other trains in them.
-
-    Args:
-        folders: those of the runs that are to be trained.
-        held: ExitStack, which ends the locks.
-
-    Returns:
-        dict: folder -> its lock file, open.
-
-    Raises:
-        UserError: if another process holds one of them; nothing has been trained then.
-    """
-    locks = {}
-    for folder in folders:
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise UserError(f"--save-dir {folder}: {error.strerror}") from None
-        locks[folder] = held.enter_context(locked(folder / LOCK_FILE, "fine-tuning here"))
-    return locks
-
-
-def train(arguments, folder, lock):
-    """Run fairseq-train; returns whether it ended well.
-
-    Args:
-        arguments: its command line.
-        folder: of the run.
-        lock: the folder's lock file, open: if this process is killed, fairseq-train holds it on.
-
-    Raises:
-        KeyboardInterrupt: saying what the interrupted run leaves, when fairseq-train has ended.
-    """
-    program = shutil.which("fairseq-train", path=Path(sys.executable).parent) or "fairseq-train"
-    with subprocess.Popen([program, *arguments], pass_fds=[lock.fileno()]) as process:
-        try:
-            return process.wait() == 0
-        except KeyboardInterrupt:
-            # A terminal sends Ctrl-C to both processes. Whoever else interrupts this one means both, too.
-            for end in (lambda: process.send_signal(signal.SIGINT), process.kill):
-                with contextlib.suppress(subprocess.TimeoutExpired):
-                    process.wait(SECONDS_TO_END)
-                    break
-                end()
-            if process.wait() == INTERRUPTED:  # it has told what is left
-                sys.exit(INTERRUPTED)
-            raise KeyboardInterrupt(f"{folder} stays as it is: the same command goes on there") from None
 
 
 @command
@@ -305,6 +204,9 @@ def run_all(args, runs, held):
         runs: what :func:`plan` yields.
         held: ExitStack for the locks of their folders.
     """
+    from pixelgpt_fairseq.finetuning.recipes import configuration
+    from pixelgpt_fairseq.finetuning.runs import best_score, hold, is_finished, train, write_record
+
     done = {run[0]: is_finished(*run) for run in runs}
     locks = {}
     if not args.dry_run:

@@ -7,14 +7,14 @@ import argparse
 import os
 
 from pixelgpt_fairseq.errors import UserError, command
-from pixelgpt_fairseq.evaluation.prediction import MAX_TOKENS, output_path, predict, task_of, write_predictions
+from pixelgpt_fairseq.evaluation import MAX_TOKENS
 
 
 def get_parser():
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--checkpoint", required=True, metavar="CKPT", help="a fine-tuned checkpoint of fairseq-train")
-    parser.add_argument("--data", required=True, metavar="DIR", help="folder that scripts/render_glue.py wrote")
+    parser.add_argument("--data", required=True, metavar="DIR", help="folder that pixelgpt render-glue wrote")
     parser.add_argument(
         "--subset",
         nargs="+",
@@ -47,6 +47,8 @@ def get_parser():
 def main(argv=None):
     """Run the command."""
     args = get_parser().parse_args(argv)
+    from pixelgpt_fairseq.evaluation.prediction import output_path, predict, task_of
+
     subsets = list(dict.fromkeys(args.subset))
     output = args.output if len(subsets) == 1 else f"{args.output.rstrip(os.sep)}{os.sep}"
     paths = {}
@@ -62,6 +64,8 @@ def main(argv=None):
 
 def report(answers, subset, path, probabilities):
     """Write the predictions of one split, and print what they are."""
+    from pixelgpt_fairseq.evaluation.prediction import write_predictions
+
     write_predictions(answers, path, probabilities)
     number, metrics = len(answers.logits), answers.metrics()
     print(

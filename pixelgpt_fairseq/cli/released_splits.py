@@ -1,4 +1,4 @@
-"""What the scripts that render examples share for data that the authors rendered already."""
+"""What the commands that render examples share for data that the authors rendered already."""
 
 import sys
 from pathlib import Path
@@ -14,18 +14,6 @@ from pixelgpt_fairseq.rendering import RendererConfig
 from pixelgpt_fairseq.sources.released import find_released, released_name
 
 # Why no attack can be made.
-RELEASED_STRIPS = "--released-dir has strips that are drawn already: attack the text, in the task's own files"
-
-
-def add_released_options(parser, example):
-    """Add to *parser* where the authors' rendered data is; *example* is the name of one of its folders."""
-    group = parser.add_argument_group("the authors' rendered data (instead of text)")
-    group.add_argument("--released-dir", metavar="DIR", help=f"with folders such as {example}, as the archives unpack")
-    group.add_argument(
-        "--verify-rendering",
-        action="store_true",
-        help="draw the text of every strip, too, and say how many are identical; the look is chosen as for rendering",
-    )
 
 
 def find_released_splits(args, task, splits):
@@ -51,7 +39,7 @@ def binarize_released_split(args, folder, split, task, path, detokenized):
 
     Args:
         args: the options of :func:`add_released_options` and those of
-            :func:`~pixelgpt_fairseq.cli.example_splits.add_split_options` and ``add_look_options``.
+            :func:`~pixelgpt_fairseq.cli.example_options.add_split_options` and ``add_look_options``.
         folder: path of the data folder.
         split: its name there.
         task: SentenceTask.

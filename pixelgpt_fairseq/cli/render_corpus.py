@@ -5,12 +5,8 @@ import dataclasses
 import sys
 
 from pixelgpt_fairseq.cli.renderer_options import add_renderer_options, chosen_settings
-from pixelgpt_fairseq.data.data_folder import DataFolder
 from pixelgpt_fairseq.data.streams import STORES
-from pixelgpt_fairseq.data.tokens import Tokenizer
 from pixelgpt_fairseq.errors import UserError, command
-from pixelgpt_fairseq.preprocessing.binarize import binarize
-from pixelgpt_fairseq.preprocessing.partial_folder import check_destination
 from pixelgpt_fairseq.rendering import RendererConfig
 
 
@@ -76,6 +72,8 @@ def choose_config(args, folder):
 
 def choose_tokenizer(args, folder):
     """The tokenizer: given, how many tokens of one to train, the data folder's, or none."""
+    from pixelgpt_fairseq.data.tokens import Tokenizer
+
     if args.tokenizer:
         return Tokenizer.load(args.tokenizer)
     if args.train_tokenizer is None:
@@ -98,6 +96,15 @@ def main(argv=None):
             raise UserError(f"{option} {number}: at least 1")
     if not 0 <= args.max_missing <= 1:
         raise UserError(f"--max-missing {args.max_missing}: a share, from 0 to 1")
+    render(args)
+
+
+def render(args):
+    """Render one split, and print what came of it."""
+    from pixelgpt_fairseq.data.data_folder import DataFolder
+    from pixelgpt_fairseq.preprocessing.binarize import binarize
+    from pixelgpt_fairseq.preprocessing.partial_folder import check_destination
+
     folder = DataFolder(args.destdir)
     check_destination(folder, args.split, args.overwrite)
     config = choose_config(args, folder)

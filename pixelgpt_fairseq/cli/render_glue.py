@@ -4,21 +4,11 @@ import argparse
 from pathlib import Path
 from typing import NamedTuple
 
-from pixelgpt_fairseq.cli.attack_options import add_attack_options, perturbations_of, refuse_attack
-from pixelgpt_fairseq.cli.example_splits import add_look_options, add_split_options, render_split
-from pixelgpt_fairseq.cli.released_splits import (
-    RELEASED_STRIPS,
-    add_released_options,
-    binarize_released_split,
-    find_released_splits,
-    missing_split,
-)
-from pixelgpt_fairseq.data.data_folder import DataFolder
+from pixelgpt_fairseq.cli.attack_options import RELEASED_STRIPS, add_attack_options, perturbations_of, refuse_attack
+from pixelgpt_fairseq.cli.example_options import add_look_options, add_released_options, add_split_options
 from pixelgpt_fairseq.errors import UserError, command
-from pixelgpt_fairseq.preprocessing.partial_folder import check_destination
 from pixelgpt_fairseq.sources.examples import SentenceTask, custom_task, label_column_of, read_examples
 from pixelgpt_fairseq.sources.glue import GLUE_TASKS, find_source, task_name
-from pixelgpt_fairseq.sources.released import released_name
 
 
 def get_parser():
@@ -91,6 +81,11 @@ def glue_jobs(args):
 
 def binarize_released_glue(args):
     """Binarise the splits of ``--task`` that ``--released-dir`` has."""
+    from pixelgpt_fairseq.cli.released_splits import binarize_released_split, find_released_splits, missing_split
+    from pixelgpt_fairseq.data.data_folder import DataFolder
+    from pixelgpt_fairseq.preprocessing.partial_folder import check_destination
+    from pixelgpt_fairseq.sources.released import released_name
+
     chosen, found = GLUE_TASKS if args.task == "all" else [args.task], []
     for name in chosen:
         task, sources = GLUE_TASKS[name]
@@ -151,18 +146,21 @@ def main(argv=None):
         refuse_attack(args, RELEASED_STRIPS)
         binarize_released_glue(args)
         return
-    jobs = list(glue_jobs(args) if args.glue_dir else own_jobs(args))
+    render_all(args, list(glue_jobs(args) if args.glue_dir else own_jobs(args)))
+
+
+def render_all(args, jobs):
+    """Render splits, and print what came of each."""
+    from pixelgpt_fairseq.cli.example_splits import render_split
+    from pixelgpt_fairseq.data.data_folder import DataFolder
+    from pixelgpt_fairseq.preprocessing.partial_folder import check_destination
+
     perturbations = perturbations_of(args, list(dict.fromkeys(job.split for job in jobs)))
     for job in jobs:
         check_destination(DataFolder(job.folder), job.split, args.overwrite)
     for job in jobs:
-        render(args, job, perturbations[job.split])
 
+        def read(on_bad_row, job=job):
+            return read_examples(job.path, job.task, job.columns, job.label_column, job.detokenized, on_bad_row)
 
-def render(args, job, perturbation=None):
-    """Render one split, its text attacked by *perturbation*, and print what came of it."""
-
-    def read(on_bad_row):
-        return read_examples(job.path, job.task, job.columns, job.label_column, job.detokenized, on_bad_row)
-
-    render_split(args, job.folder, job.split, job.task, job.path, read, perturbation)
+        render_split(args, job.folder, job.split, job.task, job.path, read, perturbations[job.split])

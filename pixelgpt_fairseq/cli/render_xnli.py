@@ -8,18 +8,9 @@ import argparse
 import sys
 from pathlib import Path
 
-from pixelgpt_fairseq.cli.attack_options import add_attack_options, perturbations_of, refuse_attack
-from pixelgpt_fairseq.cli.example_splits import add_look_options, add_split_options, render_split
-from pixelgpt_fairseq.cli.released_splits import (
-    RELEASED_STRIPS,
-    add_released_options,
-    binarize_released_split,
-    find_released_splits,
-    missing_split,
-)
-from pixelgpt_fairseq.data.data_folder import DataFolder
+from pixelgpt_fairseq.cli.attack_options import RELEASED_STRIPS, add_attack_options, perturbations_of, refuse_attack
+from pixelgpt_fairseq.cli.example_options import add_look_options, add_released_options, add_split_options
 from pixelgpt_fairseq.errors import UserError, command
-from pixelgpt_fairseq.preprocessing.partial_folder import check_destination
 from pixelgpt_fairseq.sources.xnli import (
     LANGUAGES,
     SPLITS,
@@ -93,6 +84,10 @@ def choose_sources(args):
 
 def binarize_released_xnli(args):
     """Binarise the languages and splits that ``--released-dir`` has, or those that were asked for."""
+    from pixelgpt_fairseq.cli.released_splits import binarize_released_split, find_released_splits, missing_split
+    from pixelgpt_fairseq.data.data_folder import DataFolder
+    from pixelgpt_fairseq.preprocessing.partial_folder import check_destination
+
     folder, found = DataFolder(args.destdir), {}
     languages = parse_languages(args.languages) if args.languages is not None else LANGUAGES
     for language in languages:
@@ -128,7 +123,20 @@ def main(argv=None):
         refuse_attack(args, RELEASED_STRIPS)
         binarize_released_xnli(args)
         return
-    sources, skipped = choose_sources(args)
+    render_xnli(args, *choose_sources(args))
+
+
+def render_xnli(args, sources, skipped):
+    """Render languages and splits, and print what came of each.
+
+    Args:
+        args: the command line.
+        sources, skipped: see :func:`choose_sources`.
+    """
+    from pixelgpt_fairseq.cli.example_splits import render_split
+    from pixelgpt_fairseq.data.data_folder import DataFolder
+    from pixelgpt_fairseq.preprocessing.partial_folder import check_destination
+
     folder = DataFolder(args.destdir)
     if args.resume:
         there = folder.splits()

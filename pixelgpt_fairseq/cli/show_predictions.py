@@ -2,12 +2,7 @@
 
 import argparse
 
-import torch
-
-from pixelgpt_fairseq.checkpoints.loading import load_checkpoint
 from pixelgpt_fairseq.errors import UserError, command
-from pixelgpt_fairseq.evaluation.pictures import draw_predictions, predict_patches, predict_tokens
-from pixelgpt_fairseq.rendering.preview import save_picture
 
 
 def get_parser():
@@ -32,6 +27,15 @@ def main(argv=None):
     for option, number, most in (("--patches-per-row", args.patches_per_row, 1024), ("--scale", args.scale, 16)):
         if not 1 <= number <= most:
             raise UserError(f"{option} {number}: from 1 to {most}")
+    show(args)
+
+
+def show(args):
+    """Draw the picture, and print what it shows."""
+    from pixelgpt_fairseq.checkpoints.loading import load_checkpoint
+    from pixelgpt_fairseq.evaluation.pictures import draw_predictions
+    from pixelgpt_fairseq.rendering.preview import save_picture
+
     checkpoint = load_checkpoint(args.checkpoint)
     try:
         patches, predictions, tokens = predict(checkpoint, args.text, args.font)
@@ -58,6 +62,10 @@ def predict(checkpoint, text, fonts=None):
     Raises:
         UserError: if the model is a classifier, or was trained on text alone and its tokenizer is not there.
     """
+    import torch
+
+    from pixelgpt_fairseq.evaluation.pictures import predict_patches, predict_tokens
+
     model = checkpoint.model
     patches = predictions = None
     tokens = []

@@ -10,7 +10,6 @@ from pathlib import Path
 
 from pixelgpt_fairseq.errors import UserError, command
 from pixelgpt_fairseq.evaluation.result_tables import tabulate, to_markdown, to_tsv
-from pixelgpt_fairseq.evaluation.runs import find_runs
 from pixelgpt_fairseq.storage.files import check_absent, write_whole
 
 FORMATS = {".md": to_markdown, ".tsv": to_tsv}
@@ -25,7 +24,7 @@ def get_parser():
         default=["checkpoints"],
         metavar="PATH",
         help="folders with runs in them, at any depth, or log files (default: checkpoints). The names of models come "
-        "from folders named MODEL-TASK-MODALITY, as scripts/finetune.py makes them",
+        "from folders named MODEL-TASK-MODALITY, as pixelgpt finetune makes them",
     )
     parser.add_argument(
         "--output", nargs="+", metavar="FILE", help="write it, too: table.md (Markdown), table.tsv (a number on a line)"
@@ -43,6 +42,8 @@ def main(argv=None):
         if path.suffix not in FORMATS:
             raise UserError(f"--output {path}: the name must end in {' or '.join(FORMATS)}")
         check_absent(path, "another --output", args.overwrite)
+    from pixelgpt_fairseq.evaluation.runs import find_runs
+
     tables = tabulate(find_runs(args.runs))
     print(to_markdown(tables), end="")
     for path in outputs:

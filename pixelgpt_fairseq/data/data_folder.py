@@ -163,7 +163,7 @@ class DataFolder:
         """
         path = self.manifest_path(split)
         if not self.path.is_dir():
-            raise UserError(f"{self.path}: no such folder: render a corpus into it with scripts/render_corpus.py")
+            raise UserError(f"{self.path}: no such folder: render a corpus into it with pixelgpt render-corpus")
         if not path.exists():
             there = ", ".join(self.splits()) or "none"
             raise UserError(

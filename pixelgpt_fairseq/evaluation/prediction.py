@@ -17,6 +17,7 @@ from pixelgpt_fairseq.checkpoints.loading import read_state
 from pixelgpt_fairseq.criterions.metrics import OF_CLASSES, OF_SCORES, confusion_matrix
 from pixelgpt_fairseq.data.data_folder import DataFolder
 from pixelgpt_fairseq.errors import UserError
+from pixelgpt_fairseq.evaluation import MAX_TOKENS
 from pixelgpt_fairseq.sources.examples import SentenceTask
 from pixelgpt_fairseq.sources.glue import GLUE_TASKS
 from pixelgpt_fairseq.storage.files import check_absent, write_whole
@@ -24,7 +25,6 @@ from pixelgpt_fairseq.tasks.rendered_classification import check_classes
 
 logger = logging.getLogger(__name__)
 
-MAX_TOKENS = 8192  # positions of a batch, where nothing else is asked for
 _RANGES = {"stsb": (0.0, 5.0)}  # GLUE takes no score beyond it
 
 
@@ -62,7 +62,7 @@ def predict(checkpoint, data, splits, max_tokens=None, batch_size=None, cpu=Fals
 
     Args:
         checkpoint: path of a checkpoint of fairseq-train with ``--criterion rendered_classification``.
-        data: the data folder: one that ``scripts/render_glue.py`` wrote, say.
+        data: the data folder: one that ``pixelgpt render-glue`` wrote, say.
         splits: names of the splits.
         max_tokens: positions of a batch (default: ``MAX_TOKENS``, where *batch_size* is not given either).
         batch_size: examples of a batch.
@@ -194,10 +194,10 @@ def task_of(data, split):
         UserError: if the split is absent, or holds no examples.
     """
     if not Path(data).is_dir():
-        raise UserError(f"{data}: no such folder: render examples into it with scripts/render_glue.py")
+        raise UserError(f"{data}: no such folder: render examples into it with pixelgpt render-glue")
     held = DataFolder(data).manifest(split).get("task")
     if held is None:
-        raise UserError(f"{data}: holds a corpus, no examples: make some with scripts/render_glue.py")
+        raise UserError(f"{data}: holds a corpus, no examples: make some with pixelgpt render-glue")
     return SentenceTask.from_dict(held)
 
 

@@ -43,7 +43,7 @@ _OPTIONS = {
 _SETTINGS = (
     "lr", "batch", "max_tokens", "max_update", "warmup_updates", "weight_decay", "clip_norm", "dropout", "max_positions"
 )  # fmt: skip
-_FOLDER = re.compile(r"(?P<model>[^-]+)-(?P<task>[^-]+)-(?P<modality>text|pixel|pair)")  # scripts/finetune.py's
+_FOLDER = re.compile(r"(?P<model>[^-]+)-(?P<task>[^-]+)-(?P<modality>text|pixel|pair)")  # pixelgpt finetune's
 _SIMPLE = re.compile(r"valid on '([^']+)' subset \| (.*)")
 _JSON = re.compile(r'\{"epoch": .*\}')
 
@@ -279,7 +279,7 @@ def _name_of_start(start):
 
 
 def _recipe_model(path):
-    """The model whose recipe scripts/finetune.py followed, where it says so."""
+    """The model whose recipe pixelgpt finetune followed, where it says so."""
     record = (path if path.is_dir() else path.parent) / "run.json"
     found = read_json(record) if record.exists() else None
     recipe = found.get("recipe") if isinstance(found, dict) else None

@@ -8,7 +8,6 @@ from pixelgpt_fairseq.errors import UserError
 from pixelgpt_fairseq.evaluation.prediction import Predictions, predict
 from pixelgpt_fairseq.sources.xnli import LANGUAGES, languages_of, split_name
 
-FORMATS = (".md", ".tsv")
 _NOTHING = "-"  # in the place of a number that there is none of
 
 

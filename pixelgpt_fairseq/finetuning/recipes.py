@@ -22,6 +22,7 @@ from pixelgpt_fairseq.errors import UserError
 from pixelgpt_fairseq.sources.glue import GLUE_TASKS
 from pixelgpt_fairseq.tasks.rendered_glue import RenderedGlueTask
 from pixelgpt_fairseq.tasks.rendered_xnli import CROSS_LINGUAL_TRANSFER, TRANSLATE_TRAIN_ALL
+from pixelgpt_fairseq.training import registration  # noqa: F401  (of the components that options name)
 
 USER_DIR = Path(__file__).parents[1]
 TABLE = Path(__file__).with_name("recipes.tsv")
@@ -111,7 +112,7 @@ def load_recipes(path=TABLE) -> list[Recipe]:
         with open(path, encoding="utf-8", newline="") as file:
             rows = list(csv.DictReader(file, delimiter="\t"))
     except OSError as error:
-        raise UserError(f"{path}: {error.strerror} (the recipes lie in the checkout: install it with -e)") from None
+        raise UserError(f"{path}: {error.strerror}") from None
     recipes = []
     for line, row in enumerate(rows, start=2):
         try:
@@ -155,7 +156,7 @@ def own_recipe(model, modality, data) -> Recipe:
     Args:
         model: a model of the table.
         modality: what it reads.
-        data: folder that ``scripts/render_glue.py`` wrote.
+        data: folder that ``pixelgpt render-glue`` wrote.
 
     Raises:
         UserError: if there is no recipe, or the folder has no labelled examples to train on.

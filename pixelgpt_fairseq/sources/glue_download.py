@@ -42,7 +42,7 @@ _BLOCK = 1 << 20
 _TIMEOUT = 60  # seconds without a byte
 _NO_NETWORK = (
     "this needs the internet, or a mirror named with --base-url; GLUE folders from another machine do as well: "
-    "name them with scripts/render_glue.py --glue-dir"
+    "name them with pixelgpt render-glue --glue-dir"
 )
 
 

@@ -22,13 +22,13 @@ class RenderedGlueConfig(RenderedClassificationConfig):
 
 @register_task("rendered_glue", dataclass=RenderedGlueConfig)
 class RenderedGlueTask(RenderedClassificationTask):
-    """The examples that ``scripts/render_glue.py`` wrote.
+    """The examples that ``pixelgpt render-glue`` wrote.
 
     MNLI has two sets to validate on, ``--valid-subset valid,valid_mismatched``; the first one decides which checkpoint
     is best.
     """
 
-    render_script = "scripts/render_glue.py"
+    render_script = "pixelgpt render-glue"
 
     @classmethod
     def check_options(cls, cfg, folder, sentence_task):

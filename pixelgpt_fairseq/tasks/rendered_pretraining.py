@@ -35,7 +35,7 @@ class RenderedPretrainingConfig(RenderedTaskConfig):
 
     data: str = field(
         default=MISSING,
-        metadata={"help": "folder that scripts/render_corpus.py wrote; several, joined by colons, take turns by epoch"},
+        metadata={"help": "folder that pixelgpt render-corpus wrote; several, joined by colons, take turns by epoch"},
     )
     modalities: str = field(
         default="text,pixel,pair",
@@ -62,7 +62,7 @@ class RenderedPretrainingConfig(RenderedTaskConfig):
         default="patches",
         metadata={
             "help": "patches: stored ones, or where only text was stored, that; text: render it in the data loader's "
-            "workers, see --store of scripts/render_corpus.py"
+            "workers, see --store of pixelgpt render-corpus"
         },
     )
     pair_patches: Optional[int] = field(
@@ -110,7 +110,7 @@ class RenderedPretrainingTask(RenderedTask):
         """Read the dictionary and settings of the (first) data folder, and check that the others have the same."""
         modalities, weights = parse_modalities(cfg.modalities, cfg.modality_weights)
         if OmegaConf.is_missing(cfg, "data") or not cfg.data:
-            raise UserError("no data folder: name one that scripts/render_corpus.py wrote (Hydra: task.data=FOLDER)")
+            raise UserError("no data folder: name one that pixelgpt render-corpus wrote (Hydra: task.data=FOLDER)")
         folder, *others = (DataFolder(path) for path in utils.split_paths(cfg.data))
         data_settings = folder.settings(folder.first_split())
         for other in others:

@@ -56,13 +56,13 @@ class RenderedXnliConfig(RenderedClassificationConfig):
 
 @register_task("rendered_xnli", dataclass=RenderedXnliConfig)
 class RenderedXnliTask(RenderedClassificationTask):
-    """The examples that ``scripts/render_xnli.py`` wrote.
+    """The examples that ``pixelgpt render-xnli`` wrote.
 
     A split is that of all languages: ``--valid-subset valid`` validates on every language in one pass, logs
     ``accuracy_en`` ... and, to choose checkpoints by, ``average_accuracy``. A language's own is ``valid.sw``.
     """
 
-    render_script = "scripts/render_xnli.py"
+    render_script = "pixelgpt render-xnli"
     default_positions = {TEXT: 768, PIXEL: 256, PAIR: 256}  # noqa: RUF012  (the published recipes' limits)
     languages = LANGUAGES
     _validated, _told = 0, float("inf")  # examples of the running validation, and when its progress was told last

@@ -110,7 +110,7 @@ def _check_checkpoint(option, path):
     if os.path.isdir(path):
         raise UserError(
             f"{option} {path}: a folder, not a checkpoint: a released one becomes a checkpoint by "
-            f"scripts/convert_checkpoint.py import {path} CKPT.pt"
+            f"pixelgpt convert-checkpoint import {path} CKPT.pt"
         )
     try:
         read_state(path)

@@ -8,7 +8,8 @@ from skips import needs_raqm
 
 from pixelgpt_fairseq.checkpoints.loading import Checkpoint
 from pixelgpt_fairseq.cli import example_splits
-from pixelgpt_fairseq.cli.example_splits import add_look_options, choose_look
+from pixelgpt_fairseq.cli.example_options import add_look_options
+from pixelgpt_fairseq.cli.example_splits import choose_look
 from pixelgpt_fairseq.data.data_folder import RENDERER_FILE, DataFolder
 from pixelgpt_fairseq.errors import UserError
 from pixelgpt_fairseq.rendering import RendererConfig, TextRenderer, default_fonts, pygame_raster

@@ -173,7 +173,7 @@ def test_mistakes_are_told_in_one_line(finetuned, toy_data, tmp_path):
     assert refused(data=stsb.data) == f"{rte.checkpoint}: trained on task rte, {stsb.data} holds stsb"
     assert f"{toy_data}: holds a corpus, no examples" in refused(rte.checkpoint, toy_data, tmp_path, "--subset=valid")
     assert "split dev was not rendered" in refused(rte.checkpoint, rte.data, tmp_path, "--subset", "dev")
-    nowhere = "no such folder: render examples into it with scripts/render_glue.py"
+    nowhere = "no such folder: render examples into it with pixelgpt render-glue"
     assert refused(data=tmp_path / "no") == f"{tmp_path / 'no'}: {nowhere}"
     assert refused(output=tmp_path / "no" / "a.tsv") == f"{tmp_path / 'no'}: no such folder"
     options = [stsb.checkpoint, stsb.data, tmp_path, "--probabilities"]

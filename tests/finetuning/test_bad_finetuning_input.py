@@ -31,7 +31,7 @@ def test_splits_without_labels_are_told_in_one_line(finetuned):
 
 def test_a_missing_folder_names_the_script_that_makes_it(train, tmp_path):
     line = train(data=tmp_path / "none")
-    assert line == f"{tmp_path / 'none'}: no such folder: render examples into it with scripts/render_glue.py"
+    assert line == f"{tmp_path / 'none'}: no such folder: render examples into it with pixelgpt render-glue"
 
 
 def test_a_missing_split_is_told_in_one_line(train, finetuned):

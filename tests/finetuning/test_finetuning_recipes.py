@@ -200,7 +200,7 @@ def test_what_the_table_leaves_to_a_sweep_is_its_most_common_value():
     assert batch == Counter(recipe.effective_batches[0] for recipe in single).most_common(1)[0][0]
 
 
-# scripts/finetune.py
+# pixelgpt finetune
 
 
 def choose(model, task, modality, data, *more):

@@ -168,7 +168,7 @@ def test_without_a_network_it_is_said_what_to_do(tmp_path):
     options = ["--destdir", tmp_path, "--base-url", "http://127.0.0.1:9", "--tasks", "rte"]
     line = refusal(main, *options)
     assert line.startswith("http://127.0.0.1:9/glue/data/RTE.zip: cannot be reached (")
-    assert line.endswith("name them with scripts/render_glue.py --glue-dir")
+    assert line.endswith("name them with pixelgpt render-glue --glue-dir")
     line = refusal(main, "--destdir", tmp_path, "--base-url", "file:///etc", "--tasks", "rte")
     assert line == "--base-url file:///etc: an address that begins with https:// or http://"
     assert not list(tmp_path.iterdir())

@@ -17,7 +17,7 @@ OFFICIAL = ("CoLA", "SST-2", "MRPC", "STS-B", "QQP", "MNLI", "QNLI", "RTE", "WNL
 
 
 def render(*options):
-    """Run scripts/render_glue.py in this process."""
+    """Run pixelgpt render-glue in this process."""
     script("render_glue")([str(option) for option in options])
 
 

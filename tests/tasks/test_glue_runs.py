@@ -31,7 +31,7 @@ VALIDATION = split("--user-dir pixelgpt_fairseq --task rendered_glue --cpu --bat
 
 
 def render(*options):
-    """Run scripts/render_glue.py in this process."""
+    """Run pixelgpt render-glue in this process."""
     return runpy.run_path(str(ROOT / "scripts" / "render_glue.py"))["main"]([str(option) for option in options])
 
 
@@ -120,7 +120,7 @@ def build(data, max_tokens=None, **options):
         ({"max_positions": 1}, "hold nothing: raise --max-positions"),
         ({"max_tokens": 5}, "--max-tokens 5 is less than one example of"),
         ({"data": "/nowhere"}, "/nowhere: no such folder"),
-        ({"data": ""}, "no data folder: name one that scripts/render_glue.py wrote"),
+        ({"data": ""}, "no data folder: name one that pixelgpt render-glue wrote"),
     ],
 )
 def test_options_that_do_not_fit_are_told_in_one_line(glue, options, message):

@@ -34,14 +34,14 @@ ACCURACIES = [f"accuracy_{language}" for language in LANGUAGES]
 
 
 def render(*options):
-    """Run scripts/render_xnli.py in this process; returns what it prints."""
+    """Run pixelgpt render-xnli in this process; returns what it prints."""
     with contextlib.redirect_stdout(io.StringIO()) as stdout:
         script("render_xnli")([str(option) for option in options])
     return stdout.getvalue().splitlines()
 
 
 def evaluate(*options):
-    """Run scripts/evaluate_xnli.py in this process; returns what it prints."""
+    """Run pixelgpt evaluate-xnli in this process; returns what it prints."""
     with contextlib.redirect_stdout(io.StringIO()) as stdout:
         script("evaluate_xnli")([str(option) for option in [*options, "--cpu"]])
     return stdout.getvalue().splitlines()
@@ -221,7 +221,7 @@ def test_a_long_validation_tells_its_progress(xnli, monkeypatch, caplog):
 
 
 def test_data_of_another_task_is_refused(toy_data):
-    with pytest.raises(UserError, match=r"holds a corpus, no examples with labels: make some with scripts/render_xnli"):
+    with pytest.raises(UserError, match="holds a corpus, no examples with labels: make some with pixelgpt render-xnli"):
         task(toy_data)
 
 
