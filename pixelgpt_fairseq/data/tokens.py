@@ -75,6 +75,8 @@ def _escape(character):
 class Tokenizer:
     """A SentencePiece model of any type and the SHA-256 that identifies it.
 
+    ``tokenizer("text")`` is the list of its ids, and ``tokenizer.decode(ids)`` the text of a list of ids.
+
     Args:
         serialized: the bytes of a ``tokenizer.model``.
         name: what to call it in messages.
@@ -121,6 +123,25 @@ class Tokenizer:
 
     def __len__(self):
         return self.model.get_piece_size()
+
+    def __repr__(self):
+        return f"Tokenizer({len(self):,} pieces, sha256 {self.sha256[:12]}...)"
+
+    def __call__(self, text):
+        """The ids of *text*, without bos and eos: a list of int."""
+        return self.model.encode(text)
+
+    def decode(self, ids):
+        """The text of *ids*, any sequence of int; bos and eos have none.
+
+        Raises:
+            UserError: for an id that the tokenizer does not have.
+        """
+        ids = [int(i) for i in ids]
+        unknown = next((i for i in ids if not 0 <= i < len(self)), None)
+        if unknown is not None:
+            raise UserError(f"there is no token {unknown}: the tokenizer has those from 0 to {len(self) - 1:,}")
+        return self.model.decode(ids)
 
     def special_tokens(self):
         """Ids of the tokens that begin and end texts, as manifests keep them."""

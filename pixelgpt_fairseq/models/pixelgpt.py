@@ -4,6 +4,7 @@ Paper: "Autoregressive Pre-Training on Pixels and Texts" (EMNLP 2024). TextGPT, 
 model with other training streams. Shapes: B rows, Lp patches, Lt tokens, H hidden size, V vocabulary, P patch side.
 """
 
+import logging
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -20,6 +21,8 @@ from pixelgpt_fairseq.models.cache import KeyValueCache, position_after
 from pixelgpt_fairseq.models.decoder import Decoder, Projection
 from pixelgpt_fairseq.models.master_weights import MasterWeights
 from pixelgpt_fairseq.models.packing import few_widths, pack, pad_columns, trim
+
+logger = logging.getLogger(__name__)
 
 
 class PixelGPTOutput(NamedTuple):
@@ -109,6 +112,7 @@ class PixelGPTModel(BaseFairseqModel):
             if vocab_size is not None and not config.tie_word_embeddings:
                 self.lm_token_head = Projection(config.hidden_size, token_rows)
         self.data_settings = dict(data_settings or {})
+        self._warned_of_half_a_pair = False
         self.checkpoint_settings = None  # data settings of the checkpoint whose weights are loaded next
         self.master_weights = MasterWeights()
         self.apply(self._init_weights)
@@ -235,6 +239,8 @@ class PixelGPTModel(BaseFairseqModel):
                 raise UserError("a classifier predicts no patch and no token that follows: take a language model")
             if cache.columns:
                 return self._continue(patches, tokens, cache, patch_head, token_head)
+        if self.num_labels is not None and (patches is None or tokens is None):
+            self._warn_of_half_a_pair("patches" if tokens is None else "tokens")
         num_patches, num_tokens = (0 if part is None else part.shape[1] for part in (patches, tokens))
         if longest_row is None:
             patches, patch_mask = trim(patches, patch_mask)
@@ -337,6 +343,15 @@ class PixelGPTModel(BaseFairseqModel):
 
     def _token_head_weight(self) -> Tensor:
         return self.model.embed_tokens.weight if self.config.tie_word_embeddings else self.lm_token_head.weight
+
+    def _warn_of_half_a_pair(self, given: str):
+        """Warn, once, if this classifier was fine-tuned on pairs: its predictions would not show what is absent."""
+        if self.data_settings.get("pair_patches") and not self._warned_of_half_a_pair:
+            self._warned_of_half_a_pair = True
+            logger.warning(
+                f"this model was fine-tuned on pairs of patches and tokens, and is given {given} alone: give it both "
+                "for predictions as it was trained to make them"
+            )
 
     def _check_last_position(self, last: int):
         limit = self.config.max_position_embeddings

@@ -2,6 +2,7 @@ import io
 import itertools
 import pickle
 
+import numpy as np
 import pytest
 import sentencepiece
 from toy_corpus import documents
@@ -46,6 +47,23 @@ def test_nothing_of_a_text_is_lost(tokenizer, text):
     assert tokenizer.model.decode(ids.tolist()) == text
     assert len(starts) == len(ids)
     assert all(first <= second for first, second in itertools.pairwise(starts))
+
+
+@pytest.mark.parametrize("text", ["", "plain text", "naïve 日本語 \U0001f600"])
+def test_a_tokenizer_is_called_on_text_and_decodes_ids(tokenizer, text):
+    ids = tokenizer(text)
+    assert ids == tokenizer.encode(text)[0].tolist()
+    assert tokenizer.decode(ids) == text
+    assert tokenizer.decode(np.array([tokenizer.bos, *ids, tokenizer.eos])) == text
+
+
+def test_a_token_that_there_is_not_is_named(tokenizer):
+    with pytest.raises(UserError, match="no token 400: the tokenizer has those from 0 to 399"):
+        tokenizer.decode([1, 400])
+
+
+def test_a_tokenizer_shows_its_size_and_hash(tokenizer):
+    assert repr(tokenizer) == f"Tokenizer(400 pieces, sha256 {tokenizer.sha256[:12]}...)"
 
 
 def test_tokens_begin_at_their_visible_part(tokenizer):

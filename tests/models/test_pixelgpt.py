@@ -353,3 +353,22 @@ def test_initial_weights_follow_the_paper():
     bound = (6 / (256 + 768)) ** 0.5
     assert 0.99 * bound < embedding.projection.weight.abs().max() <= bound
     assert embedding.projection.bias.abs().max() == 0
+
+
+@pytest.mark.parametrize(("half", "pair_patches"), [("patches", 8), ("tokens", 8), ("patches", None), ("both", 8)])
+def test_a_classifier_of_pairs_warns_once_of_half_a_pair(half, pair_patches, caplog):
+    model = small_model(num_labels=2).eval()
+    model.data_settings = {"pair_patches": pair_patches}
+    patches, tokens = random_input(patches=4, tokens=3)
+    inputs = {"patches": patches, "tokens": tokens}
+    for _ in range(2):
+        model(**inputs if half == "both" else {half: inputs[half]})
+    warned = [record.message for record in caplog.records if f"given {half} alone" in record.message]
+    assert len(warned) == (half != "both" and pair_patches is not None)
+
+
+def test_a_language_model_of_pairs_may_read_either(caplog):
+    model = small_model()
+    model.data_settings = {"pair_patches": 8}
+    model(patches=random_input()[0])
+    assert not caplog.records
