@@ -60,6 +60,9 @@ def command(main):
 
 @contextlib.contextmanager
 def _warnings_printed():
+    # Parts of fairseq set up logging when they are imported, unless it is done: every library's messages, down to those
+    # for debugging, would be printed.
+    logging.basicConfig(format="%(message)s")
     logger = logging.getLogger(__package__)
     before = logger.level, logger.propagate
     handler = logging.StreamHandler()

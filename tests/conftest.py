@@ -10,6 +10,7 @@ os.environ.setdefault("CUDA_VISIBLE_DEVICES", "0")
 # that after its summary.
 logging.getLogger("fairseq.tasks.text_to_speech").setLevel(logging.WARNING)
 
+import fairseq_cli.train  # noqa: F401 (first of fairseq: else another part of it sets up logging, down to debugging)
 import quick_configs
 import torch
 from refusals import fairseq

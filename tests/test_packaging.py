@@ -320,10 +320,25 @@ def test_commands_start_without_the_compiler_of_torch():
     assert result.stdout.splitlines()[-1] == "False", result.stderr
 
 
-def test_what_commands_import_of_fairseq_prints_nothing():
-    result = python("import pixelgpt_fairseq, fairseq.tasks.text_to_speech")
-    assert result.returncode == 0
-    assert "tensorboardX" not in result.stdout + result.stderr
+ENTERED = {
+    "command": "errors.command(lambda: importlib.import_module('fairseq.models'))()",
+    "register": "pixelgpt_fairseq.register()",
+    "load": "errors.exit_on_user_error(pixelgpt_fairseq.load)('absent.pt')",
+}
+
+
+@pytest.mark.parametrize("entered", ENTERED.values(), ids=list(ENTERED))
+def test_importing_fairseq_prints_nothing_and_leaves_logging_to_the_program(entered):
+    result = python(f"""
+        import atexit, importlib, logging
+        import pixelgpt_fairseq
+        from pixelgpt_fairseq import errors
+        atexit.register(lambda: print(logging.getLogger().level == logging.WARNING))
+        {entered}
+    """)
+    assert "absent.pt" in result.stderr or result.returncode == 0
+    assert result.stdout == "True\n"
+    assert "tensorboardX" not in result.stderr
 
 
 def test_the_check_imports_nothing_heavy():

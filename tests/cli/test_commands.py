@@ -34,7 +34,9 @@ def test_every_command_is_there_and_loads_neither_torch_nor_fairseq_before_it_wo
 
 
 def test_rendering_loads_neither_torch_nor_fairseq():
-    code = "import sys, pixelgpt_fairseq.rendering; print([name for name in ('torch', 'fairseq') if name in sys.modules])"
+    code = (
+        "import sys, pixelgpt_fairseq.rendering; print([name for name in ('torch', 'fairseq') if name in sys.modules])"
+    )
     printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT).stdout
     assert printed == "[]\n"
 
