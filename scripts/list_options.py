@@ -9,12 +9,15 @@ from fairseq.dataclass.utils import interpret_dc_type
 
 from pixelgpt_fairseq.criterions.patch_token_loss import PatchTokenLossConfig
 from pixelgpt_fairseq.criterions.rendered_classification import RenderedClassificationLossConfig
+from pixelgpt_fairseq.criterions.target_token_loss import TargetTokenLossConfig
+from pixelgpt_fairseq.criterions.text_scores import CerScorerConfig, ChrfPlusPlusScorerConfig
 from pixelgpt_fairseq.errors import command
 from pixelgpt_fairseq.models.architectures import ARCHITECTURES, PixelGPTConfig
 from pixelgpt_fairseq.optim.fused_adamw import FusedAdamWConfig
 from pixelgpt_fairseq.storage.files import write_whole
 from pixelgpt_fairseq.tasks.rendered_glue import RenderedGlueConfig
 from pixelgpt_fairseq.tasks.rendered_pretraining import RenderedPretrainingConfig
+from pixelgpt_fairseq.tasks.rendered_translation import RenderedTranslationConfig
 from pixelgpt_fairseq.tasks.rendered_xnli import RenderedXnliConfig
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "options.md"
@@ -22,9 +25,13 @@ COMPONENTS = (
     ("--task rendered_pretraining", "task", RenderedPretrainingConfig),
     ("--task rendered_glue", "task", RenderedGlueConfig),
     ("--task rendered_xnli", "task", RenderedXnliConfig),
+    ("--task rendered_translation", "task", RenderedTranslationConfig),
     (f"--arch {', '.join(ARCHITECTURES)}", "model", PixelGPTConfig),
     ("--criterion patch_token_loss", "criterion", PatchTokenLossConfig),
     ("--criterion rendered_classification", "criterion", RenderedClassificationLossConfig),
+    ("--criterion target_token_loss", "criterion", TargetTokenLossConfig),
+    ("--scoring cer", "scoring", CerScorerConfig),
+    ("--scoring chrf++", "scoring", ChrfPlusPlusScorerConfig),
     ("--optimizer fused_adamw", "optimizer", FusedAdamWConfig),
 )
 INTRODUCTION = """# Options

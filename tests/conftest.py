@@ -17,6 +17,7 @@ from refusals import fairseq
 from skips import pytest_runtest_makereport, pytest_terminal_summary
 from toy_corpus import checkpoint, toy_data
 from toy_finetuning import finetuned, toy_glue
+from toy_translation import toy_translations, translator
 
 __all__ = [
     "checkpoint",
@@ -26,6 +27,8 @@ __all__ = [
     "pytest_terminal_summary",
     "toy_data",
     "toy_glue",
+    "toy_translations",
+    "translator",
 ]
 
 # Hundreds of tests start fairseq in this process.

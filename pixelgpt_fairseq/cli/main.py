@@ -8,6 +8,7 @@ COMMANDS = {
     "render-corpus": "a text corpus to a data folder, for pretraining",
     "render-glue": "GLUE, or a table of sentences with labels, to a data folder",
     "render-xnli": "XNLI to a data folder",
+    "render-translation": "sources and targets, such as sentences and their translations, to a data folder",
     "download-glue": "GLUE's public files",
     "recipes": "where the Hydra recipes are",
     "finetune": "fine-tune a checkpoint by its published recipe",

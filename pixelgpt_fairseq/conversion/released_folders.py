@@ -65,6 +65,7 @@ _OF_A_RUN = (
     "restore_file",
     "save_dir",
     "update_freq",
+    "path",
 )
 
 

@@ -1,3 +1,8 @@
-"""Registered criterions."""
+"""Registered criterions and scorers."""
 
-from pixelgpt_fairseq.criterions import patch_token_loss, rendered_classification  # noqa: F401
+from pixelgpt_fairseq.criterions import (  # noqa: F401
+    patch_token_loss,
+    rendered_classification,
+    target_token_loss,
+    text_scores,
+)

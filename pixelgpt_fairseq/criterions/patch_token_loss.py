@@ -166,7 +166,7 @@ def token_head_loss(tokens, mask, hidden, weight, compiled=False):
     The same as :func:`next_token_loss` of their product, which never exists as a whole (see
     :mod:`~pixelgpt_fairseq.criterions.linear_cross_entropy`). Arguments and result as of :func:`patch_head_loss`.
     """
-    targets, in_use = _next_tokens(_cut(tokens, hidden), _cut(mask, hidden))
+    targets, in_use = next_tokens(_cut(tokens, hidden), _cut(mask, hidden))
     flat = (part.flatten() for part in (targets, in_use.float()))
     total, _ = linear_cross_entropy(hidden.flatten(0, 1), weight, *flat, compiled=compiled)
     return HeadLoss(total, in_use.sum())
@@ -204,7 +204,7 @@ def next_token_loss(logits, tokens, mask=None):
     Returns:
         (sums, targets): as :func:`next_patch_loss`.
     """
-    targets, in_use = _next_tokens(tokens, mask)  # shifted are the tokens: shifted logits would be a copy
+    targets, in_use = next_tokens(tokens, mask)  # shifted are the tokens: shifted logits would be a copy
     losses = F.cross_entropy(logits.flatten(0, 1).float(), targets.flatten(), reduction="none")
     in_use = in_use.to(losses.dtype)
     return (losses.view_as(targets) * in_use).sum(dim=1), in_use.sum(dim=1)
@@ -214,7 +214,7 @@ def _patch_row_sums(hidden, weight, patches, mask, normalise):
     return next_patch_loss(F.linear(hidden, weight), patches, mask, normalise)
 
 
-def _next_tokens(tokens, mask):
+def next_tokens(tokens, mask):
     """What each position predicts, int64 ``[B, L]``, and whether that is a token in use, bool ``[B, L]``."""
     following = torch.ones_like(tokens, dtype=torch.bool) if mask is None else mask
     return F.pad(tokens[:, 1:], (0, 1)), F.pad(following[:, 1:], (0, 1))

@@ -18,6 +18,11 @@ tokens begin with bos and its last end with eos.
 In a split of labelled examples an item is an example: one sentence in the text layout, two in the pair layout; its
 tokens are ``<s> A`` or ``<s> A <s> B``. It has no columns, but ``train.labels.npy``: the number of each example's class
 (int64) or its score (float64).
+
+In a split of translations an item is a source and its target: the source's strip, its text (``pieces``) and its tokens
+``<s> A``; and as one more stream the target's tokens::
+
+    train.target.{bin,idx}      ``<s> B </s>``
 """
 
 import hashlib

@@ -125,6 +125,15 @@ def _open(path, columns):
     return kind, {"tsv": _tsv_rows, "json": _JsonRows}[kind](path, _lines(path, kind))
 
 
+def read_lines(path):
+    """Yield (number, text) of the lines of a text file, without their ends; empty ones at its end are left out.
+
+    Raises:
+        UserError: naming the file, and the line: it cannot be read, is not UTF-8, or is too long.
+    """
+    return _lines(path, "text")
+
+
 def _lines(path, kind):
     """Yield (number, text) of the lines, without their ends; empty ones at the end of the file are left out."""
     try:

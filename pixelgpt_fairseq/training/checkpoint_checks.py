@@ -86,8 +86,8 @@ def check_modalities(cfg, task):
 
 
 def _modalities_option(options):
-    name = "modality" if options.get("modality") else "modalities"
-    return f"--{name} {options.get(name) or '(unknown)'}"
+    name = next((each for each in ("source_modality", "modality") if options.get(each)), "modalities")
+    return f"--{name.replace('_', '-')} {options.get(name) or '(unknown)'}"
 
 
 def check_model_path(cfg):

@@ -1,0 +1,153 @@
+"""Sources and targets to a split of binarised data: strips, texts and tokens, whole or not at all."""
+
+import collections
+import contextlib
+import itertools
+import time
+from dataclasses import dataclass, field
+
+import numpy as np
+from fairseq.data.indexed_dataset import best_fitting_int_dtype
+from tqdm import tqdm
+
+from pixelgpt_fairseq.data.data_folder import MANIFEST_VERSION, DataFolder
+from pixelgpt_fairseq.data.streams import PIECES, PIXEL, TARGET, TEXT
+from pixelgpt_fairseq.errors import UserError
+from pixelgpt_fairseq.preprocessing.binarize import check_missing, check_shared_files, shared_files
+from pixelgpt_fairseq.preprocessing.chunks import StreamWriter
+from pixelgpt_fairseq.preprocessing.example_split import encode_texts
+from pixelgpt_fairseq.preprocessing.partial_folder import check_destination, move_into_place, partial_folder, stage
+from pixelgpt_fairseq.preprocessing.workers import map_in_order
+from pixelgpt_fairseq.rendering import TextRenderer, missing_characters, missing_summary
+
+_CHUNK = 64  # translations that a process renders at a time
+TRANSLATIONS = "translations"  # key of a manifest: how many the split holds
+
+
+@dataclass
+class TranslationCounts:
+    """What a split holds."""
+
+    translations: int = 0
+    patches: int = 0  # of sources
+    tokens: int = 0  # of sources
+    target_tokens: int = 0
+    characters: int = 0  # of sources
+    full_strips: int = 0  # as long as a strip may be: of most of them the end is missing
+
+
+@dataclass
+class TranslationSummary:
+    """What :func:`binarize_translations` wrote."""
+
+    counts: TranslationCounts
+    bytes: int
+    seconds: float
+    missing: list[str] = field(default_factory=list)  # a line for each script with characters that no font has
+
+
+def binarize_translations(
+    translations, destdir, split, config, tokenizer, max_missing=0.01, workers=1, overwrite=False, progress=True
+):
+    """Render and tokenise *translations* into ``destdir`` as *split*.
+
+    Args:
+        translations: iterable of :class:`~pixelgpt_fairseq.sources.translations.Translation`, read once.
+        destdir: the data folder, made if absent.
+        split: ``train``, ``valid``, ``test``.
+        config: RendererConfig.
+        tokenizer: Tokenizer of sources and targets.
+        max_missing: the greatest share of the sources' visible characters that may lack a glyph in every font.
+        workers: processes that render; the files are the same for any number of them.
+        overwrite: replace the split if it is there.
+        progress: show a bar.
+
+    Returns:
+        TranslationSummary
+
+    Raises:
+        UserError: for bad texts, a split that is there already, settings that are not the folder's, or files that
+            cannot be written. The folder is then as it was before.
+    """
+    if workers < 1:
+        raise UserError(f"--workers {workers}: at least 1")
+    began = time.perf_counter()
+    folder = DataFolder(destdir)
+    try:
+        check_destination(folder, split, overwrite)
+        check_shared_files(folder, split, config, tokenizer, overwrite)
+        for other in folder.splits():
+            if other != split and TRANSLATIONS not in folder.read_manifest(other):
+                raise UserError(f"{folder.path}: split {other} holds no translations: choose another --destdir")
+        config = TextRenderer(config).config
+        token = best_fitting_int_dtype(len(tokenizer))
+        dtypes = {PIXEL: np.uint8, PIECES: np.uint8, TEXT: token, TARGET: token}
+        with partial_folder(folder, split) as partial:
+            writer = StreamWriter(partial / split, dtypes)
+            rendered = map_in_order(_ChunkRenderer, (config, tokenizer), _chunks(translations), workers)
+            with contextlib.closing(rendered), tqdm(unit=" translations", desc=split, disable=not progress) as bar:
+                counts, characters = _write(rendered, writer, config.max_patches, bar)
+            writer.close()
+            if not counts.translations:
+                raise UserError(f"{folder.path}: split {split} would have no translations: is the table empty?")
+            try:
+                check_missing(characters, config, max_missing)
+            except UserError as error:
+                raise UserError(f"{folder.path}, {split}: {error}") from None
+            sizes = {path.name: path.stat().st_size for path in writer.files()}
+            manifest = {
+                "version": MANIFEST_VERSION,
+                "split": split,
+                **vars(counts),
+                "files": sizes,
+                "patch_values": config.patch_values,
+                "missing_characters": missing_characters(characters, config),
+                "renderer": config.to_dict(),
+                "tokenizer_sha256": tokenizer.sha256,
+                "special_tokens": tokenizer.special_tokens(),
+            }
+            stage(partial, folder, shared_files(config, tokenizer), manifest)
+            move_into_place(folder, partial, split)
+    except OSError as error:
+        raise UserError(f"{error.filename or folder.path}: {error.strerror or error}") from error
+    missing = missing_summary(characters, config)
+    return TranslationSummary(counts, sum(sizes.values()), time.perf_counter() - began, missing)
+
+
+def _chunks(translations):
+    translations = iter(translations)
+    return iter(lambda: list(itertools.islice(translations, _CHUNK)), [])
+
+
+class _ChunkRenderer:
+    """Renders and tokenises chunks; one in each process."""
+
+    def __init__(self, config, tokenizer):
+        self.renderer, self.tokenizer = TextRenderer(config), tokenizer
+
+    def __call__(self, translations):
+        return [(translation, self._streams(translation)) for translation in translations]
+
+    def _streams(self, translation):
+        return {
+            PIXEL: self.renderer(translation.source).patches(),
+            PIECES: np.frombuffer(translation.source.encode(), dtype=np.uint8),
+            TEXT: encode_texts([translation.source], self.tokenizer),
+            TARGET: np.append(encode_texts([translation.target], self.tokenizer), self.tokenizer.eos),
+        }
+
+
+def _write(rendered, writer, max_patches, bar):
+    counts, characters = TranslationCounts(), collections.Counter()
+    for translation, streams in itertools.chain.from_iterable(rendered):
+        for stream, values in streams.items():
+            writer.add(stream, values.reshape(-1))
+        characters.update(translation.source)
+        counts.translations += 1
+        counts.characters += len(translation.source)
+        counts.patches += len(streams[PIXEL])
+        counts.full_strips += len(streams[PIXEL]) == max_patches
+        counts.tokens += len(streams[TEXT])
+        counts.target_tokens += len(streams[TARGET])
+        bar.update()
+    return counts, characters
