@@ -3,7 +3,7 @@
 import logging
 import os
 import pickle
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import SimpleNamespace
 
 import torch
@@ -30,6 +30,7 @@ class Checkpoint:
     model: PixelGPTModel  # in eval mode, float32
     tokenizer: Tokenizer | None
     raw_patch_targets: bool  # trained on pixel values, not on normalised patches
+    task_options: dict = field(default_factory=dict)  # those of the fairseq task that it was trained on
 
     def renderer(self, fonts=None):
         """A renderer with the settings that the model was trained with.
@@ -82,7 +83,7 @@ def load_checkpoint(path):
     if tokenizer is not None:
         tokenizer = Tokenizer(bytes(tokenizer.numpy()), name=f"{path}: tokenizer")
     raw_patch_targets = bool((state["cfg"]["criterion"] or {}).get("raw_patch_targets", False))
-    return Checkpoint(str(path), model.eval(), tokenizer, raw_patch_targets)
+    return Checkpoint(str(path), model.eval(), tokenizer, raw_patch_targets, dict(state["cfg"].get("task") or {}))
 
 
 def read_state(path):
@@ -117,7 +118,7 @@ def _load_folder(folder):
     companions = read_companions(folder, model.released_settings, model)
     model.data_settings = companions.data_settings
     raw_patch_targets = not is_on(model.released_settings, "norm_pix_loss")
-    return Checkpoint(str(folder), model, companions.tokenizer, raw_patch_targets)
+    return Checkpoint(str(folder), model, companions.tokenizer, raw_patch_targets, companions.task_options)
 
 
 def shapes_of(config, weights) -> PixelGPTModel:

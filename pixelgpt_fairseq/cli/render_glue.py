@@ -114,7 +114,7 @@ def own_jobs(args):
     """Yield the jobs that ``--input`` asks for."""
     if not args.columns or len(args.columns) > 2:
         raise UserError("--columns: name the one or two columns of the sentences")
-    task = custom_task(args.name, args.labels)
+    task = custom_task(args.name, args.labels, len(args.columns))
     given = args.columns if args.label_column is None else [*args.columns, args.label_column]
     numbers = [column.isdigit() and int(column) > 0 for column in given]
     if any(numbers) and not all(numbers):

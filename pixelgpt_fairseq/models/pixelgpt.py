@@ -31,6 +31,7 @@ class PixelGPTOutput(NamedTuple):
     patch_predictions: Tensor | None = None  # [B, Lp, P * P * C], at position i for patch i + 1
     token_logits: Tensor | None = None  # [B, Lt, V], at position i for token i + 1
     class_logits: Tensor | None = None  # [B, num_labels]
+    hidden_states: Tensor | None = None  # [B, Lp + Lt, H], of the last layer, only if asked for
 
 
 class PatchEmbeddings(nn.Module):
@@ -202,6 +203,7 @@ class PixelGPTModel(BaseFairseqModel):
         patch_head: Callable[[Tensor, Tensor], Any] | None = None,
         token_head: Callable[[Tensor, Tensor], Any] | None = None,
         cache: KeyValueCache | None = None,
+        return_hidden_states: bool = False,
         **kwargs,
     ) -> PixelGPTOutput:
         """Read patches, tokens, or patches followed by tokens (a pair).
@@ -226,6 +228,8 @@ class PixelGPTModel(BaseFairseqModel):
             cache: a new one keeps what is read of these rows. Given again, it has what was read of them before: then
                 *patches* or *tokens*, without a mask, are what follows in every row, and so are the predictions. The
                 first tokens after patches stand at the strip width of the first call.
+            return_hidden_states: give the last layer's hidden states instead of predictions; zeros where nothing is in
+                use.
             kwargs: ignored, so that a batch may carry more than the model reads.
 
         Raises:
@@ -290,7 +294,7 @@ class PixelGPTModel(BaseFairseqModel):
             padding = few_widths(width) - width
             hidden, positions = pad_columns(hidden, width + padding), F.pad(positions, (0, padding))
 
-        if self.num_labels is not None:
+        if self.num_labels is not None and not return_hidden_states:
             end = hidden.new_full(hidden.shape[:1], width - 1, dtype=torch.long)
             last = end if packing is None else packing.last()
             return PixelGPTOutput(class_logits=self.score(self.model(hidden, positions, only=last)[:, 0]))
@@ -298,6 +302,10 @@ class PixelGPTModel(BaseFairseqModel):
         if packing is not None:
             hidden = packing.scatter(hidden, sum(widths))
         parts = iter(hidden.split(widths, dim=1))
+        if return_hidden_states:
+            wanted = [number for number in (num_patches, num_tokens) if number]
+            padded = [pad_columns(part, number) for part, number in zip(parts, wanted, strict=True)]
+            return PixelGPTOutput(hidden_states=torch.cat(padded, dim=1))
         patch_predictions = token_logits = None
         if patches is not None:
             patch_predictions = self._predict_patches(next(parts), patch_head, num_patches)

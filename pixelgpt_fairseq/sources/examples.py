@@ -24,12 +24,14 @@ class SentenceTask:
             regression.
         metrics: names in :mod:`pixelgpt_fairseq.criterions.metrics`; the first is the one that GLUE names first.
         best_metric: by which the published recipes choose checkpoints.
+        sentences: of an example, 1 or 2; None where that is not known.
     """
 
     name: str
     labels: tuple[str, ...]
     metrics: tuple[str, ...]
     best_metric: str
+    sentences: int | None = None
 
     @property
     def regression(self) -> bool:
@@ -51,15 +53,16 @@ class SentenceTask:
         return cls(**{key: tuple(value) if isinstance(value, list) else value for key, value in values.items()})
 
 
-def custom_task(name, labels=None):
-    """A task of the user's own: classes named by *labels*, in their order; regression without.
+def custom_task(name, labels=None, sentences=None):
+    """A task of the user's own on *sentences* (1 or 2): classes named by *labels*, in their order; regression without.
 
     Raises:
         UserError: if there are fewer than two classes, or one is named twice.
     """
     if not labels:
-        return SentenceTask(name, (), ("pearsonr", "spearmanr"), "spearmanr")
-    return SentenceTask(name, class_words(labels), ("accuracy", "f1", "matthews_correlation"), "accuracy")
+        return SentenceTask(name, (), ("pearsonr", "spearmanr"), "spearmanr", sentences)
+    metrics = ("accuracy", "f1", "matthews_correlation")
+    return SentenceTask(name, class_words(labels), metrics, "accuracy", sentences)
 
 
 class Example(NamedTuple):

@@ -1,5 +1,6 @@
 """The tasks of GLUE: one table of all that differs between them."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -33,7 +34,7 @@ _QQP = ("question1", "question2")
 
 # name: (task, its files)
 GLUE_TASKS = {
-    task.name: (task, sources)
+    task.name: (replace(task, sentences=len(sources[0].columns)), sources)
     for task, sources in (
         (
             SentenceTask("cola", ("0", "1"), ("matthews_correlation", "accuracy"), "matthews_correlation"),

@@ -15,7 +15,7 @@ from pixelgpt_fairseq.sources.tables import read_rows, refuse_bad_row
 LANGUAGES = tuple("en ar bg de el fr hi ru es sw th tr ur vi zh".split())
 SOURCE_LANGUAGE = "en"  # the one that cross-lingual transfer trains on
 SPLITS = TRAIN, VALID, TEST = ("train", "valid", "test")
-XNLI = SentenceTask("xnli", ("entailment", "neutral", "contradiction"), ("accuracy",), "average_accuracy")
+XNLI = SentenceTask("xnli", ("entailment", "neutral", "contradiction"), ("accuracy",), "average_accuracy", 2)
 # The training files have a word of their own.
 SPELLINGS = {"contradictory": "contradiction"}
 
