@@ -69,13 +69,14 @@ SHOWN := { grep --line-buffered -oE '(Downloading|Using cached|Processing) .* MB
 # fairseq comes first, checked by hash. Where it is compiled, what its build needs comes before it, in the versions that
 # are used later, and a line every half minute says that it goes on.
 define install_fairseq
-	if [ "$$($(RUN) $(CHECK))" = compiled ]; then \
+	fairseq="$$($(RUN) $(CHECK))"; \
+	if [ "$$fairseq" = compiled ]; then \
 	    echo "fairseq has no ready-made build for $$($(RUN) -V) on this platform: it is compiled, which takes about four minutes"; \
 	    { $(PIP) -c constraints.txt torch numpy cython setuptools || exit 1; } | $(SHOWN); \
 	    ( seconds=0; while sleep 30 >/dev/null 2>&1; do seconds=$$((seconds + 30)); echo "  compiling fairseq: $$seconds s"; done ) & ticking=$$!; \
 	    $(PIP) --no-deps --require-hashes --no-build-isolation -r fairseq.txt >/dev/null; status=$$?; \
 	    kill $$ticking; exit $$status; \
-	else \
+	elif [ "$$fairseq" != installed ]; then \
 	    $(PIP) --no-deps --require-hashes -r fairseq.txt >/dev/null; \
 	fi
 endef

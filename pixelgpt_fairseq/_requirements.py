@@ -153,6 +153,17 @@ def fairseq_is_compiled():
     return here != ("CPython", "linux", "x86_64") or sys.version_info[:2] not in PYTHONS_WITH_WHEEL
 
 
+def fairseq_is_installed():
+    """Whether the distribution that setup.py asks for is installed for this Python."""
+    import importlib.metadata  # not to be had before Python 3.8
+
+    name, version = fairseq_distribution().split("==")
+    try:
+        return importlib.metadata.version(name) == version
+    except importlib.metadata.PackageNotFoundError:
+        return False
+
+
 def _package_origin(name):
     """The file behind an importable top-level package, or None; a mere folder of that name does not count."""
     spec = importlib.util.find_spec(name)
@@ -173,7 +184,7 @@ def _print_requirement_errors_without_frames():
 
 
 if __name__ == "__main__":
-    # For the Makefile, before anything is installed.
+    # For the Makefile: may it install here, and how does fairseq come?
     if installation_problem():
         sys.exit("error: " + installation_problem())
-    print("compiled" if fairseq_is_compiled() else "wheel")
+    print("installed" if fairseq_is_installed() else "compiled" if fairseq_is_compiled() else "wheel")

@@ -487,6 +487,29 @@ def test_compiling_fairseq_is_announced_and_its_build_uses_the_pinned_versions(c
 
 
 @needs_make
+def test_a_fairseq_that_is_there_is_not_installed_again(checkout):
+    result, asked = make(checkout, "test", check="echo installed", version="3.13.0")
+    assert result.returncode == 0, result.stderr
+    assert "compiled" not in result.stdout
+    assert HASHED not in asked
+    assert asked[-1] == TESTS
+
+
+@pytest.mark.parametrize(("found", "there"), [(None, False), ("0.0.1", False), ("", True)])
+def test_the_fairseq_that_is_there_counts_if_it_is_the_pinned_one(monkeypatch, found, there):
+    name, pinned = _requirements.fairseq_distribution().split("==")
+
+    def version(asked):
+        assert asked == name
+        if found is None:
+            raise importlib.metadata.PackageNotFoundError
+        return found or pinned
+
+    monkeypatch.setattr(importlib.metadata, "version", version)
+    assert _requirements.fairseq_is_installed() == there
+
+
+@needs_make
 def test_make_names_a_python_that_is_not_there(checkout):
     result, _ = make(checkout, "demo", "PYTHON=no-such-python")
     ours = [line for line in result.stderr.splitlines() if not line.startswith("make")]
