@@ -1,0 +1,1 @@
+"""Released folders to checkpoints, and back."""

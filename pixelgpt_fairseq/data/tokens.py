@@ -147,10 +147,6 @@ class Tokenizer:
         """Ids of the tokens that begin and end texts, as manifests keep them."""
         return {"bos": self.bos, "eos": self.eos}
 
-    def decode(self, ids):
-        """The text of a list of ids; symbols such as bos and eos have none."""
-        return self.model.decode(ids)
-
     def encode(self, text):
         """Tokens of *text*, without bos and eos, and where each begins.
 

@@ -1,0 +1,1 @@
+"""The published recipes of fine-tuning, and runs by them."""

@@ -1,0 +1,1 @@
+"""Trained models in Python: see :func:`pixelgpt_fairseq.load`."""

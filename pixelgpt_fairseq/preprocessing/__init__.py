@@ -1,0 +1,1 @@
+"""Corpora and examples become the splits of a data folder."""

@@ -1,0 +1,1 @@
+"""What is read: corpora, tables, GLUE, XNLI, rendered data that the authors published."""
