@@ -1,11 +1,10 @@
 """Tests that cannot run somewhere say so at the end of the run; in CI they fail it."""
 
-import runpy
-
 import pytest
 from PIL import features
 from skips import INSTALL_FRIBIDI
-from toy_corpus import ROOT
+
+from pixelgpt_fairseq.cli import demo
 
 pytest_plugins = ["pytester"]
 
@@ -64,7 +63,7 @@ def test_where_nothing_may_be_skipped_the_run_fails_but_for_what_is_a_choice(res
 @pytest.mark.parametrize("there", [True, False])
 def test_the_demo_says_at_its_end_what_shaped_text_lacks(there, monkeypatch, capsys):
     monkeypatch.setattr(features, "check", lambda name: there)
-    runpy.run_path(str(ROOT / "examples/quickstart/run.py"))["tell_what_is_missing"]()
+    demo.tell_what_is_missing()
     printed = capsys.readouterr().out
     assert (printed == "") is there
     assert ("apt install libfribidi0" in printed) is not there
