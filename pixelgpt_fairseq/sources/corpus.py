@@ -5,7 +5,8 @@ import re
 from typing import NamedTuple
 
 from pixelgpt_fairseq.errors import UserError
-from pixelgpt_fairseq.sources.containers import Garbled, open_text
+from pixelgpt_fairseq.sources.containers import open_text
+from pixelgpt_fairseq.sources.encodings import Garbled
 
 # A longer document arrives as several passages, so that memory does not depend on the length of lines or documents.
 MAX_PASSAGE_CHARACTERS = 1 << 20

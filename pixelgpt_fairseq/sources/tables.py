@@ -8,7 +8,8 @@ import re
 from typing import NamedTuple
 
 from pixelgpt_fairseq.errors import UserError
-from pixelgpt_fairseq.sources.containers import open_text, text_suffix
+from pixelgpt_fairseq.sources.compression import text_suffix
+from pixelgpt_fairseq.sources.containers import open_text
 
 MAX_LINE_BYTES = 1 << 20
 # How CSV is spelt: (delimiter, whether spaces may follow it). The first that gives the columns asked for is taken.

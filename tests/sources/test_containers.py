@@ -14,8 +14,9 @@ from backports import zstd
 from compressed_files import SUFFIXES, compressed
 
 from pixelgpt_fairseq.errors import UserError
-from pixelgpt_fairseq.sources import containers
-from pixelgpt_fairseq.sources.containers import open_text, text_suffix
+from pixelgpt_fairseq.sources import sequential
+from pixelgpt_fairseq.sources.compression import text_suffix
+from pixelgpt_fairseq.sources.containers import open_text
 from pixelgpt_fairseq.sources.corpus import read_passages
 from pixelgpt_fairseq.sources.corpus_checks import check_inputs
 from pixelgpt_fairseq.sources.tables import read_rows
@@ -140,7 +141,7 @@ def test_every_unicode_encoding_is_read(tmp_path, encoding, mark):
 
 
 def test_offsets_in_decoded_text_are_those_of_its_utf8(tmp_path, monkeypatch):
-    monkeypatch.setattr(containers, "_READ_BYTES", 7)
+    monkeypatch.setattr(sequential, "READ_BYTES", 7)
     path = tmp_path / "corpus.txt"
     path.write_text(TEXT * 9, encoding="utf-16-le")
     whole = (TEXT * 9).encode()
