@@ -54,6 +54,19 @@ def test_fairseq_validate_knows_its_options(parts, monkeypatch):
     options.parse_args_and_arch(options.get_validation_parser(), parts)
 
 
+@pytest.mark.parametrize("program", ["generate", "interactive"])
+def test_the_generating_commands_know_their_options(program, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    (command,) = commands(f"fairseq-{program}")
+    monkeypatch.setattr("sys.argv", [f"fairseq-{program}", *command.values[0]])
+    parsers = {
+        "generate": options.get_generation_parser,
+        "interactive": options.get_interactive_generation_parser,
+    }
+    known = options.parse_args_and_arch(parsers[program](), command.values[0])
+    assert known.task == "rendered_translation"
+
+
 @pytest.mark.parametrize("parts", commands("fairseq-hydra-train"))
 def test_recipes_exist(parts):
     folder, name = (parts[parts.index(option) + 1] for option in ("--config-dir", "--config-name"))

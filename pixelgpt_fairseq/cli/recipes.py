@@ -15,7 +15,8 @@ def get_parser():
         "kind",
         nargs="?",
         metavar="KIND",
-        help="pretraining, glue or xnli: print the path of its folder alone (default: all folders and their recipes)",
+        help="pretraining, glue, xnli or translation: print the path of its folder alone (default: all folders and "
+        "their recipes)",
     )
     return parser
 

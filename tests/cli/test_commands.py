@@ -62,5 +62,5 @@ def test_recipes_are_listed_by_folder(monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["pixelgpt", "recipes"])
     pixelgpt.main()
     folders = dict(line.split(": ") for line in capsys.readouterr().out.splitlines())
-    assert [os.path.basename(folder) for folder in folders] == ["glue", "pretraining", "xnli"]
+    assert [os.path.basename(folder) for folder in folders] == ["glue", "pretraining", "translation", "xnli"]
     assert "dualgpt_tiny" in folders[str(ROOT / "pixelgpt_fairseq" / "config" / "pretraining")].split(", ")
