@@ -1,4 +1,4 @@
-"""Mistakes that the person at the keyboard can mend, told in one line."""
+"""User errors: mistakes in commands, files or settings, reported to the user in one line."""
 
 import contextlib
 import functools

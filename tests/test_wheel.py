@@ -1,6 +1,7 @@
 """The wheel: installed where there is no checkout, it has all that the demo and the recipes need."""
 
 import os
+import shutil
 import subprocess
 import sys
 import sysconfig
@@ -33,7 +34,10 @@ def run(*command, **options):
 def installed(tmp_path_factory):
     """Folder of an environment's programs: the wheel is installed in it, and the packages it needs are on its path."""
     folder = tmp_path_factory.mktemp("wheel")
-    run(sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation", "-w", folder / "dist", ROOT)
+    # From a copy: setuptools would leave a folder "build" in the checkout.
+    left_out = shutil.ignore_patterns(".*", "build", "dist", "demo", "runs", "*.egg-info")
+    source = shutil.copytree(ROOT, folder / "source", ignore=left_out, symlinks=True)
+    run(sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation", "-w", folder / "dist", source)
     (wheel,) = (folder / "dist").glob("*.whl")
     venv.create(folder / "environment", with_pip=False)
     programs = folder / "environment" / "bin"

@@ -1,4 +1,4 @@
-"""The checkpoint that training begins with tells what the user leaves open: fairseq itself does not look there."""
+"""The checkpoint that training starts from supplies the sizes and settings that the command leaves open."""
 
 import logging
 import os
@@ -66,7 +66,7 @@ def trained_settings(task_cfg) -> dict:
 
 
 def take_architecture(cfg, task_cfg):
-    """Fill what the user left open with what the model of the checkpoint has, or else with the defaults.
+    """Fill in sizes and settings that the user did not give: from the checkpoint, or from the defaults.
 
     Args:
         cfg: what is to be built, with the fields of :class:`~pixelgpt_fairseq.models.architectures.PixelGPTConfig`;
@@ -81,7 +81,7 @@ def take_architecture(cfg, task_cfg):
         fill_settings(cfg, SETTINGS)
         return
     trained = complete_config(SimpleNamespace(**_read(path)["cfg"]["model"]))
-    # "pixelgpt" is the name of the model, too, and so chooses nothing.
+    # "pixelgpt" is also the name of the model class, so it does not ask for particular sizes.
     named = {} if cfg._name == "pixelgpt" else ARCHITECTURES.get(cfg._name, {})
     differing = [
         f"--{name.replace('_', '-')} {wanted} (the checkpoint: {getattr(trained, name)})"

@@ -22,15 +22,15 @@ MAX_CARRIED_BYTES = 64 << 20
 
 
 @dataclass
-class Companions:
-    """What :func:`read_companions` finds."""
+class AuxiliaryFiles:
+    """What :func:`read_auxiliary_files` finds."""
 
     tokenizer: Tokenizer | None = None
     data_settings: dict = field(default_factory=dict)  # see PixelGPTModel
     task_options: dict = field(default_factory=dict)
 
 
-def read_companions(folder, settings: dict, model) -> Companions:
+def read_auxiliary_files(folder, settings: dict, model) -> AuxiliaryFiles:
     """Read the files beside the weights of a released folder.
 
     Args:
@@ -41,7 +41,7 @@ def read_companions(folder, settings: dict, model) -> Companions:
     Raises:
         UserError: if a file is damaged, or does not belong to the model.
     """
-    folder, found = Path(folder), Companions()
+    folder, found = Path(folder), AuxiliaryFiles()
     if (folder / TOKENIZER_FILE).exists():
         found.tokenizer = Tokenizer.load(folder / TOKENIZER_FILE)
     renderer = _read_renderer(folder)

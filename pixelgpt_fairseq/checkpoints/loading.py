@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import torch
 
-from pixelgpt_fairseq.checkpoints.auxiliary_files import read_companions
+from pixelgpt_fairseq.checkpoints.auxiliary_files import read_auxiliary_files
 from pixelgpt_fairseq.checkpoints.released import load_released
 from pixelgpt_fairseq.checkpoints.released_config import is_on
 from pixelgpt_fairseq.checkpoints.weight_files import check_plain
@@ -115,10 +115,10 @@ def read_state(path):
 
 def _load_folder(folder):
     model = load_released(folder)
-    companions = read_companions(folder, model.released_settings, model)
-    model.data_settings = companions.data_settings
+    auxiliary_files = read_auxiliary_files(folder, model.released_settings, model)
+    model.data_settings = auxiliary_files.data_settings
     raw_patch_targets = not is_on(model.released_settings, "norm_pix_loss")
-    return Checkpoint(str(folder), model, companions.tokenizer, raw_patch_targets, companions.task_options)
+    return Checkpoint(str(folder), model, auxiliary_files.tokenizer, raw_patch_targets, auxiliary_files.task_options)
 
 
 def shapes_of(config, weights) -> PixelGPTModel:

@@ -115,7 +115,7 @@ def read_config(settings: dict, where: Path) -> PixelGPTConfig:
         where: its path, for messages.
 
     Raises:
-        UserError: naming the settings that are absent, cannot be, contradict each other, or are not supported.
+        UserError: naming the settings that are absent, have invalid values, contradict each other, or are not supported.
     """
     settings = {name: value for name, value in settings.items() if value is not None}
     missing = [name for name in REQUIRED if name not in settings]
@@ -127,10 +127,10 @@ def read_config(settings: dict, where: Path) -> PixelGPTConfig:
     options = {name: settings.get(name, default) for name, default in DEFAULTS.items()}
     for name, value in {**sizes, **options}.items():
         if not _is_possible(name, value) and not (value is None and DEFAULTS.get(name, 0) is None):
-            raise UserError(f"{where}: {name} {json.dumps(value)} cannot be")
+            raise UserError(f"{where}: {name} {json.dumps(value)} is not a valid value")
     for name in ("norm_pix_loss", "reads_patches", "reads_tokens"):
         if not isinstance(settings.get(name, True), bool):
-            raise UserError(f"{where}: {name} {json.dumps(settings[name])} cannot be: it is true or false")
+            raise UserError(f"{where}: {name} {json.dumps(settings[name])} is not a valid value: it is true or false")
     unsupported = _unsupported(settings)
     if unsupported:
         raise UserError(f"{where} asks for what this package does not support: {', '.join(unsupported)}")

@@ -59,14 +59,14 @@ def import_folder(args):
 
     began = time.perf_counter()
     task = GLUE_TASKS[args.glue_task][0] if args.glue_task else None
-    model, companions, files, left_behind = import_released(args.folder, args.checkpoint, task, args.modality)
+    model, auxiliary_files, files, left_behind = import_released(args.folder, args.checkpoint, task, args.modality)
     for name in left_behind:
         print(f"warning: {name} is too large to go with the model and was left behind", file=sys.stderr)
-    if companions.tokenizer is None and model.vocab_size is not None:
+    if auxiliary_files.tokenizer is None and model.vocab_size is not None:
         print(
             f"warning: no {TOKENIZER_FILE}: render data with --tokenizer FILE to use the model on text", file=sys.stderr
         )
-    if not companions.data_settings.get("renderer") and model.uses_patches:
+    if not auxiliary_files.data_settings.get("renderer") and model.uses_patches:
         print(f"warning: no {RENDERER_FILE}: text is drawn with the default settings and fonts", file=sys.stderr)
     kind = "language model" if model.num_labels is None else f"classifier of {model.num_labels} outputs"
     reads = " and ".join(["patches"] * model.uses_patches + ["tokens"] * (model.vocab_size is not None))

@@ -26,7 +26,7 @@ def add_split_options(parser):
     parser.add_argument("--workers", type=int, default=1, metavar="N", help="processes (default: 1)")
 
 
-def add_look_options(parser):
+def add_rendering_options(parser):
     """Add to *parser* how text is drawn and tokenised."""
     base = parser.add_argument_group("look and tokens (default: as the data folder's other splits)")
     base.add_argument("--like", metavar="PATH", help="as this data folder or checkpoint has them")

@@ -22,7 +22,7 @@ def is_model(path):
     return not Path(path).is_dir() or Path(path, CONFIG_FILE).exists()
 
 
-def choose_look(args, folder):
+def choose_rendering(args, folder):
     """How text is drawn and tokenised: the command line's options, else as --like has it, else as the data folder.
 
     What the options change of the look of --like is logged in one line, the first time that this is asked.
@@ -35,7 +35,7 @@ def choose_look(args, folder):
     """
     config, tokenizer = None, None
     if args.like:
-        config, tokenizer = _look_of(args.like, json.dumps(chosen_settings(args)), _modified(args.like))
+        config, tokenizer = _rendering_of(args.like, json.dumps(chosen_settings(args)), _modified(args.like))
     elif folder.splits():
         chosen = chosen_settings(args)
         recorded = folder.renderer_config(locate_fonts="fonts" not in chosen)
@@ -47,7 +47,7 @@ def choose_look(args, folder):
 
 # The checkpoint is read once for all splits of a command, and its warnings are given once.
 @functools.lru_cache(maxsize=1)
-def _look_of(like, chosen, modified):
+def _rendering_of(like, chosen, modified):
     """(RendererConfig, Tokenizer or None) of a checkpoint or data folder but for the settings in *chosen*, as JSON.
 
     *modified* is there to tell the versions of a file apart.
@@ -56,10 +56,10 @@ def _look_of(like, chosen, modified):
     if is_model(like):
         checkpoint = load_checkpoint(like)
         return checkpoint.renderer_config(chosen), checkpoint.tokenizer
-    return look_of_folder(like, chosen), DataFolder(like).tokenizer()
+    return rendering_of_folder(like, chosen), DataFolder(like).tokenizer()
 
 
-def look_of_folder(path, chosen):
+def rendering_of_folder(path, chosen):
     """The RendererConfig of a data folder, but for the attributes in *chosen*; what they change is logged.
 
     Raises:
@@ -77,7 +77,7 @@ def render_split(args, folder, split, task, path, read, perturbation=None):
     """Render one split, and print what came of it.
 
     Args:
-        args: the options of :func:`add_split_options` and :func:`add_look_options`.
+        args: the options of :func:`add_split_options` and :func:`add_rendering_options`.
         folder: path of the data folder.
         split: its name.
         task: SentenceTask.
@@ -92,7 +92,7 @@ def render_split(args, folder, split, task, path, read, perturbation=None):
     Raises:
         UserError: see :func:`~pixelgpt_fairseq.preprocessing.binarize_examples.binarize_examples`.
     """
-    config, tokenizer = choose_look(args, DataFolder(folder))
+    config, tokenizer = choose_rendering(args, DataFolder(folder))
     if tokenizer is None and not DataFolder(folder).splits():
         print("warning: without --tokenizer, only --modality pixel can read the data", file=sys.stderr)
     skipped = []

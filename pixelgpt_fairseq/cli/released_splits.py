@@ -4,7 +4,7 @@ import sys
 from pathlib import Path
 
 from pixelgpt_fairseq.checkpoints.loading import load_checkpoint
-from pixelgpt_fairseq.cli.example_splits import is_model, look_of_folder
+from pixelgpt_fairseq.cli.example_splits import is_model, rendering_of_folder
 from pixelgpt_fairseq.cli.renderer_options import chosen_settings
 from pixelgpt_fairseq.data.data_folder import DataFolder
 from pixelgpt_fairseq.data.tokens import Tokenizer
@@ -39,7 +39,7 @@ def binarize_released_split(args, folder, split, task, path, detokenized):
 
     Args:
         args: the options of :func:`add_released_options` and those of
-            :func:`~pixelgpt_fairseq.cli.example_options.add_split_options` and ``add_look_options``.
+            :func:`~pixelgpt_fairseq.cli.example_options.add_split_options` and ``add_rendering_options``.
         folder: path of the data folder.
         split: its name there.
         task: SentenceTask.
@@ -114,4 +114,4 @@ def _look(args, like):
     chosen = chosen_settings(args)
     if like:
         return like.renderer_config(chosen)
-    return look_of_folder(args.like, chosen) if args.like else RendererConfig(**chosen)
+    return rendering_of_folder(args.like, chosen) if args.like else RendererConfig(**chosen)

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from pixelgpt_fairseq.cli.attack_options import RELEASED_STRIPS, add_attack_options, perturbations_of, refuse_attack
-from pixelgpt_fairseq.cli.example_options import add_look_options, add_released_options, add_split_options
+from pixelgpt_fairseq.cli.example_options import add_released_options, add_rendering_options, add_split_options
 from pixelgpt_fairseq.errors import UserError, command
 from pixelgpt_fairseq.sources.examples import SentenceTask, custom_task, label_column_of, read_examples
 from pixelgpt_fairseq.sources.glue import GLUE_TASKS, find_source, task_name
@@ -34,7 +34,7 @@ def get_parser():
     own.add_argument("--detokenize", action="store_true", help="mend tokenised English, as is done with GLUE's")
     add_released_options(parser, "rte-train")
     add_attack_options(parser)
-    add_look_options(parser)
+    add_rendering_options(parser)
     return parser
 
 

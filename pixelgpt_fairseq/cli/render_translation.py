@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 from typing import NamedTuple
 
-from pixelgpt_fairseq.cli.example_options import add_look_options, add_split_options
+from pixelgpt_fairseq.cli.example_options import add_rendering_options, add_split_options
 from pixelgpt_fairseq.errors import UserError, command
 from pixelgpt_fairseq.sources.translations import read_parallel, read_table
 
@@ -24,7 +24,7 @@ def get_parser():
     files = parser.add_argument_group("two parallel files (instead of a table)")
     files.add_argument("--sources", nargs="+", metavar="SPLIT=FILE", help="such as train=train.sw valid=valid.sw")
     files.add_argument("--targets", nargs="+", metavar="SPLIT=FILE", help="such as train=train.en valid=valid.en")
-    add_look_options(parser)
+    add_rendering_options(parser)
     return parser
 
 
@@ -96,10 +96,10 @@ def render_all(args, jobs):
 
 def render(args, folder, job):
     """Render one split, and print what came of it."""
-    from pixelgpt_fairseq.cli.example_splits import choose_look
+    from pixelgpt_fairseq.cli.example_splits import choose_rendering
     from pixelgpt_fairseq.preprocessing.binarize_translations import binarize_translations
 
-    config, tokenizer = choose_look(args, folder)
+    config, tokenizer = choose_rendering(args, folder)
     if tokenizer is None:
         raise UserError("no tokenizer, with which targets are written: give --tokenizer FILE, or --like CHECKPOINT")
     skipped = []

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 from pixelgpt_fairseq.cli.attack_options import RELEASED_STRIPS, add_attack_options, perturbations_of, refuse_attack
-from pixelgpt_fairseq.cli.example_options import add_look_options, add_released_options, add_split_options
+from pixelgpt_fairseq.cli.example_options import add_released_options, add_rendering_options, add_split_options
 from pixelgpt_fairseq.errors import UserError, command
 from pixelgpt_fairseq.sources.xnli import (
     LANGUAGES,
@@ -47,7 +47,7 @@ def get_parser():
     add_split_options(parser)
     add_released_options(parser, "xnli-sw-train")
     add_attack_options(parser)
-    add_look_options(parser)
+    add_rendering_options(parser)
     return parser
 
 

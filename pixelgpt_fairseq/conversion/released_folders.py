@@ -22,9 +22,9 @@ from tqdm import tqdm
 from pixelgpt_fairseq.checkpoints.auxiliary_files import (
     CONFIG_FILE,
     OWN_SETTINGS,
-    Companions,
+    AuxiliaryFiles,
     is_carried,
-    read_companions,
+    read_auxiliary_files,
     read_files,
 )
 from pixelgpt_fairseq.checkpoints.loading import read_state, shapes_of
@@ -73,7 +73,7 @@ class Imported(NamedTuple):
     """What :func:`import_released` took over."""
 
     model: PixelGPTModel  # without weights
-    companions: Companions
+    auxiliary_files: AuxiliaryFiles
     files: list[str]
     left_behind: list[str]  # too large
 
@@ -99,7 +99,7 @@ def import_released(folder, checkpoint, sentence_task=None, modality=None, progr
     checkpoint = Path(checkpoint)
     check_absent(checkpoint, "another name")
     opened = open_released(folder)
-    model, companions = opened.model, read_companions(folder, opened.settings, opened.model)
+    model, auxiliary_files = opened.model, read_auxiliary_files(folder, opened.settings, opened.model)
     files, left_behind = read_files(folder)
     if model.num_labels is None and (sentence_task or modality):
         raise UserError(f"{folder} is no classifier: it was not fine-tuned on a task")
@@ -108,18 +108,18 @@ def import_released(folder, checkpoint, sentence_task=None, modality=None, progr
             raise UserError(
                 f"{folder} has {model.num_labels} outputs, task {sentence_task.name} needs {sentence_task.num_labels}"
             )
-        _take_task(companions, sentence_task, opened)
-    cfg = _training_config(opened, companions.task_options, modality)
+        _take_task(auxiliary_files, sentence_task, opened)
+    cfg = _training_config(opened, auxiliary_files.task_options, modality)
     weights, redundant = OrderedDict(), {}
     names = tqdm(opened.weights.names, desc=f"reading {opened.path.name}", unit=" tensors", disable=not progress)
     for name in names:
         (redundant if name in opened.redundant else weights)[name] = opened.weights.read(name)
-    task_state = {"data_settings": companions.data_settings | _strip_width(cfg["task"])}
-    if companions.tokenizer and model.vocab_size is not None:
-        task_state["tokenizer"] = _as_tensor(companions.tokenizer.serialized)
+    task_state = {"data_settings": auxiliary_files.data_settings | _strip_width(cfg["task"])}
+    if auxiliary_files.tokenizer and model.vocab_size is not None:
+        task_state["tokenizer"] = _as_tensor(auxiliary_files.tokenizer.serialized)
     for name in ("classification", "class_names"):
-        if companions.data_settings.get(name):
-            task_state[name] = companions.data_settings[name]
+        if auxiliary_files.data_settings.get(name):
+            task_state[name] = auxiliary_files.data_settings[name]
     history = {"criterion_name": "", "optimizer_name": "", "lr_scheduler_state": {}, "num_updates": 0}
     iterator = {"version": 2, "epoch": 1, "iterations_in_epoch": 0, "shuffle": True}
     state = {
@@ -137,7 +137,7 @@ def import_released(folder, checkpoint, sentence_task=None, modality=None, progr
         },
     }
     _save(state, checkpoint, progress)
-    return Imported(model, companions, sorted(files), left_behind)
+    return Imported(model, auxiliary_files, sorted(files), left_behind)
 
 
 def export_released(checkpoint, folder, progress=True):
@@ -262,9 +262,9 @@ def _training_config(opened, task_options, modality) -> dict:
     return OmegaConf.to_container(cfg, resolve=True, enum_to_str=True)
 
 
-def _take_task(companions, task, opened):
+def _take_task(auxiliary_files, task, opened):
     """Record that a classifier was fine-tuned on *task*, with the task's words in the order of the outputs."""
-    where, settings = opened.path / CONFIG_FILE, companions.data_settings
+    where, settings = opened.path / CONFIG_FILE, auxiliary_files.data_settings
     told = (settings.get("classification") or {}).get("name")
     if told is not None:
         if told != task.name:

@@ -21,10 +21,10 @@ class RenderedClassificationLossConfig(FairseqDataclass):
 class RenderedClassificationLoss(FairseqCriterion):
     """Cross-entropy (in nats), or the squared error of a score, summed over examples; an example counts as one.
 
-    In training the loss is logged, and of classes the accuracy; in validation all metrics of the task, and where
-    examples are of several languages the accuracy of each and their average. All that workers exchange are sums: where
-    there are several, the scores of a regression go into a table with a row for every example of the data set, and the
-    tables are added up. (fairseq's way for lists works on GPUs alone, within a size limit.)
+    Training logs the loss and, for classes, the accuracy. Validation logs all metrics of the task and, where examples
+    are of several languages, the accuracy of each language and their average. Workers exchange nothing but sums: each
+    worker writes its regression scores into a tensor with one row per example of the data set, and these tensors are
+    added up. (fairseq's exchange of lists works only on GPUs and within a size limit.)
     """
 
     def __init__(self, cfg, task):

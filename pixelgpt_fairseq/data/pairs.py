@@ -104,9 +104,10 @@ class PairDataset(FairseqDataset):
         return list(itertools.pairwise(ends))
 
     def _cut_reordered(self, first, last, word_begins, left, right):
-        """The same where some text is written from right to left.
+        """Like :meth:`_cut_run`, for an item in which some text is written from right to left.
 
-        The tokens of a pair must have a part of the strip to themselves. Where that cannot be, words are passed over.
+        The tokens of a pair must occupy a part of the strip that no other token reaches into. Words for which no such
+        part exists are skipped.
         """
         words = np.append(np.flatnonzero(word_begins[:last]), last)
         everything = np.arange(len(left))

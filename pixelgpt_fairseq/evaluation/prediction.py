@@ -58,7 +58,7 @@ class Predictions:
 
 
 def predict(checkpoint, data, splits, max_tokens=None, batch_size=None, cpu=False, progress=True):
-    """Let the model of a checkpoint answer splits. Task, modality and limits are those that it was trained with.
+    """Evaluate a checkpoint on splits, with the task, the modality and the limits that it was trained with.
 
     Args:
         checkpoint: path of a checkpoint of fairseq-train with ``--criterion rendered_classification``.

@@ -39,7 +39,7 @@ _OPTIONS = {
     "weight_decay": "optimizer",
     "warmup_updates": "lr_scheduler",
 }
-# What runs that differ in nothing but their seed have in common.
+# Settings by which runs are grouped: runs of one group differ only in their seed.
 _SETTINGS = (
     "lr", "batch", "max_tokens", "max_update", "warmup_updates", "weight_decay", "clip_norm", "dropout", "max_positions"
 )  # fmt: skip

@@ -13,7 +13,7 @@ _NOTHING = "-"  # in the place of a number that there is none of
 
 @dataclass
 class XnliResults:
-    """What a checkpoint answers in each language."""
+    """The predictions of a checkpoint in each language."""
 
     checkpoint: str
     setting: str  # translate-train-all or cross-lingual-transfer
@@ -51,7 +51,7 @@ def languages_to_answer(data, split, languages=None) -> list[str]:
 
 
 def answer(checkpoint, data, split, languages, **options) -> XnliResults:
-    """Let the model of a checkpoint answer a split in several languages.
+    """Evaluate a checkpoint on a split in several languages.
 
     Args:
         checkpoint, data: see :func:`~pixelgpt_fairseq.evaluation.prediction.predict`.

@@ -1,8 +1,8 @@
-"""What happens when a checkpoint is loaded into another model, or beside other data, than it was trained with.
+"""Fits a checkpoint to the model that loads it, and compares how the two were, or are, trained.
 
 fairseq's ``--finetune-from-model`` loads weights strictly and ignores the saved configuration. The sizes of the trained
 model are among the options that the checkpoint keeps; how its data were made is kept with the state of its task
-(``data_settings``). Both are compared with those at hand, and heads and embeddings are fitted to the model.
+(``data_settings``). Both are compared with those of the present run, and heads and embeddings are fitted to the model.
 """
 
 import logging
@@ -15,9 +15,9 @@ from pixelgpt_fairseq.sources.class_names import match_classes
 
 logger = logging.getLogger(__name__)
 
-# What no tensor's shape shows, and what a model trained otherwise would silently get wrong.
+# Settings that tensor shapes do not reveal; a mismatch would change results silently.
 SHAPELESS_SIZES = ("num_attention_heads", "rope_theta", "rms_norm_eps", "tie_word_embeddings")
-# Parts that a model may lack or have fresh, by the modality that trains them.
+# Parts that a model may lack, or start from random values, by the modality that trains them.
 PIXEL_PARTS = ("model.embed_patches.", "lm_pixel_head.")
 TOKEN_PARTS = ("model.embed_tokens.", "lm_token_head.")
 CLASSIFIER_PARTS = ("score.",)
@@ -48,7 +48,7 @@ def reconcile(model: nn.Module, state: dict, prefix: str = "", trained: dict | N
 
 
 def compare_architectures(trained, config):
-    """Compare what no tensor's shape shows of a checkpoint's model and of the one at hand; differences are logged.
+    """Compare a checkpoint with the present model by the settings that tensor shapes do not reveal; log differences.
 
     Args:
         trained: configuration of the checkpoint's model.

@@ -1,4 +1,4 @@
-"""Sentences with labels: what is to be told of them, and the reader of the tables that they stand in."""
+"""Sentences with labels: the definition of a task on sentences, and the reader of its tables."""
 
 import math
 import re
@@ -16,7 +16,7 @@ NO_LABEL = -1
 
 @dataclass(frozen=True)
 class SentenceTask:
-    """What is to be told of one sentence, or of two.
+    """A task on one sentence, or on two: its classes, or a score, and its metrics.
 
     Attributes:
         name: ``rte``, say.

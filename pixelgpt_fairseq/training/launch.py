@@ -1,4 +1,4 @@
-"""How many workers a run has, and how they share an update: the same recipe on one GPU, a node, or several.
+"""The number of workers of a run, and how they share an update: the same recipe on one GPU, one node, or several.
 
 fairseq recognizes three ways of being started (``fairseq/distributed/utils.py``, ``infer_init_method``): alone, where
 it starts a worker for each GPU itself; by ``torchrun``, one process for each GPU; and by Slurm's ``srun``, one process

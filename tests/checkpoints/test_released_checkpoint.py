@@ -126,7 +126,7 @@ def test_pickled_code_is_not_run(folder):
         ({"hidden_size": 16}, "has in another shape"),
         ({"num_attention_heads": 5}, r"config\.json: --hidden-size 32 is not divisible"),
         ({"num_hidden_layers": 0}, r"config\.json: --num-hidden-layers 0 must be"),
-        ({"vocab_size": 0}, "vocab_size 0 cannot be"),
+        ({"vocab_size": 0}, "vocab_size 0 is not a valid value"),
     ],
 )
 def test_settings_that_the_model_does_not_support_are_named(folder, settings, message):

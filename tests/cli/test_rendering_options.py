@@ -8,8 +8,8 @@ from skips import needs_raqm
 
 from pixelgpt_fairseq.checkpoints.loading import Checkpoint
 from pixelgpt_fairseq.cli import example_splits
-from pixelgpt_fairseq.cli.example_options import add_look_options
-from pixelgpt_fairseq.cli.example_splits import choose_look
+from pixelgpt_fairseq.cli.example_options import add_rendering_options
+from pixelgpt_fairseq.cli.example_splits import choose_rendering
 from pixelgpt_fairseq.data.data_folder import RENDERER_FILE, DataFolder
 from pixelgpt_fairseq.errors import UserError
 from pixelgpt_fairseq.rendering import RendererConfig, TextRenderer, default_fonts, pygame_raster
@@ -37,9 +37,9 @@ def look(like, tmp_path):
 
     def chosen(*options):
         parser = argparse.ArgumentParser()
-        add_look_options(parser)
+        add_rendering_options(parser)
         args = parser.parse_args(["--like", str(like), *options])
-        return choose_look(args, DataFolder(tmp_path / "data"))[0]
+        return choose_rendering(args, DataFolder(tmp_path / "data"))[0]
 
     return chosen
 
@@ -91,5 +91,5 @@ def test_fonts_beside_the_settings_of_a_data_folder_are_found(tmp_path):
     (tmp_path / "data").mkdir()
     RendererConfig(fonts=[font]).to_json(tmp_path / "data" / RENDERER_FILE)
     font = font.rename(tmp_path / "data" / font.name)
-    config = example_splits.look_of_folder(tmp_path / "data", {"font_size": 9})
+    config = example_splits.rendering_of_folder(tmp_path / "data", {"font_size": 9})
     assert config.fonts[0].path == font
