@@ -1,7 +1,8 @@
 """fairseq's commands in processes that need not import torch and fairseq first: forked from one that has.
 
 For what needs more than one process, or one that is killed. The first start makes the server that the others are
-forked from; each process begins as the server is, which has imported fairseq and this package and run nothing.
+forked from; each process begins as the server is, which has imported fairseq, this package and what torch imports at
+the first update, and run nothing.
 """
 
 import multiprocessing
@@ -14,7 +15,9 @@ import torch
 
 ROOT = Path(__file__).resolve().parents[1]
 _SERVER = multiprocessing.get_context("forkserver")
-_SERVER.set_forkserver_preload(["fairseq_cli.train", "fairseq_cli.validate", "pixelgpt_fairseq.training.registration"])
+_SERVER.set_forkserver_preload(
+    ["fairseq_cli.train", "fairseq_cli.validate", "pixelgpt_fairseq.training.registration", "torch._dynamo"]
+)
 
 
 class Command:

@@ -28,16 +28,20 @@ def run_two_workers(main, *arguments):
     return first
 
 
-def spawn_two_workers(main, *arguments):
+def start_two_workers(main, *arguments, method="fork"):
     """Run one of fairseq's commands, which itself starts a worker for each of two GPUs, here on the CPU.
+
+    fairseq's own *method* is "spawn": workers that import everything again, which takes seconds. Forked from a process
+    that has imported it, they do all else as fairseq has them do.
 
     Returns what all of them printed.
     """
-    return Command(partial(_on_two_gpus, main), *arguments, *GLOO).wait()
+    return Command(partial(_on_two_gpus, main, method), *arguments, *GLOO).wait()
 
 
-def _on_two_gpus(main):
+def _on_two_gpus(main, method):
     torch.cuda.device_count = lambda: 2
+    torch.multiprocessing.spawn = partial(torch.multiprocessing.start_processes, start_method=method)
     main()
 
 

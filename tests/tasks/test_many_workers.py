@@ -25,7 +25,7 @@ from two_workers import (
     assert_same_weights,
     free_port,
     run_two_workers,
-    spawn_two_workers,
+    start_two_workers,
     train_by_two_workers,
 )
 
@@ -63,7 +63,8 @@ def updates(folder):
 def test_two_workers_resume_step_for_step(toy_data, two_workers_run, tmp_path):
     expected, whole = two_workers_run
     resumed = restarted(whole / "checkpoint_1_3.pt", tmp_path / "resumed")
-    output = spawn_two_workers(fairseq_cli.train.cli_main, toy_data, *PRETRAINING, resumed, "--bf16")
+    main, arguments = fairseq_cli.train.cli_main, [toy_data, *PRETRAINING, resumed, "--bf16"]
+    output = start_two_workers(main, *arguments, method="spawn")
     # A worker that was spawned from here logs in the format of Python, not of fairseq.
     lines = [json.loads(line) for line in re.findall(r"INFO:train_inner:(\{.*\})", output)]
     assert [float(line["loss"]) for line in lines] == expected[3:]
@@ -87,7 +88,7 @@ def test_two_workers_resume_the_checkpoint_of_one(toy_data, checkpoint, tmp_path
 def test_two_workers_begin_what_one_with_twice_the_update_frequency_ends(toy_data, tmp_path):
     options = [*PRETRAINING[:-1], *DESCENT, "--save-dir"]
     train(toy_data, *options, tmp_path / "alone", "--update-freq", "4")
-    spawn_two_workers(fairseq_cli.train.cli_main, toy_data, *options, tmp_path / "two", "--update-freq", "2")
+    start_two_workers(fairseq_cli.train.cli_main, toy_data, *options, tmp_path / "two", "--update-freq", "2")
     changed = restarted(tmp_path / "two" / "checkpoint_1_3.pt", tmp_path / "changed")
     assert len(train(toy_data, *options, changed, "--update-freq", "4").losses()) == 3
     for folder in ("two", "changed"):
@@ -148,7 +149,7 @@ def test_finetune_py_trains_by_two_workers(rte, checkpoint, tmp_path, monkeypatc
     def start(command, pass_fds):
         program, *arguments = command
         assert program.endswith("fairseq-train")
-        printed.append(spawn_two_workers(fairseq_cli.train.cli_main, *arguments))
+        printed.append(start_two_workers(fairseq_cli.train.cli_main, *arguments))
         return contextlib.nullcontext(SimpleNamespace(wait=lambda: 0))
 
     monkeypatch.setattr(subprocess, "Popen", start)

@@ -1,42 +1,41 @@
 """The main road as users walk it: fairseq's own commands on a folder that render_corpus.py could have written."""
 
-import pickle
+import os
 import signal
-import subprocess
-import sys
-import time
+from functools import partial
 
+import fairseq_cli.train
 import pytest
 import torch
+from fairseq.trainer import Trainer
 from fairseq_runs import Run, train, validate
+from processes import Command
 from refusals import refusal, script
-from toy_corpus import BIN, ENVIRONMENT, ROOT, TOY_TRAINING, command
+from toy_corpus import TOY_TRAINING, command
 from two_workers import DESCENT, assert_same_weights, train_by_two_workers
 
-REGIMES = {"TextGPT": "text", "PixelGPT": "pixel", "MonoGPT": "text,pixel", "DualGPT": "text,pixel,pair"}
+REGIMES = {"PixelGPT": "pixel", "DualGPT": "text,pixel,pair"}  # one modality, and updates of each in turn
 
 
 def pretrain(data, save_dir, *options):
     return train(data, *TOY_TRAINING, "--save-dir", save_dir, *options)
 
 
-def by_process(data, save_dir, *options):
-    """The same in a process of its own."""
-    process = command("fairseq-train", data, *TOY_TRAINING, "--save-dir", save_dir, *options)
-    assert process.returncode == 0, process.stderr
-    return Run(process.stdout + process.stderr)
-
-
 def weights(folder, name="checkpoint_last.pt"):
     return torch.load(folder / name, weights_only=True)["model"]
 
 
-def is_whole(checkpoint):
-    """Whether fairseq, which copies its last checkpoint to this place, is done with that."""
-    try:
-        return bool(torch.load(checkpoint, weights_only=True))
-    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError):
-        return False
+def killed_in_update(number):
+    """fairseq-train, in a process that is killed in this update."""
+    step = Trainer.train_step
+
+    def killed(self, *arguments, **options):
+        if self.get_num_updates() == number:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return step(self, *arguments, **options)
+
+    Trainer.train_step = killed
+    fairseq_cli.train.cli_main()
 
 
 @pytest.fixture(scope="module")
@@ -77,20 +76,19 @@ def test_a_checkpoint_alone_draws_its_predictions(dual_run, tmp_path):
     _, folder = dual_run
     picture = tmp_path / "out.png"
     checkpoint = folder / "checkpoint_last.pt"
-    shown = command("show_predictions.py", "--checkpoint", checkpoint, "--text", "Hello patches", "--output", picture)
-    assert shown.returncode == 0, shown.stderr
+    arguments = ["--checkpoint", checkpoint, "--text", "Hello patches", "--output", picture]
+    script("show_predictions")([str(argument) for argument in arguments])
     assert picture.read_bytes().startswith(b"\x89PNG")
-    again = ["--checkpoint", checkpoint, "--text", "Hello", "--output", picture]
-    assert "already there" in refusal(script("show_predictions"), *again)
+    assert "already there" in refusal(script("show_predictions"), *arguments)
 
 
 @pytest.mark.parametrize("regime", REGIMES)
 def test_two_workers_equal_one_with_twice_the_update_frequency(toy_data, tmp_path, regime):
-    options = ["--modalities", REGIMES[regime], "--max-update", "20", "--disable-validation", *DESCENT]
+    options = ["--modalities", REGIMES[regime], "--max-update", "12", "--disable-validation", *DESCENT]
     alone = pretrain(toy_data, tmp_path / "alone", *options, "--update-freq", "2")
     output = train_by_two_workers(toy_data, *TOY_TRAINING, *options, "--save-dir", tmp_path / "two")
     together = Run(output).losses()
-    assert len(together) == 20
+    assert len(together) == 12
     assert together == pytest.approx(alone.losses(), abs=1e-3)  # logged with few digits; the weights are exact
     assert_same_weights(tmp_path / "two", tmp_path / "alone", tolerance=1e-6)
 
@@ -101,23 +99,14 @@ def test_a_killed_run_resumes_step_for_step(toy_data, tmp_path):
     options += ["--save-interval-updates", "10", "--keep-interval-updates", "1", "--batch-size", "16"]
     whole = pretrain(toy_data, tmp_path / "whole", *options).losses()
     assert len(whole) == 40
-    killed = subprocess.Popen(
-        [BIN / "fairseq-train", toy_data, *TOY_TRAINING, *options, "--save-dir", tmp_path / "killed"],
-        cwd=ROOT,
-        env=ENVIRONMENT,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    deadline = time.monotonic() + 120
-    while not is_whole(tmp_path / "killed" / "checkpoint_last.pt"):
-        assert time.monotonic() < deadline
-        assert killed.poll() is None
-        time.sleep(0.02)
-    killed.send_signal(signal.SIGKILL)
-    killed.wait()
-    resumed = by_process(toy_data, tmp_path / "killed", *options).losses()
-    assert 0 < len(resumed) < 40
-    assert resumed == whole[-len(resumed) :]
+    place = ["--save-dir", tmp_path / "killed"]
+    for update in (15, 35):
+        run = Command(partial(killed_in_update, update), toy_data, *TOY_TRAINING, *options, *place).process
+        run.join()
+        assert run.exitcode == -signal.SIGKILL
+    resumed = pretrain(toy_data, tmp_path / "killed", *options)
+    assert "(epoch 2 @ 30 updates)" in resumed.log
+    assert resumed.losses() == whole[30:]
     expected = weights(tmp_path / "whole")
     for name, weight in weights(tmp_path / "killed").items():
         torch.testing.assert_close(weight, expected[name], rtol=0, atol=0)
@@ -140,10 +129,6 @@ def test_hydra_recipe_trains(toy_data, tmp_path):
     )
     assert process.returncode == 0, process.stderr + process.stdout
     assert (tmp_path / "checkpoints" / "checkpoint_last.pt").exists()
-
-
-if __name__ == "__main__":
-    sys.exit(pytest.main([__file__]))
 
 
 def test_the_log_tells_the_speed_of_each_worker(dual_run):
