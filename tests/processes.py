@@ -44,6 +44,8 @@ def _run(main, arguments, output):
         for stream in (sys.stdout, sys.stderr):
             os.dup2(file.fileno(), stream.fileno())
     os.chdir(ROOT)
+    # Processes that this one starts are forked, as on Linux by default: not from yet another server, with new imports.
+    multiprocessing.set_start_method("fork", force=True)
     torch.set_num_threads(1)
     sys.argv = ["fairseq", *arguments]
     main()
