@@ -1,4 +1,4 @@
-"""Convert between the folders that the authors released and checkpoints of fairseq-train."""
+"""Convert between the folders that the authors released and checkpoints of fairseq-train; change a tokenizer."""
 
 import argparse
 import sys
@@ -12,7 +12,7 @@ from pixelgpt_fairseq.sources.glue import GLUE_TASKS, task_name
 def get_parser():
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    commands = parser.add_subparsers(dest="command", required=True, metavar="import | export")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="import | export | retokenize")
     reading = commands.add_parser("import", help="make a checkpoint of a released folder")
     reading.add_argument("folder", metavar="FOLDER", help="with config.json and weights")
     reading.add_argument("checkpoint", metavar="CKPT", help="the file to be made, such as dualgpt.pt")
@@ -30,6 +30,10 @@ def get_parser():
     writing = commands.add_parser("export", help="make a released folder of a checkpoint")
     writing.add_argument("checkpoint", metavar="CKPT", help="of fairseq-train, or made by import")
     writing.add_argument("folder", metavar="FOLDER", help="the folder to be made")
+    changing = commands.add_parser("retokenize", help="give a checkpoint another tokenizer, to be trained further")
+    changing.add_argument("checkpoint", metavar="CKPT", help="of fairseq-train, or made by import")
+    changing.add_argument("--tokenizer", required=True, metavar="FILE", help="the new one: a SentencePiece model")
+    changing.add_argument("output", metavar="OUT", help="the checkpoint to be made")
     return parser
 
 
@@ -37,10 +41,21 @@ def get_parser():
 def main(argv=None):
     """Run the command."""
     args = get_parser().parse_args(argv)
-    if args.command == "export":
-        export(args)
-    else:
-        import_folder(args)
+    {"import": import_folder, "export": export, "retokenize": change_tokenizer}[args.command](args)
+
+
+def change_tokenizer(args):
+    """Make a checkpoint with another tokenizer, and print what its tokens are made of."""
+    from pixelgpt_fairseq.conversion.retokenization import retokenize
+    from pixelgpt_fairseq.data.tokens import Tokenizer
+
+    began = time.perf_counter()
+    made = retokenize(args.checkpoint, Tokenizer.load(args.tokenizer), args.output)
+    print(
+        f"{args.output}: {made.tokens:,} tokens: {made.kept:,} kept, {made.averaged:,} made of others, "
+        f"{made.unknown:,} that the old tokenizer does not know; {time.perf_counter() - began:.1f} s; "
+        f"render data with it by --like {args.output}, and train on with --finetune-from-model {args.output}"
+    )
 
 
 def export(args):

@@ -18,7 +18,7 @@ COMMANDS = {
     "summarize-results": "a table of what fine-tuning runs reached",
     "show-render": "what a model sees of a text",
     "show-predictions": "what a model predicts of a text",
-    "convert-checkpoint": "the authors' folders to checkpoints, and back",
+    "convert-checkpoint": "the authors' folders to checkpoints, and back; another tokenizer for a checkpoint",
 }
 
 

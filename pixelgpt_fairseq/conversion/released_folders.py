@@ -12,11 +12,9 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import NamedTuple
 
-import torch
 from fairseq.dataclass.configs import FairseqConfig
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
-from torch import Tensor
 from tqdm import tqdm
 
 from pixelgpt_fairseq.checkpoints.auxiliary_files import (
@@ -36,6 +34,7 @@ from pixelgpt_fairseq.checkpoints.released import (
 )
 from pixelgpt_fairseq.checkpoints.released_config import is_on
 from pixelgpt_fairseq.checkpoints.weight_files import check_plain
+from pixelgpt_fairseq.conversion.new_checkpoints import bytes_as_tensor, new_checkpoint, save_checkpoint
 from pixelgpt_fairseq.criterions.patch_token_loss import PatchTokenLossConfig
 from pixelgpt_fairseq.criterions.rendered_classification import RenderedClassificationLossConfig
 from pixelgpt_fairseq.data.data_folder import RENDERER_FILE, TOKENIZER_FILE
@@ -46,7 +45,7 @@ from pixelgpt_fairseq.models import provenance
 from pixelgpt_fairseq.models.pixelgpt import PixelGPTModel
 from pixelgpt_fairseq.rendering import RendererConfig
 from pixelgpt_fairseq.sources.class_names import match_classes
-from pixelgpt_fairseq.storage.files import check_absent, whole_file
+from pixelgpt_fairseq.storage.files import check_absent
 from pixelgpt_fairseq.tasks.rendered_classification import MAX_POSITIONS, position_limits
 from pixelgpt_fairseq.tasks.rendered_glue import RenderedGlueConfig
 from pixelgpt_fairseq.tasks.rendered_pretraining import RenderedPretrainingConfig, pair_limits
@@ -116,27 +115,16 @@ def import_released(folder, checkpoint, sentence_task=None, modality=None, progr
         (redundant if name in opened.redundant else weights)[name] = opened.weights.read(name)
     task_state = {"data_settings": auxiliary_files.data_settings | _strip_width(cfg["task"])}
     if auxiliary_files.tokenizer and model.vocab_size is not None:
-        task_state["tokenizer"] = _as_tensor(auxiliary_files.tokenizer.serialized)
+        task_state["tokenizer"] = bytes_as_tensor(auxiliary_files.tokenizer.serialized)
     for name in ("classification", "class_names"):
         if auxiliary_files.data_settings.get(name):
             task_state[name] = auxiliary_files.data_settings[name]
-    history = {"criterion_name": "", "optimizer_name": "", "lr_scheduler_state": {}, "num_updates": 0}
-    iterator = {"version": 2, "epoch": 1, "iterations_in_epoch": 0, "shuffle": True}
-    state = {
-        "args": None,
-        "cfg": cfg,
-        "model": weights,
-        "criterion": None,
-        "optimizer_history": [history],
-        "task_state": task_state,
-        "extra_state": {"train_iterator": iterator, "val_loss": None},
-        "last_optimizer_state": None,
-        RELEASED: {
-            "files": {name: _as_tensor(content) for name, content in files.items()},
-            "redundant": redundant,
-        },
+    state = new_checkpoint(cfg, weights, task_state)
+    state[RELEASED] = {
+        "files": {name: bytes_as_tensor(content) for name, content in files.items()},
+        "redundant": redundant,
     }
-    _save(state, checkpoint, progress)
+    save_checkpoint(state, checkpoint, progress)
     return Imported(model, auxiliary_files, sorted(files), left_behind)
 
 
@@ -288,35 +276,3 @@ def _check_modality(modality, opened):
     for lacks, what in zip(lacking, ("patches", "tokens"), strict=True):
         if lacks:
             raise UserError(f"--modality {modality}: {opened.path} reads no {what}")
-
-
-def _as_tensor(content: bytes) -> Tensor:
-    return torch.frombuffer(bytearray(content), dtype=torch.uint8) if content else torch.empty(0, dtype=torch.uint8)
-
-
-def _save(state, path: Path, progress: bool):
-    size = sum(tensor.numel() * tensor.element_size() for tensor in state["model"].values())
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with (
-            whole_file(path) as file,
-            tqdm(total=size, unit="B", unit_scale=True, desc=f"writing {path.name}", disable=not progress) as bar,
-        ):
-            torch.save(state, _Counted(file, bar))
-    except (OSError, RuntimeError) as error:  # torch hides the reason of what it cannot write
-        reason = getattr(error, "strerror", None) or "is the disk full?"
-        raise UserError(f"{path}: cannot write: {reason}") from error
-
-
-class _Counted:
-    """A file that moves a bar as it is written."""
-
-    def __init__(self, file, bar):
-        self.file, self.bar = file, bar
-
-    def write(self, content):
-        self.bar.update(len(content))
-        return self.file.write(content)
-
-    def flush(self):
-        self.file.flush()

@@ -260,7 +260,7 @@ def test_a_full_disk_leaves_no_checkpoint(folder, tmp_path, monkeypatch):
     def fail(*args, **kwargs):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("pixelgpt_fairseq.conversion.released_folders._Counted.write", fail)
+    monkeypatch.setattr("pixelgpt_fairseq.conversion.new_checkpoints._Counted.write", fail)
     with pytest.raises(UserError, match=r"model\.pt: cannot write"):
         import_released(folder, tmp_path / "model.pt", progress=False)
     assert [path.name for path in tmp_path.iterdir()] == ["released"]
