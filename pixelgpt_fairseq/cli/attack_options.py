@@ -4,15 +4,31 @@ from pixelgpt_fairseq.errors import UserError
 from pixelgpt_fairseq.perturbations import ATTACKS, Perturbation, read_typos
 
 ALL = "all"
+# Why no attack can be made.
 RELEASED_STRIPS = "--released-dir has strips that are drawn already: attack the text, in the task's own files"
+# Options as they are stored, and as messages call them.
+_NAMES = {
+    "attack": "--attack",
+    "severity": "--severity",
+    "attack_seed": "the seed of an attack",
+    "typos": "--typos",
+    "attack_splits": "--attack-splits",
+}
 
 
-def add_attack_options(parser):
-    """Add to *parser* which attack is made on which splits; see :func:`perturbation_of`."""
+def add_attack_options(parser, seed="--seed"):
+    """Add to *parser* which attack is made on which splits; see :func:`perturbations_of`.
+
+    Args:
+        parser: is changed.
+        seed: the name of the option for the attack's seed.
+    """
     group = parser.add_argument_group("an attack on the text, before it is rendered and tokenised")
     group.add_argument("--attack", metavar="NAME", help=f"one of {', '.join(ATTACKS)}")
     group.add_argument("--severity", type=float, metavar="P", help="0 (nothing changes) to 1 (default: 0.5)")
-    group.add_argument("--seed", type=int, metavar="N", help="another one changes other words (default: 1)")
+    group.add_argument(
+        seed, dest="attack_seed", type=int, metavar="N", help="another one changes other words (default: 1)"
+    )
     group.add_argument("--typos", metavar="FILE", help="natural-typo: on each line a word, then misspellings of it")
     group.add_argument(
         "--attack-splits",
@@ -29,12 +45,12 @@ def perturbations_of(args, splits) -> dict[str, Perturbation | None]:
     Raises:
         UserError: for an attack that cannot be made, or options of an attack without one.
     """
-    given = [name for name in ("severity", "seed", "typos", "attack_splits") if getattr(args, name) is not None]
     if args.attack is None:
-        if given:
-            raise UserError(f"--{given[0].replace('_', '-')}: of which attack? Name one with --attack")
+        if given := _given(args):
+            raise UserError(f"{given[0]}: of which attack? Name one with --attack")
         return dict.fromkeys(splits)
-    severity, seed = 0.5 if args.severity is None else args.severity, 1 if args.seed is None else args.seed
+    severity = 0.5 if args.severity is None else args.severity
+    seed = 1 if args.attack_seed is None else args.attack_seed
     typos = read_typos(args.typos) if args.typos else None
     perturbation = Perturbation(args.attack, severity, seed, typos if args.attack == "natural-typo" else None)
     if args.attack_splits in (None, ALL):
@@ -56,9 +72,13 @@ def refuse_attack(args, reason):
     Raises:
         UserError: if one of them was given; *reason* says why it cannot be.
     """
-    for name in ("attack", "severity", "seed", "typos", "attack_splits"):
-        if getattr(args, name) is not None:
-            raise UserError(f"--{name.replace('_', '-')}: {reason}")
+    if given := _given(args):
+        raise UserError(f"{given[0]}: {reason}")
+
+
+def _given(args):
+    """The options that were given, as messages call them."""
+    return [shown for name, shown in _NAMES.items() if getattr(args, name) is not None]
 
 
 def _kind(split):

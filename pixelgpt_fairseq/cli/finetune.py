@@ -6,6 +6,7 @@ import itertools
 import shlex
 from pathlib import Path
 
+from pixelgpt_fairseq.cli.variant_options import add_variant_options
 from pixelgpt_fairseq.errors import UserError, command
 from pixelgpt_fairseq.sources.glue import task_name
 
@@ -67,6 +68,7 @@ def get_parser():
         help="most examples at a time on a GPU; those of an update stay the recipe's (default: as many as need no more "
         "room than the recipe's own, padded to its limit)",
     )
+    add_variant_options(parser)
     parser.add_argument("--dry-run", action="store_true", help="print the commands, run nothing")
     parser.add_argument("fairseq_options", nargs="*", metavar="-- OPTION", help="options of fairseq-train")
     return parser
@@ -117,15 +119,8 @@ def runs_of(args, recipe):
 
 def plan(args):
     """Yield, for every run, its folder, what makes it this run, and the arguments of fairseq-train."""
-    import torch
-
-    from pixelgpt_fairseq.finetuning.recipes import (
-        find_recipe,
-        is_own_task,
-        longest_example,
-        own_recipe,
-        training_options,
-    )
+    from pixelgpt_fairseq.cli.data_variants import folder_of, variants_of
+    from pixelgpt_fairseq.finetuning.recipes import is_own_task
 
     for option in args.fairseq_options:
         if (name := option.partition("=")[0]) in _OPTIONS_OF_THIS_COMMAND:
@@ -134,17 +129,49 @@ def plan(args):
     data = args.data or (args.task if own else None)
     if data is None:
         raise UserError(f"--data: name the folder of {args.task}'s rendered examples")
-    recipe = own_recipe(args.model, args.modality, data) if own else find_recipe(args.model, args.task, args.modality)
+    recipe = recipe_of(args, own, data)
     values, line = runs_of(args, recipe)
     if line:
         print(line)
-    gpus = torch.cuda.device_count() if args.gpus is None else args.gpus
     task = Path(args.task).resolve().name if own else args.task
-    save_dir = Path(args.save_dir or f"checkpoints/{args.model}-{task}-{args.modality}")
-    model, batch_size = starting_point(args, recipe, save_dir), args.batch_size
+    top = Path(args.save_dir or f"checkpoints/{args.model}-{task}-{args.modality}")
+    variants = variants_of(args, recipe, data)
+    for variant in variants:
+        folder = folder_of(variant, args, data, args.dry_run)
+        save_dir = top / variant.name if len(variants) > 1 or not args.save_dir else top
+        yield from plan_variant(args, recipe, variant, folder, save_dir, values)
+
+
+def recipe_of(args, own, data):
+    """The recipe that the command names; of a task of one's own (*own*), that for its folder *data*."""
+    from pixelgpt_fairseq.finetuning.recipes import experiment_recipe, find_recipe, own_recipe
+
+    if args.experiment:
+        return experiment_recipe(args.experiment, args.model, args.task, args.modality)
+    return own_recipe(args.model, args.modality, data) if own else find_recipe(args.model, args.task, args.modality)
+
+
+def plan_variant(args, recipe, variant, data, save_dir, values):
+    """Yield what :func:`plan` does, of the runs that read one folder *data*.
+
+    Args:
+        args: the command line.
+        recipe: Recipe.
+        variant: what the folder differs in, see :mod:`~pixelgpt_fairseq.cli.data_variants`.
+        data: the folder.
+        save_dir: of the checkpoints.
+        values: (lr, examples an update) of each run.
+    """
+    import torch
+
+    from pixelgpt_fairseq.finetuning.recipes import OWN_TASK, longest_example, training_options
+
+    gpus = torch.cuda.device_count() if args.gpus is None else args.gpus
+    model, batch_size = [*starting_point(args, recipe, save_dir), *variant.model_options], args.batch_size
     if batch_size is None:
         # With --dry-run, what is to be converted first is not there yet.
-        start = model if args.from_scratch or Path(model[-1]).exists() else model[:2]
+        there = args.from_scratch or Path(model[model.index("--finetune-from-model") + 1]).exists()
+        start = model if there else [*model[:2], *variant.model_options]
         first = training_options(
             recipe.with_values(*values[0]), data, save_dir, start, gpus, extra=args.fairseq_options
         )
@@ -154,7 +181,7 @@ def plan(args):
     for (lr, batch), seed in itertools.product(values, seeds):
         folder = save_dir / f"lr{lr}-batch{batch}-seed{seed}" if named else save_dir
         one = recipe.with_values(lr, batch)
-        if own:
+        if recipe.task == OWN_TASK:
             print(
                 f"{data}: {one.max_steps} updates of {batch} examples, a validation every {one.eval_every} "
                 f"({one.eval_every * batch:,} examples); the best by {one.best_metric}"
@@ -167,6 +194,7 @@ def plan(args):
             "batch": batch,
             "seed": seed,
             "options": shlex.join(args.fairseq_options),
+            **variant.record,
         }
         extra = args.fairseq_options
         yield folder, identity, training_options(one, data, folder, model, gpus, batch_size, seed, extra)

@@ -13,8 +13,6 @@ from pixelgpt_fairseq.preprocessing.binarize_released import binarize_released
 from pixelgpt_fairseq.rendering import RendererConfig
 from pixelgpt_fairseq.sources.released import find_released, released_name
 
-# Why no attack can be made.
-
 
 def find_released_splits(args, task, splits):
     """Name -> folder of the *splits* that ``--released-dir`` has of a task (``rte``, ``xnli-sw``).

@@ -7,6 +7,7 @@ from typing import NamedTuple
 from pixelgpt_fairseq.cli.attack_options import RELEASED_STRIPS, add_attack_options, perturbations_of, refuse_attack
 from pixelgpt_fairseq.cli.example_options import add_released_options, add_rendering_options, add_split_options
 from pixelgpt_fairseq.errors import UserError, command
+from pixelgpt_fairseq.sources import hatemoji
 from pixelgpt_fairseq.sources.examples import SentenceTask, custom_task, label_column_of, read_examples
 from pixelgpt_fairseq.sources.glue import GLUE_TASKS, find_source, task_name
 
@@ -32,14 +33,33 @@ def get_parser():
     own.add_argument("--label-column", metavar="NAME", help="column of the labels; a number if there is no header")
     own.add_argument("--labels", nargs="+", metavar="WORD", help="the classes in order (default: labels are scores)")
     own.add_argument("--detokenize", action="store_true", help="mend tokenised English, as is done with GLUE's")
+    parser.add_argument_group("HatemojiBuild (instead of GLUE)").add_argument(
+        "--hatemoji",
+        metavar="PATH",
+        help="its CSV file, or the folder with train.csv, validation.csv, test.csv: texts with emoji, hateful or not",
+    )
     add_released_options(parser, "rte-train")
     add_attack_options(parser)
     add_rendering_options(parser)
     return parser
 
 
+class HatemojiJob(NamedTuple):
+    """A split of HatemojiBuild to be rendered."""
+
+    task: SentenceTask
+    folder: Path
+    split: str
+    path: Path  # of the table
+    source: tuple  # see hatemoji.find_sources
+
+    def read(self, on_bad_row):
+        """The examples, see :func:`~pixelgpt_fairseq.sources.examples.read_examples`."""
+        return hatemoji.read_source(self.source, on_bad_row)
+
+
 class Job(NamedTuple):
-    """A split to be rendered."""
+    """A split of GLUE, or of a task of the user's own, to be rendered."""
 
     task: SentenceTask
     folder: Path
@@ -48,6 +68,10 @@ class Job(NamedTuple):
     columns: tuple
     label_column: str | int | None
     detokenized: bool
+
+    def read(self, on_bad_row):
+        """The examples, see :func:`~pixelgpt_fairseq.sources.examples.read_examples`."""
+        return read_examples(self.path, self.task, self.columns, self.label_column, self.detokenized, on_bad_row)
 
 
 def glue_jobs(args):
@@ -110,6 +134,17 @@ def binarize_released_glue(args):
         binarize_released_split(args, *job, detokenized=True)
 
 
+def hatemoji_jobs(args):
+    """Yield the jobs that ``--hatemoji`` asks for: a split's source takes the place of its table's columns."""
+    there = hatemoji.find_sources(args.hatemoji)
+    for split in args.splits or ():
+        if split not in there:
+            raise UserError(f"--splits {split}: {args.hatemoji} has {', '.join(there)}")
+    for split, source in there.items():
+        if not args.splits or split in args.splits:
+            yield HatemojiJob(hatemoji.HATEMOJI, Path(args.destdir), split, source[0], source)
+
+
 def own_jobs(args):
     """Yield the jobs that ``--input`` asks for."""
     if not args.columns or len(args.columns) > 2:
@@ -134,11 +169,11 @@ def own_jobs(args):
 def main(argv=None):
     """Run the command."""
     args = get_parser().parse_args(argv)
-    chosen = [bool(option) for option in (args.glue_dir, args.released_dir, args.input)]
-    if sum(chosen) != 1 or bool(args.input) == bool(args.task):
+    chosen = [bool(option) for option in (args.glue_dir, args.released_dir, args.input, args.hatemoji)]
+    if sum(chosen) != 1 or bool(args.input or args.hatemoji) == bool(args.task):
         raise UserError(
-            "name --glue-dir and --task; or --released-dir and --task; or, for a task of your own, --input, --columns "
-            "and --label-column"
+            "name --glue-dir and --task; or --released-dir and --task; or --hatemoji; or, for a task of your own, "
+            "--input, --columns and --label-column"
         )
     if args.verify_rendering and not args.released_dir:
         raise UserError("--verify-rendering: there is nothing to compare with but in --released-dir")
@@ -146,7 +181,7 @@ def main(argv=None):
         refuse_attack(args, RELEASED_STRIPS)
         binarize_released_glue(args)
         return
-    render_all(args, list(glue_jobs(args) if args.glue_dir else own_jobs(args)))
+    render_all(args, list((glue_jobs if args.glue_dir else hatemoji_jobs if args.hatemoji else own_jobs)(args)))
 
 
 def render_all(args, jobs):
@@ -159,8 +194,5 @@ def render_all(args, jobs):
     for job in jobs:
         check_destination(DataFolder(job.folder), job.split, args.overwrite)
     for job in jobs:
-
-        def read(on_bad_row, job=job):
-            return read_examples(job.path, job.task, job.columns, job.label_column, job.detokenized, on_bad_row)
-
-        render_split(args, job.folder, job.split, job.task, job.path, read, perturbations[job.split])
+        perturbation = perturbations[job.split]
+        render_split(args, job.folder, job.split, job.task, job.path, job.read, perturbation)

@@ -16,7 +16,10 @@ _MEASURES = {
     "mnli": (("accuracy", None), ("accuracy", "valid_mismatched")),
 }
 _HEADERS = {"mnli": "mnli (m / mm)"}
-_TSV_HEADER = "table model setting modality task metric mean std runs settings_tried best_settings".split()
+# What the text was that runs read, where they differ in it.
+_READ = ("font", "render_mode", "attack")
+_LABELS = ("model", "setting", "modality", *_READ)
+_TSV_HEADER = ["table", *_LABELS, *"task metric mean std runs settings_tried best_settings".split()]
 
 
 @dataclass(frozen=True)
@@ -67,7 +70,8 @@ def tabulate(runs) -> list[Table]:
     if glue:
         names = [*GLUE_TASKS, *sorted({run.task for run in glue} - GLUE_TASKS.keys())]
         columns = [_column(name, glue) for name in names if any(run.task == name for run in glue)]
-        tables.append(_fill(Table("GLUE", ("model", "modality"), columns, averaged=True), glue))
+        headers = ("model", "modality", *_differing(glue))
+        tables.append(_fill(Table("GLUE", headers, columns, averaged=True), glue))
         tables[-1].notes.insert(0, "average: of GLUE's nine tasks, each by the mean of its metrics")
     xnli = [run for run in runs if run.task == XNLI.name]
     if xnli:
@@ -77,8 +81,15 @@ def tabulate(runs) -> list[Table]:
             for header, metric in metrics.items()
             if any(run.score(metric) is not None for run in xnli)
         ]
-        tables.append(_fill(Table("XNLI", ("model", "setting", "modality"), columns, averaged=False), xnli))
+        headers = ("model", "setting", "modality", *_differing(xnli))
+        tables.append(_fill(Table("XNLI", headers, columns, averaged=False), xnli))
     return tables
+
+
+def _differing(runs):
+    """The fonts, render modes or attacks that tell rows apart: those in which the runs differ, as far as is known."""
+    values = {name: {getattr(run, name) for run in runs} for name in _READ}
+    return [name for name, found in values.items() if len(found - {""}) > 1 or (name == "attack" and found != {""})]
 
 
 def to_markdown(tables) -> str:
@@ -88,7 +99,10 @@ def to_markdown(tables) -> str:
         numbers = [column.header for column in table.columns] + ["average"] * table.averaged
         lines = [[*table.headers, *numbers], ["---"] * len(table.headers) + ["---:"] * len(numbers)]
         for row in table.rows:
-            lines.append([*row.labels, *map(_text, row.cells)] + [_number(row.average)] * table.averaged)
+            lines.append(
+                [*(label or _ABSENT for label in row.labels), *map(_text, row.cells)]
+                + [_number(row.average)] * table.averaged
+            )
         notes = [f"* {note}" for note in table.notes]
         rows = [f"| {' | '.join(line)} |" for line in lines]
         parts.append("\n".join([f"### {table.title}, validation", "", *rows, "", *notes, ""]))
@@ -101,7 +115,7 @@ def to_tsv(tables) -> str:
     for table in tables:
         for row in table.rows:
             names = dict(zip(table.headers, row.labels, strict=True))
-            labels = [table.title, *(names.get(name, "") for name in ("model", "setting", "modality"))]
+            labels = [table.title, *(names.get(name, "") for name in _LABELS)]
             for column, cell in zip(table.columns, row.cells, strict=True):
                 if cell is None:
                     continue
@@ -144,8 +158,8 @@ def _fill(table, runs):
                 row.average = _average(row, table)
             for column, cell in zip(table.columns, row.cells, strict=True):
                 if cell is not None and cell.tried > 1:
-                    note = f"{', '.join(row.labels)}, {column.task}: the best of {cell.tried} settings, {cell.chosen}"
-                    table.notes.append(note)
+                    which = ", ".join(filter(None, (*row.labels, column.task)))
+                    table.notes.append(f"{which}: the best of {cell.tried} settings, {cell.chosen}")
     if any(cell and cell.tried > 1 for row in table.rows for cell in row.cells):
         table.notes.insert(0, "\\*: the best of several settings, chosen by their mean on the validation set itself")
     if any(cell and cell.runs > 1 for row in table.rows for cell in row.cells):
@@ -182,7 +196,9 @@ def _average(row, table):
     means = {column.task: cell.means for column, cell in zip(table.columns, row.cells, strict=True) if cell is not None}
     absent = [task for task in GLUE_TASKS if None in means.get(task, [None])]
     if absent:
-        table.notes.append(f"{', '.join(row.labels)}: no average: {', '.join(absent)} not known, or not in full")
+        table.notes.append(
+            f"{', '.join(filter(None, row.labels))}: no average: {', '.join(absent)} not known, or not in full"
+        )
         return None
     return statistics.fmean(statistics.fmean(means[task]) for task in GLUE_TASKS)
 

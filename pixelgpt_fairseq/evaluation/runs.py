@@ -62,6 +62,9 @@ class Run:
     settings: dict  # the rest of what may be tried out: lr, batch (examples an update), ...
     metric: str  # by which the best validation was chosen
     metrics: tuple[str, ...] = ()  # the task's, where a checkpoint tells them
+    font: str = ""  # of the strips that it read; empty: it read none, or nothing tells
+    render_mode: str = ""  # likewise
+    attack: str = ""  # on the text that it was trained on; empty: none, or nothing tells
     scores: dict = field(default_factory=dict)  # subset -> metric -> value; the subset that chose comes first
 
     def score(self, metric, subset=None):
@@ -172,6 +175,7 @@ def _options_of_checkpoint(state):
     options = {name: groups[group].get(name) for name, group in _OPTIONS.items()}
     options["task"] = groups["task"].get("_name")
     options["classification"] = state["task_state"].get("classification")
+    options["renderer"] = state["task_state"]["data_settings"].get("renderer")
     return options
 
 
@@ -252,7 +256,8 @@ def _identify(path, options):
     if not task or not modality:
         return None
     start = str(options.get("finetune_from_model") or "")
-    model = _recipe_model(path) or layout.get("model")
+    record = _record(path)
+    model = _recipe_model(record) or layout.get("model")
     if not model:
         model = _name_of_start(start) if start else "from scratch"
     setting = str(options.get("setting") or "") if task == "xnli" else ""
@@ -266,7 +271,16 @@ def _identify(path, options):
     settings = {name: options[name] for name in _SETTINGS if options.get(name) is not None}
     metric = options.get("best_checkpoint_metric") or "loss"
     metrics = tuple((options.get("classification") or {}).get("metrics", ()))
-    return Run(path, model, task, str(modality), setting, start, options.get("seed"), settings, metric, metrics)
+    seed, attack = options.get("seed"), str(record.get("attack") or "")
+    font, mode = _look(options.get("renderer") or {}, record) if modality != "text" else ("", "")
+    return Run(path, model, task, str(modality), setting, start, seed, settings, metric, metrics, font, mode, attack)
+
+
+def _look(renderer, record):
+    """(fonts, render mode) of strips: as the data's settings have them, or what is recorded of a side experiment."""
+    fonts = [font.get("name") for font in renderer.get("fonts") or () if isinstance(font, dict)]
+    names = "+".join(Path(str(name)).stem for name in fonts)
+    return names or str(record.get("font") or ""), str(renderer.get("render_mode") or record.get("render_mode") or "")
 
 
 def _name_of_start(start):
@@ -278,9 +292,14 @@ def _name_of_start(start):
     return folders[-1] if folders else Path(start).stem
 
 
-def _recipe_model(path):
-    """The model whose recipe pixelgpt finetune followed, where it says so."""
+def _record(path):
+    """What pixelgpt finetune wrote of a run; empty if it is none of its runs."""
     record = (path if path.is_dir() else path.parent) / "run.json"
     found = read_json(record) if record.exists() else None
-    recipe = found.get("recipe") if isinstance(found, dict) else None
+    return found if isinstance(found, dict) else {}
+
+
+def _recipe_model(record):
+    """The model whose recipe pixelgpt finetune followed, where its record says so."""
+    recipe = record.get("recipe")
     return recipe.partition(",")[0] if isinstance(recipe, str) else None

@@ -1,8 +1,9 @@
 """The published fine-tuning recipes: one table, and what each row means to fairseq-train.
 
 The table is ``recipes.tsv`` beside this file: a row for every model, task and modality. Where a column holds several
-values, joined by commas, the published result is the best of a sweep over them. Rows of the task ``own`` are not
-published: by them, any model learns a task of the user's own, see :func:`own_recipe`.
+values, joined by commas, the published result is the best of a sweep over them. Rows with an ``experiment`` are the
+paper's side experiments, in which any model reads another look: every render mode and font that they name. Rows of the
+task ``own`` are not published: by them, any model learns a task of the user's own, see :func:`own_recipe`.
 """
 
 import argparse
@@ -20,6 +21,7 @@ from pixelgpt_fairseq.data.data_folder import DataFolder
 from pixelgpt_fairseq.data.streams import PAIR
 from pixelgpt_fairseq.errors import UserError
 from pixelgpt_fairseq.sources.glue import GLUE_TASKS
+from pixelgpt_fairseq.sources.hatemoji import HATEMOJI
 from pixelgpt_fairseq.tasks.rendered_glue import RenderedGlueTask
 from pixelgpt_fairseq.tasks.rendered_xnli import CROSS_LINGUAL_TRANSFER, TRANSLATE_TRAIN_ALL
 from pixelgpt_fairseq.training import registration  # noqa: F401  (of the components that options name)
@@ -58,11 +60,14 @@ class Recipe:
     best_metric: str
     patience: int  # evaluations without a better one
     precision: str
+    experiment: str = ""  # font, render_mode, colour; empty: the paper's main results
+    render_mode: tuple[str, ...] = ()  # each a condition of the experiment; empty: that of the data
+    font: tuple[str, ...] = ()  # likewise
 
     @property
     def name(self) -> str:
-        """Model, task and modality, for messages."""
-        return f"{self.model}, {self.task}, {self.modality}"
+        """Model, task, modality and experiment, for messages."""
+        return ", ".join(filter(None, (self.model, self.task, self.modality, self.experiment)))
 
     def with_values(self, lr, batch) -> "Recipe":
         """This recipe with one learning rate, and *batch* examples an update.
@@ -97,7 +102,11 @@ def _numbers(kind):
     return lambda text: tuple(map(kind, text.split(",")))
 
 
-_PARSERS = {"grad_accum": _numbers(int), "lr": _numbers(float)} | dict.fromkeys(
+def _words(text):
+    return tuple(filter(None, text.split(",")))
+
+
+_PARSERS = {"grad_accum": _numbers(int), "lr": _numbers(float), "render_mode": _words, "font": _words} | dict.fromkeys(
     ("max_positions", "batch_per_gpu", "gpus", "max_steps", "warmup", "eval_every", "patience"), int
 )
 
@@ -125,13 +134,33 @@ def load_recipes(path=TABLE) -> list[Recipe]:
     return recipes
 
 
+def published_recipes() -> list[Recipe]:
+    """The rows of the paper's main results."""
+    return [row for row in load_recipes() if row.task != OWN_TASK and not row.experiment]
+
+
+def experiment_recipe(experiment, model, task, modality) -> Recipe:
+    """The recipe of a side experiment, for one of the published models.
+
+    Raises:
+        UserError: if there is none; it names what there is.
+    """
+    rows = [row for row in load_recipes() if row.experiment]
+    if experiment not in {row.experiment for row in rows}:
+        there = dict.fromkeys(row.experiment for row in rows)
+        raise UserError(f"--experiment {experiment}: none of {', '.join(there)}")
+    _check_model(model)
+    found = find_recipe("any", task, modality, [row for row in rows if row.experiment == experiment])
+    return replace(found, model=model)
+
+
 def find_recipe(model, task, modality, recipes=None) -> Recipe:
     """The recipe of a model, task and modality.
 
     Raises:
         UserError: if there is none; it names what there is.
     """
-    found = [row for row in load_recipes() if row.task != OWN_TASK] if recipes is None else recipes
+    found = published_recipes() if recipes is None else recipes
     chosen = ""
     for column, value in (("model", model), ("task", task), ("modality", modality)):
         there = dict.fromkeys(getattr(recipe, column) for recipe in found)
@@ -144,7 +173,7 @@ def find_recipe(model, task, modality, recipes=None) -> Recipe:
 
 def is_own_task(task) -> bool:
     """Whether *task* is the folder of a task of one's own, and not a name in the table."""
-    return task not in {row.task for row in load_recipes()} and Path(task).is_dir()
+    return task not in {row.task for row in published_recipes()} and Path(task).is_dir()
 
 
 def own_recipe(model, modality, data) -> Recipe:
@@ -161,14 +190,18 @@ def own_recipe(model, modality, data) -> Recipe:
     Raises:
         UserError: if there is no recipe, or the folder has no labelled examples to train on.
     """
-    published = {row.model for row in load_recipes() if row.task != OWN_TASK}
-    if model not in published:
-        raise UserError(f"--model {model}: none of {', '.join(sorted(published))}")
+    _check_model(model)
     found = find_recipe("any", OWN_TASK, modality, [row for row in load_recipes() if row.task == OWN_TASK])
     folder = DataFolder(data)
     task, examples = RenderedGlueTask.read_task(folder, "train"), folder.read_manifest("train")["examples"]
     updates = max(_FEWEST_EXAMPLES, _PASSES * examples) // found.effective_batches[0]
     return replace(found, model=model, max_steps=min(found.max_steps, updates), best_metric=task.best_metric)
+
+
+def _check_model(model):
+    published = {row.model for row in published_recipes()}
+    if model not in published:
+        raise UserError(f"--model {model}: none of {', '.join(sorted(published))}")
 
 
 def share_of_batch(effective_batch, processes, fitting) -> tuple[int, int]:
@@ -290,7 +323,7 @@ def task_options(task) -> dict[str, str]:
         return {"task": "rendered_xnli", "setting": XNLI_SETTINGS[task], "valid-subset": "valid"}
     if task in GLUE_TASKS:
         return {"task": "rendered_glue", "glue-task": task, "valid-subset": ",".join(validation_splits(task))}
-    if task == OWN_TASK:
+    if task in (OWN_TASK, HATEMOJI.name):
         return {"task": "rendered_glue", "valid-subset": "valid"}
     raise UserError(f"task {task} of the recipe: none of {', '.join((*GLUE_TASKS, *XNLI_SETTINGS))}")
 

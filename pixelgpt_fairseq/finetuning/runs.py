@@ -40,10 +40,10 @@ def is_finished(folder, identity, arguments):
     found = read_json(record)
     if not isinstance(found, dict):
         raise UserError(f"{record}: does not say which run it is: choose another --save-dir")
-    for name in ("recipe", "lr", "batch", "seed"):
-        if found.get(name) != identity[name]:
+    for name in ("recipe", "lr", "batch", "seed", "attack", "font", "render_mode"):
+        if found.get(name) != identity.get(name):
             raise UserError(
-                f"{folder}: holds another run ({name} {found.get(name)}, not {identity[name]}): choose another "
+                f"{folder}: holds another run ({name} {found.get(name)}, not {identity.get(name)}): choose another "
                 "--save-dir"
             )
     cfg = configuration(arguments)

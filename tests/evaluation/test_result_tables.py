@@ -7,7 +7,7 @@ from pixelgpt_fairseq.evaluation.runs import Run
 from pixelgpt_fairseq.sources.glue import GLUE_TASKS
 
 
-def run(task, score, seed=1, model="dualgpt", modality="pair", start="pretrained.pt", lr=1e-5, setting=""):
+def run(task, score, seed=1, model="dualgpt", modality="pair", start="pretrained.pt", lr=1e-5, setting="", **read):
     """A run with *score* in every metric, or with those of a dictionary subset -> metric -> value."""
     if isinstance(score, dict):
         scores, metric = score, next(iter(next(iter(score.values()))))
@@ -16,7 +16,8 @@ def run(task, score, seed=1, model="dualgpt", modality="pair", start="pretrained
         scores, metric = {"valid": dict.fromkeys(metrics, score)}, GLUE_TASKS[task][0].best_metric
         if task == "mnli":
             scores["valid_mismatched"] = {"accuracy": score - 0.1}
-    return Run(Path("x"), model, task, modality, setting, start, seed, {"lr": lr, "batch": 64}, metric, scores=scores)
+    settings = {"lr": lr, "batch": 64}
+    return Run(Path("x"), model, task, modality, setting, start, seed, settings, metric, scores=scores, **read)
 
 
 def table(*runs):
@@ -116,7 +117,29 @@ def test_tsv_has_a_number_a_line():
         {
             **{"table": "GLUE", "model": "dualgpt", "setting": "", "modality": "pair", "task": "mnli"},
             **{"metric": metric, "mean": mean, "std": "7.071", "runs": "2", "settings_tried": "2"},
-            "best_settings": "lr 1e-05",
+            **{"best_settings": "lr 1e-05", "font": "", "render_mode": "", "attack": ""},
         }
         for metric, mean in (("accuracy", "55.000"), ("accuracy (valid_mismatched)", "45.000"))
     ]
+
+
+def test_fonts_modes_and_attacks_that_differ_are_rows_of_their_own():
+    runs = [
+        run("sst2", 0.9, modality="pixel", font="Serif", render_mode="gray"),
+        run("sst2", 0.8, modality="pixel", font="Serif", render_mode="binary"),
+        run("sst2", 0.7, modality="pixel", font="Serif", render_mode="gray", attack="truncate, severity 0.5, seed 1"),
+        run("sst2", 0.6, modality="text"),
+    ]
+    (header, _, *rows), notes = table(*runs)
+    assert header == ["model", "modality", "render_mode", "attack", "sst2", "average"]
+    assert {tuple(row[1:5]) for row in rows} == {
+        ("pixel", "gray", "-", "90.0"),
+        ("pixel", "binary", "-", "80.0"),
+        ("pixel", "gray", "truncate, severity 0.5, seed 1", "70.0"),
+        ("text", "-", "-", "60.0"),
+    }
+    assert not any("best of" in note for note in notes)
+    columns, *lines = (line.split("\t") for line in to_tsv(tabulate(runs)).splitlines())
+    found = [dict(zip(columns, line, strict=True)) for line in lines]
+    assert {(line["render_mode"], line["attack"], line["mean"]) for line in found} >= {("binary", "", "80.000")}
+    assert table(runs[0])[0][0] == ["model", "modality", "sst2", "average"]

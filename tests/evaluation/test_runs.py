@@ -171,3 +171,14 @@ def test_the_script_writes_both_formats_and_overwrites_nothing(runs, tmp_path, c
     assert refusal(main, runs, "--output", tmp_path / "a.csv") == (
         f"--output {tmp_path / 'a.csv'}: the name must end in .md or .tsv"
     )
+
+
+def test_a_run_tells_what_its_strips_looked_like_and_which_attack_it_was_trained_on(runs):
+    folder = runs / "dualgpt-stsb-pixel"
+    (run,) = find_runs([folder])
+    assert (run.font, run.render_mode, run.attack) == ("KurintoSans-Rg+KurintoSansSC-Rg", "gray", "")
+    (run,) = find_runs([runs / "dualgpt-mnli-text"])
+    assert (run.font, run.render_mode) == ("", "")
+    (folder / "run.json").write_text(json.dumps({"recipe": "dualgpt, stsb, pixel", "attack": "truncate"}))
+    (run,) = find_runs([folder])
+    assert run.attack == "truncate"

@@ -29,13 +29,13 @@ from pixelgpt_fairseq.conversion.released_folders import export_released
 from pixelgpt_fairseq.data.data_folder import DataFolder
 from pixelgpt_fairseq.errors import UserError
 from pixelgpt_fairseq.finetuning import recipes
-from pixelgpt_fairseq.finetuning.recipes import find_recipe, load_recipes, share_of_batch
+from pixelgpt_fairseq.finetuning.recipes import find_recipe, load_recipes, published_recipes, share_of_batch
 from pixelgpt_fairseq.sources.glue import GLUE_TASKS
 from pixelgpt_fairseq.sources.xnli import XNLI
 from pixelgpt_fairseq.training import launch
 
 FOLDER = ROOT / "pixelgpt_fairseq" / "config"
-RECIPES = [recipe for recipe in load_recipes() if recipe.task != recipes.OWN_TASK]  # the published ones
+RECIPES = published_recipes()
 TINY_MODEL = "--arch pixelgpt_tiny --hidden-size 32 --num-hidden-layers 1 --intermediate-size 32".split()
 EXAMPLES = 24
 PRECISIONS = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
@@ -94,8 +94,14 @@ def test_short_examples_take_the_room_of_the_recipes_padded_batch():
 @pytest.mark.parametrize(
     ("row", "message"),
     [
-        ("dualgpt\trte\tpixel\t768\t8\t4\t2\tfast\t250\t10\t50\taccuracy\t8\tfp32", "line 2: not a recipe: .*'fast'"),
-        ("dualgpt\trte\tpixel\t768\t8\t4\t2\t1e-5\t250\t10\t50\taccuracy\t8\tfp8", "precision 'fp8' is none of fp32"),
+        (
+            "\tdualgpt\trte\tpixel\t768\t8\t4\t2\tfast\t250\t10\t50\taccuracy\t8\tfp32\t\t",
+            "line 2: not a recipe: .*'fast'",
+        ),
+        (
+            "\tdualgpt\trte\tpixel\t768\t8\t4\t2\t1e-5\t250\t10\t50\taccuracy\t8\tfp8\t\t",
+            "precision 'fp8' is none of fp32",
+        ),
         ("dualgpt\trte\tpixel", "line 2: not a recipe"),
     ],
 )
