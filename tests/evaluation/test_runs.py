@@ -163,7 +163,7 @@ def test_the_script_writes_both_formats_and_overwrites_nothing(runs, tmp_path, c
     printed = capsys.readouterr().out
     assert outputs[0].read_text() == printed
     for task, (modality, _, _) in RUNS.items():
-        assert f"dualgpt, from scratch\t\t{modality}\t{task}\t" in outputs[1].read_text()
+        assert f"dualgpt, from scratch\t\t{modality}\t\t\t\t{task}\t" in outputs[1].read_text()
         assert f"| dualgpt, from scratch | {modality} |" in printed
     assert refusal(main, runs, "--output", outputs[0]).endswith(
         "a.md: already there: choose another --output, or pass --overwrite"
