@@ -15,6 +15,7 @@ from pixelgpt_fairseq.data.classification import truncate_sentences, truncate_st
 from pixelgpt_fairseq.data.streams import MODALITIES, PAIR, PIXEL, TEXT
 from pixelgpt_fairseq.errors import UserError
 from pixelgpt_fairseq.evaluation.pictures import predict_patches, predict_tokens
+from pixelgpt_fairseq.inference.generated_text import generate_texts
 from pixelgpt_fairseq.preprocessing.example_split import encode_texts
 from pixelgpt_fairseq.sources.examples import SentenceTask
 from pixelgpt_fairseq.tasks.rendered_classification import MAX_POSITIONS, position_limits
@@ -42,6 +43,7 @@ class LoadedModel:
         model: PixelGPTModel in eval mode.
         tokenizer: Tokenizer; None if the model reads no tokens, or no tokenizer lies beside it.
         modality: what the model was fine-tuned on: ``text``, ``pixel`` or ``pair``; None for a language model.
+        task_options: options of the fairseq task that it was trained with, by name.
         task: SentenceTask that it was fine-tuned on; None for a language model, or where that is not recorded.
     """
 
@@ -50,8 +52,8 @@ class LoadedModel:
         self.path, self.tokenizer = checkpoint.path, checkpoint.tokenizer
         self.model = checkpoint.model.to(device=device, dtype=dtype)
         self.device = device
-        options = checkpoint.task_options
-        self.modality = None if self.model.num_labels is None else str(options.get("modality") or PIXEL)
+        self.task_options = checkpoint.task_options
+        self.modality = None if self.model.num_labels is None else str(self.task_options.get("modality") or PIXEL)
         recorded = self.model.data_settings.get("classification")
         self.task = SentenceTask.from_dict(recorded) if recorded and self.model.num_labels is not None else None
 
@@ -194,6 +196,29 @@ class LoadedModel:
         """
         return predict_tokens(self.model, self._needed_tokenizer(), text)
 
+    def generate_text(self, source, max_tokens=None, modality=None, beam=1, **options):
+        """Write what a picture of text says, a translation, or how a text goes on.
+
+        Args:
+            source: a string, which is drawn for models that read patches, or a strip (what ``renderer`` returns, pixels
+                or patches); or a list of them, which make one batch.
+            max_tokens, modality, beam, options: see :func:`~pixelgpt_fairseq.inference.generated_text.generate_texts`.
+
+        Returns:
+            GeneratedText (``text``, ``ids``, ``scores``), or a list of them for a list.
+
+        Raises:
+            UserError: if the model writes no text, or the source is empty or does not fit.
+        """
+        if isinstance(source, list):
+            return generate_texts(self, source, max_tokens, modality, beam, **options)
+        return generate_texts(self, [source], max_tokens, modality, beam, **options)[0]
+
+    @property
+    def strip_width(self):
+        """The strip width W of a pair, at which the positions of its text begin."""
+        return self._limits(PAIR)[2]
+
     def _chosen(self, modality):
         reads = {TEXT: self.model.vocab_size is not None, PIXEL: self.model.uses_patches}
         reads[PAIR] = all(reads.values())
@@ -227,7 +252,7 @@ class LoadedModel:
     @functools.lru_cache(maxsize=len(MODALITIES))  # noqa: B019 (as long as the model itself)
     def _limits(self, modality):
         """(most patches, most tokens, strip width of a pair) of a text."""
-        options, width = self._checkpoint.task_options, self.model.data_settings.get("pair_patches")
+        options, width = self.task_options, self.model.data_settings.get("pair_patches")
         if self.modality is not None:
             registered = TASK_REGISTRY.get(options.get("_name"))
             names = ("max_positions", "pair_patches", "pair_tokens")
