@@ -6,6 +6,8 @@ from fairseq.data import FairseqDataset
 # fairseq/data/token_block_utils_fast.pyx: the ranges behind TokenBlockDataset.
 from fairseq.data.token_block_utils_fast import _get_slice_indices_fast
 
+from pixelgpt_fairseq.data.plans import Plans
+from pixelgpt_fairseq.data.sizes import smallest_integers
 from pixelgpt_fairseq.errors import UserError
 
 # In fairseq's terms a sentence is a piece (a strip and its tokens) here.
@@ -44,6 +46,10 @@ def _cut_sizes(sizes, block_size):
     return cut
 
 
+# A row of a plan: where a block begins, and its rows.
+_BLOCK_FIELDS = np.dtype([("start", "<i8"), ("size", "<u4")])
+
+
 class BlockDataset(FairseqDataset):
     """Blocks of one stream: samples ``{"id": int, key: rows}``.
 
@@ -52,30 +58,50 @@ class BlockDataset(FairseqDataset):
         key: ``"patches"`` (uint8 ``[n, 256]``) or ``"tokens"`` (int64 ``[n]``).
         block_size, break_mode: see :func:`block_ranges`.
         fill_one: refuse data that all together does not fill one block, where blocks are to be filled.
+        plans: where the plan of blocks is kept; None: in a temporary file. ``none`` needs no plan.
+
+    Attributes:
+        sizes: rows of each block.
 
     Raises:
         UserError: if there is too little for one block.
     """
 
-    def __init__(self, rows, key, block_size, break_mode="none", fill_one=False):
+    def __init__(self, rows, key, block_size, break_mode="none", fill_one=False, plans=None):
         if block_size < 2:
             raise UserError(f"a block of {block_size} {key} holds nothing to predict: raise --tokens-per-sample")
-        self.rows, self.key = rows, key
-        self.ranges = block_ranges(rows.sizes, block_size, break_mode)
-        self.sizes = self.ranges[:, 1] - self.ranges[:, 0]
-        total = int(rows.sizes.sum())
+        self.rows, self.key, self.block_size = rows, key, block_size
+        total = rows.num_rows
+        if break_mode == "none":
+            full, rest = divmod(total, block_size)
+            self.starts = None  # they follow from the block size
+            self.sizes = smallest_integers(np.append(np.full(full, block_size), rest if rest > 1 else []), block_size)
+        else:
+            plan = (plans or Plans()).table(
+                f"{key}-{break_mode}-{block_size}",
+                _BLOCK_FIELDS,
+                lambda: (self._plan(part, break_mode) for part in range(rows.parts)),
+            )
+            self.starts, self.sizes = plan["start"], smallest_integers(plan["size"], block_size)
         if not len(self.sizes) or (fill_one and break_mode in _FILLED_MODES and total < block_size):
             raise UserError(
                 f"{rows.prefix}.bin: too little for one block of {block_size:,} {key}: it holds {total:,}: render more "
                 "text, or choose a smaller --tokens-per-sample"
             )
 
+    def _plan(self, part, break_mode):
+        start, end = block_ranges(self.rows.part_sizes(part), self.block_size, break_mode).T
+        plan = np.empty(len(start), dtype=_BLOCK_FIELDS)
+        plan["start"], plan["size"] = start + self.rows.row_starts[part], end - start
+        return plan
+
     def __len__(self):
-        return len(self.ranges)
+        return len(self.sizes)
 
     def __getitem__(self, i):
-        return {"id": i, self.key: self.rows.rows(*self.ranges[i])}
+        start = int(i) * self.block_size if self.starts is None else int(self.starts[i])
+        return {"id": i, self.key: self.rows.rows(start, start + int(self.sizes[i]))}
 
     def num_targets(self, indices):
         """The targets of all these blocks together: ``{"patch" or "token": int}``. A block's first row is none."""
-        return {self.key[:5]: int((self.sizes[indices] - 1).sum())}
+        return {self.key[:5]: int(self.sizes[indices].sum(dtype=np.int64)) - len(indices)}

@@ -10,6 +10,7 @@
     train.text.{bin,idx}        the tokens of the same pieces of text
     train.columns.{bin,idx}     where each of these tokens is in the strip: its first column, and the one after its last
     train.manifest.json         counts, sizes and settings; written last: with it, the split is whole
+    train.pair-512-512.plan     which pairs the split is cut into; made by the first training (see plans.py)
 
 An item is a *piece*: a document, or a part of one that is longer than a strip. An empty item ends each document, as an
 empty line does in fairseq's language modelling data. A document's last strip ends with the separator patch; its first
@@ -27,11 +28,13 @@ In a split of translations an item is a source and its target: the source's stri
 
 import hashlib
 import os
+import re
 import types
 from pathlib import Path
 
 from pixelgpt_fairseq.data import indexed
 from pixelgpt_fairseq.data.patches import patch_layout
+from pixelgpt_fairseq.data.plans import Plans
 from pixelgpt_fairseq.data.streams import STREAMS
 from pixelgpt_fairseq.data.tokens import TokenDictionary, Tokenizer
 from pixelgpt_fairseq.errors import UserError
@@ -40,6 +43,7 @@ from pixelgpt_fairseq.storage.files import read_json
 
 # Nothing else is ever replaced or removed: people keep a train.txt beside the data.
 _SPLIT_FILES = (*(f"{stream}.{kind}" for stream in STREAMS for kind in ("bin", "idx")), "labels.npy", "manifest.json")
+_PLAN = r"\.(pair|patches|tokens)-[\w-]+\.plan"
 RENDERER_FILE = "text_renderer_config.json"
 TOKENIZER_FILE = "tokenizer.model"
 DICTIONARY_FILE = "dict.txt"
@@ -201,6 +205,16 @@ class DataFolder:
     def open(self, split, stream, row_width=1):
         """The items of a stream as :class:`~pixelgpt_fairseq.data.indexed.IndexedRows`."""
         return indexed.IndexedRows(self.prefix(split, stream), row_width)
+
+    def plans(self, split):
+        """Where plans of *split* are kept, see :mod:`~pixelgpt_fairseq.data.plans`: they hold for its files alone."""
+        manifest_path = self.manifest_path(split)
+        status = [(path.name, path.stat().st_mtime_ns) for path in self.split_files(split)]
+        return Plans(self.path / split, f"{manifest_path.read_text(encoding='utf-8')}{status}")
+
+    def plan_files(self, split):
+        """The plans of *split* that are there."""
+        return [path for path in self.path.glob("*.plan") if re.fullmatch(f"{re.escape(split)}{_PLAN}", path.name)]
 
     def has(self, split, stream):
         """Whether *split* holds *stream*."""

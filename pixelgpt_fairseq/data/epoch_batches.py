@@ -4,6 +4,8 @@ import logging
 
 from fairseq.data.iterators import CountingIterator, EpochBatchIterator
 
+from pixelgpt_fairseq.data.lazy_batches import LazyBatches
+
 logger = logging.getLogger(__name__)
 
 
@@ -65,11 +67,22 @@ class UpdateBatchIterator(EpochBatchIterator):
             )
         super().load_state_dict({**state_dict, "iterations_in_epoch": position})
 
+    @property
+    def frozen_batches(self):
+        """The batches of all workers in the current epoch."""
+        if self._frozen_batches is None:
+            batches = self.batch_sampler(self.dataset, self.epoch)
+            # fairseq would make a tuple of arrays, with a hundred bytes for each.
+            self._frozen_batches = batches if isinstance(batches, LazyBatches) else tuple(batches)
+        return self._frozen_batches
+
     def ordered_batches(self, epoch, fix_batches_to_gpus, shuffle):
         """This worker's batches. Where the last update has none left for it, an empty one comes first in that update.
 
         fairseq ignores all of a worker's update if the last of its batches is empty, but adds up its gradients.
         """
+        if isinstance(self.frozen_batches, LazyBatches) and not shuffle:
+            return self.frozen_batches[self.shard_id :: self.num_shards]  # every update is full
         batches = super().ordered_batches(epoch, fix_batches_to_gpus, shuffle)
         if len(batches) and not len(batches[-1]):
             update_freq = self.update_freq(epoch)

@@ -6,6 +6,7 @@ import numpy as np
 from fairseq.data import ConcatDataset
 
 from pixelgpt_fairseq.data.batches import collate
+from pixelgpt_fairseq.data.lazy_batches import LazyBatches, PackedBatches
 from pixelgpt_fairseq.data.sizes import SizesMixin
 
 
@@ -25,7 +26,7 @@ class ModalityMixture(SizesMixin, ConcatDataset):
 
     @functools.cached_property
     def sizes(self):
-        """int ``[n]``: positions (patches and tokens) of each example."""
+        """int ``[n]``: positions (patches and tokens) of each example, in the smallest type that holds them."""
         return np.concatenate([stream.sizes for stream in self.datasets])
 
     def __getitem__(self, i):
@@ -54,7 +55,7 @@ class ModalityMixture(SizesMixin, ConcatDataset):
         Raises:
             AssertionError: if they are of several modalities.
         """
-        indices = np.concatenate(batches)
+        indices = np.concatenate(list(batches))
         streams = np.unique(np.searchsorted(self.cumulative_sizes, indices, side="right"))
         if len(streams) > 1:
             names = ", ".join(self.modalities[stream] for stream in streams)
@@ -83,9 +84,10 @@ class MixtureOrder:
 
     def __init__(self, mixture, weights, make_batches, seed):
         self.weights, self.seed = np.asarray(weights, dtype=np.float64), seed
+        ends = mixture.cumulative_sizes
         self.streams = [
-            _EndlessBatches(indices, mixture.sizes, make_batches, (seed, stream))
-            for stream, indices in enumerate(mixture.stream_indices())
+            _EndlessBatches(start, mixture.sizes[start:end], make_batches, (seed, stream))
+            for stream, (start, end) in enumerate(zip([0, *ends[:-1]], ends, strict=True))
         ]
 
     def batches(self, epoch, group_size, earlier_group_sizes=()):
@@ -97,17 +99,25 @@ class MixtureOrder:
             earlier_group_sizes: the same of all earlier epochs over these data.
 
         Returns:
-            list of lists of indices. Rank r of n takes every n-th from the r-th on, as fairseq's ShardedIterator does.
+            LazyBatches: index arrays. Rank r of n takes every n-th from the r-th on, as fairseq's ShardedIterator does.
         """
         shares = self._shares(group_size)
         starts = sum((self._shares(size) * size for size in earlier_group_sizes), start=np.zeros_like(shares))
         taken = [
-            iter(stream.take(start, share * group_size))
+            stream.take(start, share * group_size)
             for stream, start, share in zip(self.streams, starts, shares, strict=True)
         ]
         random = np.random.default_rng([self.seed, epoch])
-        order = random.permutation(np.repeat(np.arange(len(shares)), shares))
-        return [next(taken[stream]) for stream in order for _ in range(group_size)]
+        streams = random.permutation(np.repeat(np.arange(len(shares), dtype=np.uint8), shares))
+        nth = np.empty(len(streams), dtype=np.int32)  # which group of its stream each group is
+        for stream, share in enumerate(shares):
+            nth[streams == stream] = np.arange(share)
+
+        def batch(number):
+            group, member = divmod(number, group_size)
+            return taken[streams[group]][int(nth[group]) * group_size + member]
+
+        return LazyBatches(batch, range(len(streams) * group_size))
 
     def _shares(self, group_size):
         """Groups of each stream in an epoch: int64 ``[streams]``."""
@@ -120,10 +130,15 @@ class _EndlessBatches:
 
     ``len`` is the number of batches in the first pass. Where ``--max-tokens`` makes the batches, it differs a little
     from pass to pass.
+
+    Args:
+        first: index of the stream's first example.
+        sizes: int ``[n]``: positions of its examples.
+        make_batches, seed: see MixtureOrder.
     """
 
-    def __init__(self, indices, sizes, make_batches, seed):
-        self.indices, self.sizes, self.make_batches, self.seed = indices, sizes, make_batches, seed
+    def __init__(self, first, sizes, make_batches, seed):
+        self.first, self.sizes, self.make_batches, self.seed = first, sizes, make_batches, seed
         self._ends = []  # of the passes made so far: the number of batches up to their ends
         self._number, self._batches = None, None  # the pass made last
 
@@ -131,23 +146,30 @@ class _EndlessBatches:
         return len(self._pass(0)) if not self._ends else self._ends[0]
 
     def take(self, start, number):
-        """The batches from the *start*-th on: a list of *number* lists of indices."""
-        taken, passed = [], int(np.searchsorted(self._ends, start, side="right"))
-        while len(taken) < number:
+        """The batches from the *start*-th on: PackedBatches, *number* of them."""
+        taken, left = [], number
+        passed = int(np.searchsorted(self._ends, start, side="right"))
+        while left > 0:
             batches = self._pass(passed)
             first = max(0, start - (self._ends[passed] - len(batches)))
-            taken += batches[first : first + number - len(taken)]
+            part = batches.part(first, first + left)
+            if len(part):
+                taken.append(part)
+            left -= len(part)
             passed += 1
-        return taken
+        return PackedBatches.joined(taken)
 
     def _pass(self, number):
         if number != self._number:
             random = np.random.default_rng([*self.seed, number])
-            shuffled = random.permutation(self.indices)
+            last = self.first + len(self.sizes)
+            shuffled = random.permutation(np.arange(self.first, last, dtype=np.min_scalar_type(last)))
+            lengths = self.sizes[shuffled - shuffled.dtype.type(self.first)]
             # Up or down at random: the batch that is not full is not always of the longest.
-            lengths = self.sizes[shuffled] * random.choice([-1, 1])
-            batches = list(self.make_batches(shuffled[np.argsort(lengths, kind="stable")]))
-            self._number, self._batches = number, [batches[i] for i in random.permutation(len(batches))]
+            if random.choice([-1, 1]) < 0:
+                lengths = lengths.max() - lengths
+            made = self.make_batches(shuffled[np.argsort(lengths, kind="stable")].astype(np.int64))
+            self._number, self._batches = number, PackedBatches.shuffled(made, random, shuffled.dtype)
             if number == len(self._ends):
-                self._ends.append((self._ends[-1] if self._ends else 0) + len(batches))
+                self._ends.append((self._ends[-1] if self._ends else 0) + len(self._batches))
         return self._batches

@@ -3,19 +3,19 @@
 import numpy as np
 import torch
 
-from pixelgpt_fairseq.data.indexed import read_index
+from pixelgpt_fairseq.data.indexed import ItemIndex
 from pixelgpt_fairseq.errors import UserError
 from pixelgpt_fairseq.rendering import TextRenderer
 
 
-class RenderedRows:
+class RenderedRows(ItemIndex):
     """The patches of a split, to be read like :class:`~pixelgpt_fairseq.data.indexed.IndexedRows` of stored ones.
 
     How many patches each piece has is known from the index of the stream that was not stored; only what is asked for is
     drawn, in the process that asks.
 
     Args:
-        prefix: path of the pixel stream, of which the ``.idx`` is there.
+        prefix: path of the pixel stream, of which the ``.idx`` is there, or those of its parts.
         pieces: IndexedRows of the text of the same pieces.
         config: RendererConfig that the pieces were cut with.
 
@@ -24,24 +24,25 @@ class RenderedRows:
     """
 
     def __init__(self, prefix, pieces, config):
+        super().__init__(prefix, config.patch_values, index_only=True)
+        for part, own in enumerate(self.prefixes):
+            same = pieces.parts == self.parts and np.array_equal(
+                self.part_sizes(part) == 0, pieces.part_sizes(part) == 0
+            )
+            if not same:
+                other = pieces.prefixes[min(part, pieces.parts - 1)]
+                raise UserError(f"{own}.idx and {other}.bin do not belong together: render this split again")
         self.prefix = pieces.prefix  # what messages name
-        self.pieces, self.row_width, self._pixel_prefix = pieces, config.patch_values, str(prefix)
-        _, sizes = read_index(prefix, index_only=True)
-        if np.any(sizes % self.row_width) or not np.array_equal(sizes == 0, pieces.sizes == 0):
-            raise UserError(f"{prefix}.idx and {pieces.prefix}.bin do not belong together: render this split again")
-        self.sizes = sizes.astype(np.int64) // self.row_width
-        self.offsets = np.concatenate([[0], np.cumsum(self.sizes)])
+        self.pieces, self.config = pieces, config
         self._renderer = TextRenderer(config)
 
     def __getstate__(self):
-        # Data-loader workers read the files and draw glyphs themselves.
-        return {"prefix": self._pixel_prefix, "pieces": self.pieces, "config": self._renderer.config}
+        # Data-loader workers draw glyphs themselves.
+        return {name: value for name, value in super().__getstate__().items() if name != "_renderer"}
 
     def __setstate__(self, state):
-        self.__init__(**state)
-
-    def __len__(self):
-        return len(self.sizes)
+        super().__setstate__(state)
+        self._renderer = TextRenderer(self.config)
 
     def __getitem__(self, i):
         """Item *i* as a tensor (see :meth:`rows`)."""
@@ -49,15 +50,14 @@ class RenderedRows:
 
     def rows(self, start, stop):
         """Rows *start* to *stop*: uint8 ``[n, row_width]``."""
-        first = int(np.searchsorted(self.offsets, start, side="right")) - 1
         drawn, position = [np.empty((0, self.row_width), dtype=np.uint8)], start
-        for item in range(first, len(self)):
+        for item in range(self.item_at(start), len(self)) if start < stop else ():
             if position >= stop:
                 break
-            offset = self.offsets[item]
-            if self.sizes[item]:
+            offset, size = self.first_row(item), self.size(item)
+            if size:
                 drawn.append(self._draw(item)[position - offset : stop - offset])
-            position = self.offsets[item + 1]
+            position = offset + size
         return torch.from_numpy(np.concatenate(drawn))
 
     def check(self, items=32):
@@ -71,21 +71,21 @@ class RenderedRows:
 
     def _draw(self, i):
         """The patches of item *i*: uint8 ``[n, row_width]``."""
-        if not self.sizes[i]:
+        size = self.size(i)
+        if not size:
             return np.empty((0, self.row_width), dtype=np.uint8)
         try:
             text = self.pieces[i].numpy().astype(np.uint8).tobytes().decode()
         except UnicodeDecodeError:
             raise UserError(
-                f"{self.pieces.prefix}.bin: damaged (item {i:,} is no text): render this split again"
+                f"{self.pieces.name_of(i)}.bin: damaged (item {i:,} is no text): render this split again"
             ) from None
         patches = self._renderer(text).patches()
-        # An empty item ends the document; only there is a separator.
-        if i + 1 < len(self) and self.sizes[i + 1]:
+        if not self.ends_document(i):  # only there is a separator
             patches = patches[:-1]
-        if len(patches) != self.sizes[i]:
+        if len(patches) != size:
             raise UserError(
-                f"{self.pieces.prefix}.bin, item {i:,}: {len(patches):,} patches, and {self.sizes[i]:,} when it was "
+                f"{self.pieces.name_of(i)}.bin, item {i:,}: {len(patches):,} patches, and {size:,} when it was "
                 "rendered: this version or machine draws in another way: render this split again"
             )
         return patches

@@ -167,7 +167,7 @@ def move_into_place(folder, partial, split):
             sync(partial / name)
     sync(partial)
     manifest_path.unlink(missing_ok=True)
-    for path in folder.split_files(split):
+    for path in (*folder.split_files(split), *folder.plan_files(split)):
         if path.name not in new:
             path.unlink()
     sync(folder.path)

@@ -208,10 +208,12 @@ class RenderedPretrainingTask(RenderedTask):
                 folder.open(split, COLUMNS, 2),
                 self.dictionary,
                 *self.pair_limits,
+                plans=folder.plans(split),
             )
         rows, key = (strips, "patches") if modality == PIXEL else (folder.open(split, modality), "tokens")
         training = split == self.cfg.train_subset
-        return BlockDataset(rows, key, self.cfg.tokens_per_sample, str(self.cfg.sample_break_mode), fill_one=training)
+        mode, plans = str(self.cfg.sample_break_mode), folder.plans(split)
+        return BlockDataset(rows, key, self.cfg.tokens_per_sample, mode, fill_one=training, plans=plans)
 
     def training_batches(self, dataset, seed, num_shards, **limits):
         """Batches of one modality each, mixed by weight, see MixtureOrder."""

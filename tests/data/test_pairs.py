@@ -1,7 +1,10 @@
+import shutil
+
 import numpy as np
 import pytest
 from toy_corpus import MAX_PATCHES, documents
 
+from pixelgpt_fairseq.data import pair_plan
 from pixelgpt_fairseq.data.data_folder import DataFolder
 from pixelgpt_fairseq.data.pairs import PairDataset
 from pixelgpt_fairseq.data.patches import unpatchify
@@ -90,14 +93,14 @@ def test_text_that_fits_is_the_strip_of_the_file_itself(folder, renderer):
     for (item, _, _), pair in zip(pairs.cuts, pairs, strict=True):
         kept = strips[item]
         assert pair["patches"][: len(kept)].equal(kept)
-        assert len(pair["patches"]) - len(kept) == (0 if pairs.ends_document[item] else 1)
+        assert len(pair["patches"]) - len(kept) == (0 if pairs.strips.ends_document(item) else 1)
 
 
 def test_cuts_are_at_words_where_there_are_any(folder):
     starts = folder.dictionary().word_starts()
     pairs = open_pairs(folder, 64, 64)
     for (item, first, _), pair in zip(pairs.cuts, pairs, strict=True):
-        begins_item = first == pairs.starts_document[item]
+        begins_item = first == pairs.strips.starts_document(item)
         assert begins_item or starts[pair["tokens"][1]]
 
 
@@ -159,3 +162,45 @@ def test_the_corpus_has_texts_of_all_kinds(folder):
     assert (items == 1).any()
     assert (items > 3).any()
     assert (folder.open("train", PIXEL, PATCH_VALUES).sizes == 0).sum() == len(documents()) - 10
+
+
+@pytest.mark.parametrize(("max_patches", "max_tokens"), [*LIMITS, (40, 20), (33, 500)])
+def test_items_cut_all_at_once_are_cut_as_each_by_itself(folder, monkeypatch, max_patches, max_tokens):
+    together = open_pairs(folder, max_patches, max_tokens)
+    alone = []
+    cut_one = pair_plan.PairPlan._cut_one
+    monkeypatch.setattr(pair_plan.PairPlan, "_cut_one", lambda *args: alone.append(args) or cut_one(*args))
+    assert open_pairs(folder, max_patches, max_tokens).cuts.tolist() == together.cuts.tolist()
+    some = len(alone)
+    monkeypatch.setattr(pair_plan, "_MOST_ATTEMPTS", 0)
+    each = open_pairs(folder, max_patches, max_tokens)
+    assert each.cuts.tolist() == together.cuts.tolist()
+    assert each.sizes.tolist() == together.sizes.tolist()
+    if max_tokens > 12:  # otherwise hardly a word fits
+        assert some < 0.2 * (len(alone) - some) or len(alone) == some
+
+
+def test_a_plan_is_made_once_and_again_for_other_data(toy_data, tmp_path, monkeypatch):
+    folder = DataFolder(shutil.copytree(toy_data, tmp_path / "data"))
+
+    def open_planned():
+        streams = [folder.open("train", PIXEL, PATCH_VALUES), folder.open("train", TEXT)]
+        columns = folder.open("train", COLUMNS, 2)
+        return PairDataset(*streams, columns, folder.dictionary(), 64, 64, plans=folder.plans("train"))
+
+    cuts = open_planned().cuts.tolist()
+    cut = pair_plan.PairPlan.cut
+    monkeypatch.setattr(pair_plan.PairPlan, "cut", None)
+    assert open_planned().cuts.tolist() == cuts
+    path = folder.path / "train.pair-64-64.plan"
+    assert folder.plan_files("train") == [path]
+    path.write_bytes(path.read_bytes()[:-4])
+    monkeypatch.setattr(pair_plan.PairPlan, "cut", cut)
+    assert open_planned().cuts.tolist() == cuts  # a damaged plan is made again
+    corpus = tmp_path / "corpus.txt"
+    corpus.write_text("\n\n".join(documents(30)))
+    config = RendererConfig(max_patches=MAX_PATCHES)
+    binarize([corpus], folder.path, "train", config, folder.tokenizer(), overwrite=True, progress=False)
+    assert folder.plan_files("train") == []
+    assert open_planned().cuts.tolist() == open_pairs(folder, 64, 64).cuts.tolist() != cuts
+    assert {file.name for file in folder.path.iterdir() if file.name.startswith(".")} == set()
