@@ -119,7 +119,7 @@ def start(data, modalities, batch_size):
     given = {"data": data, "modalities": modalities, "tokens_per_sample": 1024, "seed": 1, "train_subset": "train"}
     given |= {"update_freq": [1], "finetune_from_model": None}
     task = RenderedPretrainingTask.setup_task(OmegaConf.merge(cfg, given))
-    before, began = memory("Anonymous"), time.perf_counter()
+    before, began, work = memory("Anonymous"), time.perf_counter(), time.process_time()
     task.load_dataset("train")
     loaded = time.perf_counter()
     iterator = task.get_batch_iterator(
@@ -132,6 +132,7 @@ def start(data, modalities, batch_size):
             {
                 "seconds": ended - began,
                 "plans": loaded - began,
+                "work": time.process_time() - work,
                 "memory": memory("Anonymous") - before,
                 "examples": {
                     name: len(part)
@@ -176,7 +177,8 @@ def main(argv=None):
             result = json.loads(process.stdout.splitlines()[-1])
             held = ", ".join(f"{count:,} {name}" for name, count in result["examples"].items())
             print(
-                f"{number} start: {result['seconds']:.2f} s (of which opening and plans {result['plans']:.2f} s), "
+                f"{number} start: {result['seconds']:.2f} s (opening and plans {result['plans']:.2f} s; processor "
+                f"{result['work']:.2f} s), "
                 f"{result['memory']:.1f} MB of its own; examples: {held}",
                 flush=True,
             )
