@@ -79,19 +79,21 @@ def strip_patches_of(strip) -> torch.Tensor:
     """
     if hasattr(strip, "patches"):
         return torch.from_numpy(strip.patches())
-    pixels = torch.as_tensor(np.asarray(strip) if not torch.is_tensor(strip) else strip)
-    if pixels.dim() == 2 and pixels.shape[1] in (PATCH_SIZE**2, 3 * PATCH_SIZE**2) and pixels.shape[0] != PATCH_SIZE:
-        return pixels
-    if (
-        pixels.dim() in (2, 3)
-        and pixels.shape[0] == PATCH_SIZE
-        and pixels.shape[1]
-        and not pixels.shape[1] % PATCH_SIZE
-    ):
-        channels = pixels[None] if pixels.dim() == 2 else pixels.permute(2, 0, 1)
+    array = strip if torch.is_tensor(strip) else torch.as_tensor(np.asarray(strip))
+    is_pixels = array.dim() in (2, 3) and array.shape[0] == PATCH_SIZE and array.shape[1] % PATCH_SIZE == 0
+    is_patches = array.dim() == 2 and array.shape[1] in (PATCH_SIZE**2, 3 * PATCH_SIZE**2)
+    if is_pixels and is_patches:
+        raise UserError(
+            f"a strip of shape {list(array.shape)} may be pixels or patches: give pixels as "
+            f"[{PATCH_SIZE}, {array.shape[1]}, 1], or patches as what the renderer returns"
+        )
+    if is_patches and len(array):
+        return array
+    if is_pixels and array.shape[1]:
+        channels = array[None] if array.dim() == 2 else array.permute(2, 0, 1)
         return patchify(channels[None])[0]
     raise UserError(
-        f"a strip of shape {list(pixels.shape)}: give pixels [{PATCH_SIZE}, {PATCH_SIZE} * n], patches "
+        f"a strip of shape {list(array.shape)}: give pixels [{PATCH_SIZE}, {PATCH_SIZE} * n], patches "
         f"[n, {PATCH_SIZE**2}], or what the renderer returns"
     )
 

@@ -84,6 +84,7 @@ def test_what_cannot_be_read_is_named(model, finetuned):
         ({"source": TEXTS[0], "modality": "pair"}, "modality 'pair': pixel or text"),
         ({"source": model.renderer(TEXTS[0]), "modality": "text"}, "goes on with strings"),
         ({"source": np.zeros((15, 32), dtype=np.uint8)}, r"a strip of shape \[15, 32\]: give pixels \[16, 16 \* n\]"),
+        ({"source": np.zeros((16, 256), dtype=np.uint8)}, r"may be pixels or patches: give pixels as \[16, 256, 1\]"),
         ({"source": "word " * 60}, "patches or more: the model was trained on 32 at most"),
         ({"source": TEXTS[0], "max_tokens": 5000}, "positions and 5000 new tokens need"),
     ]
