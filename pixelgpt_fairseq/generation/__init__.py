@@ -1,5 +1,20 @@
-"""What follows a prompt: tokens, one after the other."""
+"""What follows a prompt: tokens or patches, one after the other; and patches read back as text.
 
-from pixelgpt_fairseq.generation.tokens import generate_tokens
+Names are imported when they are first asked for: reading needs neither torch nor fairseq.
+"""
 
-__all__ = ["generate_tokens"]
+import importlib
+
+_MODULES = {
+    "Reading": "reading",
+    "generate_tokens": "tokens",
+    "look_alikes": "glyph_bank",
+    "read_strip": "reading",
+}
+__all__ = ["Reading", "generate_tokens", "look_alikes", "read_strip"]
+
+
+def __getattr__(name):
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_MODULES[name]}"), name)

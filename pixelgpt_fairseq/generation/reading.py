@@ -1,0 +1,277 @@
+"""Strips of rendered text -> the text, without OCR: the renderer is our own, and so are its glyphs.
+
+A line is made of glyphs whose pens stand at whole pixels. So the likeliest text of a strip is the best sequence of
+glyphs from an alphabet, found by a shortest path. A strip as it was rendered is read exactly, but for characters that
+look the same in the font (:func:`~pixelgpt_fairseq.generation.glyph_bank.look_alikes`); what a model generated is read
+as well as it fits, with a score for each character.
+"""
+
+import itertools
+from collections.abc import Iterable
+from typing import NamedTuple
+
+import numpy as np
+
+from pixelgpt_fairseq.errors import UserError
+from pixelgpt_fairseq.generation import glyph_matching
+from pixelgpt_fairseq.generation.glyph_bank import STEPS, glyph_bank, strip_ink
+from pixelgpt_fairseq.generation.shortest_path import draw, shortest_path
+from pixelgpt_fairseq.generation.spelling import spell
+from pixelgpt_fairseq.rendering.config import RendererConfig
+
+_PADDING = 80  # empty columns on both sides: more than the widest glyph
+_DARK, _LIGHT = 25, 128  # mean values: a separator is below the first, unless the background is below the second, too
+_TRIED = 3  # baselines, of which the best is taken
+_LIKELY = 0.7  # of what the best baseline explains, to be tried
+_PROBED = 40  # columns, by which baselines are compared where no glyph fits exactly
+_REPAIRED = 16  # columns on both sides of a difference, where a line that all but fits exactly is read once more
+_NEGLIGIBLE = 1.5  # dark pixels: a difference for which not all characters of the fonts are tried
+_ALL_BUT_EXACT = 0.98  # a score that no likeness of glyphs will better
+_CAUTION = 2.0  # of paths through what no glyph fits exactly
+_GOOD = 0.75  # a score from which on no other characters are looked for
+
+
+class Span(NamedTuple):
+    """A character of a text that was read.
+
+    Attributes:
+        text: the character.
+        start, end: the columns of the strip that it takes: from its pen to the next one's.
+        score: how well the strip fits it, from 0 to 1; 1 is pixel for pixel.
+    """
+
+    text: str
+    start: int
+    end: int
+    score: float
+
+
+class Reading(NamedTuple):
+    """What a strip reads as.
+
+    Attributes:
+        text: the characters; a separator between two texts is a newline.
+        score: how well the strip fits all of it, from 0 to 1; 1 is pixel for pixel.
+        spans: a Span for each character.
+    """
+
+    text: str
+    score: float
+    spans: list[Span]
+
+
+def read_strip(pixels: np.ndarray, config: RendererConfig, alphabet: Iterable[str] | None = None) -> Reading:
+    """Read a strip of text.
+
+    Args:
+        pixels: uint8 ``[patch_size, columns]``, or with a third axis of red, green and blue. Black patches end a text.
+        config: what the strip was rendered with, or the model that drew it was trained with; backend ``pygame``.
+        alphabet: the characters that may occur; the space is always among them. None: those of the fonts, the common
+            ones first.
+
+    Returns:
+        Reading
+
+    Raises:
+        UserError: if the strip is no such array, a font is missing, the backend is another, or the fonts have no
+            character of the alphabet.
+    """
+    pixels = _checked(pixels, config)
+    config = config.located()
+    if alphabet is not None:
+        alphabet = "".join(sorted({" ", *alphabet}))
+        if not alphabet.strip():
+            raise UserError("alphabet: name at least one character that is not blank")
+    ink = strip_ink(pixels, config)
+    black_and_white = bool(np.isin(ink, (0, 255)).all())
+    texts = _texts(pixels, config.background_rgb)
+    parts = [_read_line(ink[:, start:end], config, alphabet, black_and_white, start) for start, end in texts]
+    return _joined(parts)
+
+
+def _checked(pixels, config):
+    pixels = np.asarray(pixels)
+    if config.backend != "pygame":
+        raise UserError(
+            f"a strip of the backend {config.backend} cannot be read: its glyphs change with their neighbours; "
+            "use --renderer-backend pygame"
+        )
+    rows = config.patch_size
+    is_strip = pixels.ndim in (2, 3) and len(pixels) == rows and pixels.shape[2:] in ((), (3,))
+    if pixels.dtype != np.uint8 or not is_strip:
+        raise UserError(
+            f"a strip is uint8 [{rows}, columns] or [{rows}, columns, 3], not {pixels.dtype} {list(pixels.shape)}"
+        )
+    return pixels
+
+
+def _texts(pixels, background):
+    """The columns between separators: pairs of start and end."""
+    side = len(pixels)
+    patches = pixels.shape[1] // side
+    separators = np.zeros(0, dtype=np.int64)
+    if patches and np.mean(background) >= _LIGHT:
+        means = pixels[:, : patches * side].reshape(side, patches, -1).mean(axis=(0, 2))
+        separators = np.flatnonzero(means < _DARK)
+    starts = [0, *((separators + 1) * side).tolist()]
+    ends = [*(separators * side).tolist(), pixels.shape[1]]
+    texts = [(start, end) for start, end in zip(starts, ends, strict=True) if start < end]
+    return texts or [(0, 0)]
+
+
+def _read_line(ink, config, alphabet, black_and_white, column):
+    """The best reading of one line.
+
+    Args:
+        ink: uint8 ``[rows, columns]``.
+        config, alphabet: see :func:`read_strip`; the alphabet is a string or None.
+        black_and_white: the ink has no shades between.
+        column: of the strip, at which the line begins.
+    """
+    if not ink.any():
+        return _Line("", [], 0.0, 0.0)
+    ink = np.pad(np.ascontiguousarray(ink.T), ((_PADDING, _PADDING), (0, 0)))
+    banks = [alphabet] if alphabet is not None else list(range(STEPS))
+    rendered = not black_and_white or config.render_mode == "binary"
+    best = None
+    for exact in (True, False):
+        tried = banks if exact else [each for each in banks if each != STEPS - 1]
+        for characters in tried if rendered or not exact else banks[:1]:
+            if characters == STEPS - 1 and best.error < _NEGLIGIBLE:
+                break
+            attempt = _Attempt.best(ink, glyph_bank(config, characters, black_and_white), exact)
+            if best is None or attempt.score > best.score:
+                best = attempt
+            if best.error == 0 or (not exact and best.score >= _GOOD):
+                return best.line(column)
+        if best.score >= _ALL_BUT_EXACT:
+            break
+    return best.line(column)
+
+
+class _Line(NamedTuple):
+    """A line that was read: its error and ink, which give its score, for several lines to be joined."""
+
+    text: str
+    spans: list[Span]
+    error: float
+    ink: float
+
+
+class _Attempt:
+    """The best path of a line with one bank at one baseline."""
+
+    def __init__(self, ink, bank, baseline, exact):
+        self.bank, self.ink, self.baseline = bank, ink, baseline
+        self.caution = 1.0 if exact else _CAUTION
+        find = glyph_matching.exact_candidates if exact else glyph_matching.nearest_candidates
+        self._take(find(ink, bank, baseline))
+        if exact and self.error > 0 and self.score > _GOOD:
+            # Where two neighbours cover all of a glyph between them, it is found by its likeness.
+            wrong = np.flatnonzero(self.errors)
+            near = np.unique(np.add.outer(wrong, np.arange(-_REPAIRED, _REPAIRED)))
+            near = near[(near >= 0) & (near < len(ink))]
+            more = glyph_matching.nearest_candidates(ink, bank, baseline, near)
+            self._take(glyph_matching.ordered([self.candidates, more]))
+
+    def _take(self, candidates):
+        self.candidates = candidates
+        self.path = shortest_path(self.ink, self.bank, self.baseline, candidates, self.caution)
+        drawn = draw(self.bank, self.baseline, candidates, self.path, len(self.ink))
+        seen, drawn = self.ink.astype(np.float64) / 255, drawn.astype(np.float64) / 255
+        self.errors = ((seen - drawn) ** 2).sum(axis=1)
+        self.inks = (seen**2 + drawn**2).sum(axis=1)
+        self.error = float(self.errors.sum())
+
+    @property
+    def score(self):
+        return _score(self.error, self.inks.sum())
+
+    @classmethod
+    def best(cls, ink, bank, exact):
+        """The attempt of the least error at the likeliest baselines."""
+        best = None
+        baselines = _exact_baselines(ink, bank) if exact else _nearest_baselines(ink, bank)
+        for baseline in itertools.chain(baselines, [bank.rows * 3 // 4]):
+            if best is not None and baseline == best.baseline:
+                continue
+            attempt = cls(ink, bank, baseline, exact)
+            if best is None or attempt.error < best.error:
+                best = attempt
+            if best.error == 0:
+                break
+        return best
+
+    def line(self, column):
+        """A _Line, in columns of the strip."""
+        text = spell([self._look(number) for number in self.path])
+        spans = []
+        for character, number in zip(text, self.path, strict=True):
+            start = int(self.candidates.pens[number])
+            end = start + int(self.candidates.advances[number])
+            spans.append(Span(character, start + column - _PADDING, end + column - _PADDING, self._fit(number)))
+        return _Line(text, spans, self.error, float(self.inks.sum()))
+
+    def _look(self, number):
+        shape = int(self.candidates.shapes[number])
+        return str(self.candidates.blanks[number]) if shape < 0 else self.bank.characters[shape]
+
+    def _fit(self, number):
+        """The score of one character, of all columns that its room or its ink takes."""
+        shape, pen = int(self.candidates.shapes[number]), int(self.candidates.pens[number])
+        start, end = pen, pen + int(self.candidates.advances[number])
+        if shape >= 0:
+            start = min(start, pen + int(self.bank.lefts[shape]))
+            end = max(end, pen + int(self.bank.lefts[shape] + self.bank.widths[shape]))
+        error = float(self.errors[start:end].sum())
+        if shape < 0:  # a blank has no ink to compare with
+            return 1 - error / ((end - start) * self.bank.rows)
+        return _score(error, self.inks[start:end].sum())
+
+
+def _exact_baselines(ink, bank):
+    """Rows for letters to stand on, the likeliest first: those at which many columns of the strip are a glyph's."""
+    expected = ink.any(axis=1).sum() / bank.rows
+    usual = bank.rows * 3 // 4
+    others = {}
+    for row in sorted(range(bank.rows // 2, bank.rows + 2), key=lambda row: abs(row - usual)):
+        found = glyph_matching.matched_columns(ink, bank, row)
+        if found >= expected:
+            yield row
+        elif found:
+            others[row] = found
+    yield from sorted(others, key=lambda row: -others[row])[:_TRIED]
+
+
+def _nearest_baselines(ink, bank):
+    """The same for a strip that no glyph fits exactly: those at which the best glyphs explain most of the ink."""
+    inked = np.flatnonzero(ink.any(axis=1))
+    middle = len(inked) // 2
+    probed = inked[max(0, middle - _PROBED // 2) : middle + _PROBED // 2]
+    found = {row: _fit_at(ink, bank, row, probed) for row in range(bank.rows // 2, bank.rows)}
+    best = max(found.values())
+    return sorted((row for row in found if found[row] > _LIKELY * best), key=lambda row: -found[row])[:_TRIED]
+
+
+def _fit_at(ink, bank, row, columns):
+    """How much of the ink at these columns the best glyphs explain."""
+    candidates = glyph_matching.nearest_candidates(ink, bank, row, columns)
+    gains = np.zeros(len(ink))
+    shares = -candidates.gains / candidates.advances.clip(1)
+    np.maximum.at(gains, candidates.pens, shares)
+    return float(gains.sum())
+
+
+def _score(error, ink):
+    """1 for no error, 0 where nothing fits: *ink* is what strip and reading have together."""
+    return float(max(0.0, 1 - error / ink)) if ink else 1.0
+
+
+def _joined(lines):
+    spans = []
+    for line in lines:
+        if spans and line.spans:
+            spans.append(Span("\n", spans[-1].end, line.spans[0].start, 1.0))
+        spans += line.spans
+    text = "".join(span.text for span in spans)
+    return Reading(text, _score(sum(line.error for line in lines), sum(line.ink for line in lines)), spans)

@@ -1,0 +1,200 @@
+"""The best sequence of glyphs for a strip: a shortest path from pen to pen.
+
+What a path costs is the sum of the squared differences between the strip and what the path's glyphs draw, where a pixel
+differs by at most 1, and a little for each glyph, so that no glyph is there for nothing. Two neighbours whose ink
+overlaps are counted with the ink that they have together.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+# What a path costs besides the differences.
+_GLYPH = 0.5  # for each glyph with ink,
+_RARE = 0.3  # more for a letter with marks or of few languages, twice that for a compatibility form;
+_BLANK = 0.15  # for each blank,
+_WIDE_BLANK = 0.6  # more for one that is not the space: several spaces come before it where they are as wide
+_GAP = 0.3  # for each column between one glyph's end and the next one's pen
+
+_MAX_OVERLAP = 8  # columns
+_PAIRS = 1 << 15  # neighbours that are compared at a time
+
+# Ink of one glyph over that of another, as rendering draws it.
+_COMBINED = np.array([[s + d - s * d // 255 for d in range(256)] for s in range(256)], dtype=np.uint8)
+
+
+class _Neighbours(NamedTuple):
+    """Pairs of candidates of which the second begins where the first ends, by that column."""
+
+    first_of: np.ndarray  # [columns + 1]: where the pairs of a column begin
+    left: np.ndarray
+    right: np.ndarray
+
+
+def shortest_path(ink, bank, baseline, candidates, caution=1.0) -> list[int]:
+    """Numbers of the candidates on the best path, from left to right; it may begin and end anywhere.
+
+    Args:
+        ink: uint8 ``[columns, rows]``.
+        bank, baseline, candidates: see :mod:`~pixelgpt_fairseq.generation.glyph_matching`.
+        caution: multiplies what glyphs and gaps cost: the noisier a strip, the less a single pixel says.
+    """
+    count = len(candidates.pens)
+    if not count:
+        return []
+    ends = candidates.pens + candidates.advances
+    columns = int(ends.max()) + 2
+    costs = candidates.gains + caution * _costs(bank, candidates)
+    by_end = np.argsort(ends, kind="stable")
+    begins = np.searchsorted(candidates.pens, np.arange(columns)).tolist()
+    arrivals = np.searchsorted(ends[by_end], np.arange(columns)).tolist()
+    moving = candidates.advances > 0
+    corrections, first_pair = _corrections(ink, bank, baseline, candidates, by_end, begins, arrivals, columns)
+
+    reached = np.full(count, np.inf)  # the cost of the best path that ends with a candidate
+    before = np.full(count, -1)
+    gap_cost, gap_from = 0.0, -1  # of the best path that ends before this column and leaves it free
+    for column in range(columns - 1):
+        start, stop = begins[column], begins[column + 1]
+        there = by_end[arrivals[column] : arrivals[column + 1]]
+        if start < stop:
+            own = costs[start:stop]
+            if there.size:
+                pairs = corrections[first_pair[column] : first_pair[column + 1]].reshape(there.size, stop - start)
+                _extend(slice(start, stop), own, there, pairs, moving, reached, before, gap_cost, gap_from)
+            else:
+                better = gap_cost + own
+                reached[start:stop], before[start:stop] = better, gap_from
+        if there.size:
+            best = int(there[reached[there].argmin()])
+            if reached[best] < gap_cost:
+                gap_cost, gap_from = float(reached[best]), best
+        gap_cost += caution * _GAP
+        if gap_cost > 0:  # a path may begin at any column
+            gap_cost, gap_from = 0.0, -1
+    last = int(reached.argmin())
+    if reached[last] >= 0:
+        return []
+    path = []
+    while last >= 0:
+        path.append(last)
+        last = int(before[last])
+    return path[::-1]
+
+
+def _extend(here, own, there, pairs, moving, reached, before, gap_cost, gap_from):
+    """Set the costs of the candidates *here*, with their pens at one column, from those that end *there*.
+
+    Marks do not move the pen: they begin and end at the same column, and come after a letter, before the next one.
+    """
+    moves = moving[here]
+    if not moves.all():
+        marks = np.flatnonzero(~moves) + here.start
+        letters = moving[there]
+        if letters.any():
+            table = reached[there[letters]][:, None] + pairs[letters][:, ~moves]
+            choice = table.argmin(axis=0)
+            reached[marks] = table[choice, np.arange(len(marks))] + own[~moves]
+            before[marks] = there[letters][choice]
+    table = reached[there][:, None] + pairs[:, moves]
+    choice = table.argmin(axis=0)
+    best = table[choice, np.arange(table.shape[1])]
+    alone = gap_cost < best
+    numbers = np.flatnonzero(moves) + here.start
+    reached[numbers] = np.where(alone, gap_cost, best) + own[moves]
+    before[numbers] = np.where(alone, gap_from, there[choice])
+
+
+def _costs(bank, candidates):
+    costs = np.full(len(candidates.pens), _GLYPH)
+    blank = candidates.shapes < 0
+    costs[~blank] += _RARE * bank.ranks[candidates.shapes[~blank]]
+    costs[blank] = np.where(candidates.blanks[blank] == " ", _BLANK, _BLANK + _WIDE_BLANK)
+    return costs
+
+
+def _corrections(ink, bank, baseline, candidates, by_end, begins, arrivals, columns):
+    """What the costs of two neighbours together are more than the sum of their costs.
+
+    Returns:
+        (corrections, first): for each column, from ``first[column]`` on, a value for each candidate that ends there and
+        each that begins there, the latter changing faster.
+    """
+    ending, beginning = np.diff(arrivals), np.diff(begins)
+    first = np.concatenate([[0], (ending * beginning).cumsum()])
+    corrections = np.zeros(first[-1])
+    counts = ending * beginning
+    where = np.arange(columns - 1).repeat(counts)
+    place = np.arange(first[-1]) - first[:-1].repeat(counts)
+    width = beginning[where]
+    left = by_end[np.array(arrivals)[where] + place // np.maximum(width, 1)]
+    right = np.array(begins)[where] + place % np.maximum(width, 1)
+    lows, highs = _reach(bank, candidates)
+    inked = candidates.shapes >= 0
+    overlapping = np.flatnonzero((highs[left] > lows[right]) & inked[left] & inked[right])
+    for begin in range(0, len(overlapping), _PAIRS):
+        these = overlapping[begin : begin + _PAIRS]
+        corrections[these] = _overlap_costs(
+            ink,
+            bank,
+            baseline,
+            candidates.shapes[left[these]],
+            candidates.shapes[right[these]],
+            lows[left[these]],
+            lows[right[these]],
+        )
+    return corrections, first.tolist()
+
+
+def _overlap_costs(ink, bank, baseline, left, right, left_low, right_low):
+    """For pairs of shapes, whose ink begins at the columns given, what their overlap adds: float64 ``[pairs]``."""
+    costs = np.zeros(len(left))
+    left_end, right_end = left_low + bank.widths[left], right_low + bank.widths[right]
+    begin = np.maximum(left_low, right_low)
+    overlap = np.minimum(np.minimum(left_end, right_end) - begin, _MAX_OVERLAP)
+    for offset in range(int(overlap.max(initial=0))):
+        these = np.flatnonzero(overlap > offset)
+        column = begin[these] + offset
+        seen = ink[column.clip(0, len(ink) - 1)].astype(np.float64)
+        under = _columns(bank, baseline, left[these], column - left_low[these])
+        over = _columns(bank, baseline, right[these], column - right_low[these])
+        together = bank.ink[_COMBINED[over, under]].astype(np.float64)
+        under, over = (bank.ink[part].astype(np.float64) for part in (under, over))
+        added = (seen - together) ** 2 - (seen - under) ** 2 - (seen - over) ** 2 + seen**2
+        costs[these] += added.sum(axis=1) / 255**2
+    return costs
+
+
+def _columns(bank, baseline, shapes, offsets):
+    """Coverage of one column of each shape: uint8 ``[shapes, rows]``."""
+    columns = np.zeros((len(shapes), bank.rows), dtype=np.uint8)
+    for bucket in bank.at_baseline(baseline):
+        inside = (shapes >= bucket.first) & (shapes < bucket.first + len(bucket.coverage))
+        columns[inside] = bucket.coverage[shapes[inside] - bucket.first, offsets[inside]]
+    return columns
+
+
+def _reach(bank, candidates):
+    """The first column of each candidate's ink, and the one after its last."""
+    lows = candidates.pens.copy()
+    inked = candidates.shapes >= 0
+    lows[inked] += bank.lefts[candidates.shapes[inked]]
+    highs = lows.copy()
+    highs[inked] += bank.widths[candidates.shapes[inked]]
+    return lows, highs
+
+
+def draw(bank, baseline, candidates, path, columns) -> np.ndarray:
+    """What the glyphs of a path look like together: ink, uint8 ``[columns, rows]``."""
+    coverage = np.zeros((columns, bank.rows), dtype=np.uint8)
+    buckets = bank.at_baseline(baseline)
+    firsts = [bucket.first for bucket in buckets]
+    for number in path:
+        shape = int(candidates.shapes[number])
+        if shape < 0:
+            continue
+        bucket = buckets[int(np.searchsorted(firsts, shape, side="right")) - 1]
+        start = int(candidates.pens[number] + bank.lefts[shape])
+        there = coverage[start : start + int(bank.widths[shape])]
+        there[:] = _COMBINED[bucket.coverage[shape - bucket.first][: len(there)], there]
+    return bank.ink[coverage]
