@@ -207,11 +207,11 @@ def _count_tokens(settings: dict, folder: Path) -> int:
     """
     rows, path = settings["vocab_size"], folder / TOKENIZER_FILE
     if rows < 1:
-        raise UserError(f"{folder}/config.json: vocab_size {rows} cannot be")
+        raise UserError(f"{folder}/config.json: vocab_size {rows} is not a valid value")
     if not path.exists():
         extra = settings.get("extra_token_rows") or 0
         if isinstance(extra, bool) or not isinstance(extra, int) or not 0 <= extra < rows:
-            raise UserError(f"{folder}/config.json: extra_token_rows {json.dumps(extra)} cannot be")
+            raise UserError(f"{folder}/config.json: extra_token_rows {json.dumps(extra)} is not a valid value")
         return rows - extra
     tokens = len(Tokenizer.load(path))
     if not tokens <= rows <= tokens + MAX_EXTRA_ROWS:

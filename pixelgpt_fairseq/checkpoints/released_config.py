@@ -115,7 +115,7 @@ def read_config(settings: dict, where: Path) -> PixelGPTConfig:
         where: its path, for messages.
 
     Raises:
-        UserError: naming the settings that are absent, have invalid values, contradict each other, or are not supported.
+        UserError: naming the settings that are absent or invalid, contradict each other, or are not supported.
     """
     settings = {name: value for name, value in settings.items() if value is not None}
     missing = [name for name in REQUIRED if name not in settings]

@@ -139,7 +139,7 @@ def attack(text: str, name: str, severity: float, rng, typos: dict | None = None
         typos: of ``natural-typo``: see :func:`~pixelgpt_fairseq.perturbations.typos.read_typos`.
 
     Raises:
-        UserError: for an unknown attack, a severity that cannot be, a package that is not installed, or
+        UserError: for an unknown attack, an invalid severity, a package that is not installed, or
             ``natural-typo`` without *typos*.
     """
     return attack_with_words(text, name, severity, rng, typos).text

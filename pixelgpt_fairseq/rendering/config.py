@@ -41,7 +41,7 @@ class RendererConfig:
         backend: what draws the lines: ``pygame``, the look of the published models; or ``pillow``: shaped text.
 
     Raises:
-        UserError: for a value that cannot be, or a font that cannot be read.
+        UserError: for an invalid value, or a font that cannot be read.
     """
 
     fonts: tuple[FontFile, ...] | None = None
@@ -123,7 +123,7 @@ class RendererConfig:
             near: see :meth:`located`.
 
         Raises:
-            UserError: for a value that cannot be, or a font that is not there.
+            UserError: for an invalid value, or a font that is not there.
         """
         config = dataclasses.replace(self, **chosen).located(near)
         differences = config.differences(self)
@@ -168,7 +168,7 @@ class RendererConfig:
         Reads no font: :meth:`located` finds them. Keys that do not concern this renderer are ignored.
 
         Raises:
-            UserError: for values that cannot be.
+            UserError: for invalid values.
         """
         if not isinstance(values, dict):
             raise UserError("renderer settings: not a JSON object")

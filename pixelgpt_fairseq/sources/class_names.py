@@ -115,6 +115,6 @@ def _by_number(settings: dict, key: str, where: Path) -> dict[int, str] | None:
     for number, name in pairs:
         is_plain = all(isinstance(part, str | int) and not isinstance(part, bool) for part in (number, name))
         if not is_plain or not re.fullmatch(r"\d{1,9}", str(number)) or not str(name).strip() or int(number) in named:
-            raise UserError(f"{where}: {key}: {json.dumps(number)} for {json.dumps(name)} cannot be")
+            raise UserError(f"{where}: {key}: {json.dumps(number)} for {json.dumps(name)} is not a valid value")
         named[int(number)] = str(name)
     return named

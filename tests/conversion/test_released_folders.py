@@ -289,7 +289,7 @@ def test_files_that_are_too_large_stay_behind_and_are_named(folder, tmp_path, mo
     ("change", "message"),
     [
         ({"num_hidden_layers": 10**9}, "1000000000 layers"),
-        ({"hidden_size": "32"}, 'hidden_size "32" cannot be'),
+        ({"hidden_size": "32"}, 'hidden_size "32" is not a valid value'),
         ({"hidden_size": True}, "hidden_size true is not a valid value"),
         ({"rms_norm_eps": -1}, "rms_norm_eps -1 is not a valid value"),
         ({"image_size": 16}, "image_size 16"),
