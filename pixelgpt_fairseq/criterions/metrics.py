@@ -3,15 +3,23 @@
 F1 or a correlation is no mean over batches. Classification pools the *confusion matrix*, a sum; regression the scores
 themselves. Meters of fairseq hold them (it prints none whose name begins with an underscore), and the metrics are
 derived from them whenever fairseq asks.
+
+A metric is one function, registered by :func:`register_metric`, here or in a module of the user's own
+(docs/extending.md).
 """
 
 import functools
 import warnings
+from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from fairseq.logging import metrics
 
+from pixelgpt_fairseq.errors import UserError
+
+CLASSES, SCORES = KINDS = ("classes", "scores")  # what metrics are of
 _CONFUSION = "_confusion"  # meter: [C * C]
 _CONFUSION_BY_LANGUAGE = "_confusion_by_language"  # meter: [L * C * C]
 _SCORES = "_scores"  # meter: [n, 2]
@@ -19,15 +27,86 @@ _DIGITS = 5
 _AVERAGE_FIRST = 20  # fairseq's priority of derived metrics: the average, then the languages in their order
 
 
-def accuracy(confusion):
-    """Share of the examples whose class was predicted.
+class Metric(NamedTuple):
+    """A registered metric."""
+
+    function: Callable  # of what is pooled: see register_metric
+    of: str  # classes or scores
+    maximize: bool  # whether the highest value is the best
+
+
+METRICS: dict[str, Metric] = {}  # by name
+
+
+def register_metric(name, of, maximize=True):
+    """Decorator: let ``--metrics`` of the fine-tuning tasks, and the manifests of data folders, name this function.
 
     Args:
-        confusion: ``[C, C]``: number of examples of each true class (row) and predicted class (column).
+        name: what it is called in options and logs.
+        of: ``classes``: a function of the confusion matrix, a float64 array ``[C, C]`` with the number of examples of
+            each true class (row) and predicted class (column); or ``scores``: of a float64 array ``[n, 2]`` with the
+            predicted and the true score of each example. fairseq also asks for the metric of single batches: a batch
+            may have one example, or one class.
+        maximize: whether the highest value is the best.
+
+    Raises:
+        ValueError: if *of* is neither, the name cannot stand in a list, or another function has it.
     """
+    if of not in KINDS:
+        raise ValueError(f"metric {name}: of must be {' or '.join(KINDS)}, not {of!r}")
+    if not name or name != name.strip() or "," in name or name.startswith("_"):
+        raise ValueError(f"{name!r} cannot be the name of a metric: no commas, no white space around it, no leading _")
+
+    def register(function):
+        held = METRICS.get(name)
+        if held is not None and _origin(held.function) != _origin(function):
+            raise ValueError(f"there is a metric {name} already: {'.'.join(_origin(held.function))}")
+        METRICS[name] = Metric(function, of, maximize)
+        return function
+
+    return register
+
+
+def _origin(function):
+    """Module and name: a module that is executed again, in a notebook say, replaces its own metrics."""
+    return function.__module__, function.__qualname__
+
+
+def parse_metrics(names, of):
+    """The metrics that an option names, joined by commas.
+
+    Args:
+        names: ``accuracy,f1``, say.
+        of: ``classes`` or ``scores``.
+
+    Returns:
+        tuple of str
+
+    Raises:
+        UserError: if one is not registered, of the other kind, or named twice.
+    """
+    found = tuple(name.strip() for name in str(names).split(","))
+    there = ", ".join(name for name, metric in METRICS.items() if metric.of == of)
+    for name in found:
+        if name not in METRICS:
+            raise UserError(
+                f"--metrics {names}: no metric {name!r} is registered; there are {there}; one of your own needs the "
+                "--user-dir that registers it (docs/extending.md)"
+            )
+        if METRICS[name].of != of:
+            raise UserError(f"--metrics {names}: {name} is a metric of {METRICS[name].of}; of {of} there are {there}")
+    if len(set(found)) < len(found):
+        raise UserError(f"--metrics {names}: a metric is named twice")
+    return found
+
+
+@register_metric("accuracy", of=CLASSES)
+def accuracy(confusion):
+    """Share of the examples whose class was predicted."""
     return np.trace(confusion) / confusion.sum()
 
 
+@register_metric("f1", of=CLASSES)
 def f1(confusion):
     """F1 of class 1 where there are two classes; else the mean of every class's F1. 0 where nothing was right."""
     from sklearn.metrics import f1_score  # takes a second to import: only where it is needed
@@ -37,6 +116,7 @@ def f1(confusion):
     return f1_score(truth, predicted, sample_weight=counts, average=average, zero_division=0.0)
 
 
+@register_metric("matthews_correlation", of=CLASSES)
 def matthews_correlation(confusion):
     """Matthews' correlation of true and predicted classes; 0 where either is constant."""
     from sklearn.metrics import matthews_corrcoef
@@ -47,22 +127,16 @@ def matthews_correlation(confusion):
     return matthews_corrcoef(truth, predicted, sample_weight=counts)
 
 
+@register_metric("pearsonr", of=SCORES)
 def pearsonr(scores):
-    """Pearson's correlation; 0 where either column is constant, or there are fewer than two examples.
-
-    Args:
-        scores: ``[n, 2]``: the predicted and the true score of each example.
-    """
+    """Pearson's correlation; 0 where either column is constant, or there are fewer than two examples."""
     return _correlation("pearsonr", scores)
 
 
+@register_metric("spearmanr", of=SCORES)
 def spearmanr(scores):
-    """Spearman's rank correlation; 0 where :func:`pearsonr` is. Arguments as there."""
+    """Spearman's rank correlation; 0 where :func:`pearsonr` is."""
     return _correlation("spearmanr", scores)
-
-
-OF_CLASSES = {function.__name__: function for function in (accuracy, f1, matthews_correlation)}
-OF_SCORES = {function.__name__: function for function in (pearsonr, spearmanr)}
 
 
 def confusion_matrix(predicted, truth, num_labels, languages=None, num_languages=1):
@@ -87,7 +161,7 @@ def log_classes(confusion, names):
     """Pool a confusion matrix, flat, and derive the metrics *names*."""
     metrics.log_scalar_sum(_CONFUSION, confusion)
     for name in names:
-        metrics.log_derived(name, functools.partial(_of_classes, OF_CLASSES[name]))
+        metrics.log_derived(name, functools.partial(_of_classes, METRICS[name].function))
 
 
 def log_languages(confusion, num_labels, languages):
@@ -107,7 +181,7 @@ def log_scores(scores, names):
     """Pool scores, predicted and true ``[n, 2]``, and derive the metrics *names*."""
     metrics.log_concat_tensor(_SCORES, scores)
     for name in names:
-        metrics.log_derived(name, functools.partial(_of_scores, OF_SCORES[name]))
+        metrics.log_derived(name, functools.partial(_of_scores, METRICS[name].function))
 
 
 def _of_classes(metric, meters):

@@ -14,7 +14,7 @@ from omegaconf import OmegaConf
 from tqdm import tqdm
 
 from pixelgpt_fairseq.checkpoints.loading import read_state
-from pixelgpt_fairseq.criterions.metrics import OF_CLASSES, OF_SCORES, confusion_matrix
+from pixelgpt_fairseq.criterions.metrics import METRICS, confusion_matrix
 from pixelgpt_fairseq.data.data_folder import DataFolder
 from pixelgpt_fairseq.errors import UserError
 from pixelgpt_fairseq.evaluation import MAX_TOKENS
@@ -37,6 +37,7 @@ class Predictions:
     logits: torch.Tensor  # float32 [n, C]; [n, 1] for regression
     labels: torch.Tensor | None  # int64 or float64 [n]; None where the split has none
     seconds: float
+    chosen_metrics: tuple[str, ...] = ()  # of --metrics, beside the task's
 
     def words(self):
         """What GLUE takes: the word of each example's class, or its score as text, those of STS-B cut to 0..5."""
@@ -46,15 +47,16 @@ class Predictions:
         return [self.task.labels[number] for number in self.logits.argmax(dim=-1).tolist()]
 
     def metrics(self):
-        """The task's metrics by name, as fairseq-validate finds them; empty where the split has no labels."""
+        """The chosen metrics and the task's, as fairseq-validate finds them; empty where the split has no labels."""
         if self.labels is None:
             return {}
+        names = dict.fromkeys((*self.chosen_metrics, *self.task.metrics))
         if self.task.regression:
             scores = torch.stack([self.logits[:, 0].double(), self.labels], dim=1).numpy()
-            return {name: float(OF_SCORES[name](scores)) for name in self.task.metrics}
+            return {name: float(METRICS[name].function(scores)) for name in names}
         classes = self.task.num_labels
         confusion = confusion_matrix(self.logits.argmax(dim=-1), self.labels, classes).view(classes, classes).numpy()
-        return {name: float(OF_CLASSES[name](confusion)) for name in self.task.metrics}
+        return {name: float(METRICS[name].function(confusion)) for name in names}
 
 
 def predict(checkpoint, data, splits, max_tokens=None, batch_size=None, cpu=False, progress=True):
@@ -99,6 +101,7 @@ class Classifier:
             _check_task(checkpoint, state, data, split)
         cfg = OmegaConf.create(state["cfg"], flags={"allow_objects": True})  # as fairseq does
         cfg.task.data = str(data)
+        cfg.task.metrics = _registered_metrics(checkpoint, cfg.task.get("metrics"))
         (model,), _, self._task = checkpoint_utils.load_model_ensemble_and_task(
             [str(checkpoint)], state={**state, "cfg": cfg}
         )
@@ -116,6 +119,16 @@ class Classifier:
         return found
 
 
+def _registered_metrics(checkpoint, names):
+    """Those of a checkpoint's ``--metrics`` that are registered; predictions need none of them."""
+    if names is None:
+        return None
+    known = [name for name in names.split(",") if name.strip() in METRICS]
+    if len(known) < len(names.split(",")):
+        logger.warning(f"{checkpoint}: of its --metrics {names} only {', '.join(known) or 'none'} are registered here")
+    return ",".join(known) or None
+
+
 def _predict_split(model, task, split, max_tokens, batch_size, device, progress):
     dataset = task.dataset(split)
     if max_tokens is None and batch_size is None:
@@ -131,7 +144,7 @@ def _predict_split(model, task, split, max_tokens, batch_size, device, progress)
             bar.update(len(sample["id"]))
     labels = None if dataset.labels is None else torch.as_tensor(dataset.labels)
     modality = str(task.cfg.modality)
-    return Predictions(task.sentence_task, modality, logits, labels, time.perf_counter() - began)
+    return Predictions(task.sentence_task, modality, logits, labels, time.perf_counter() - began, task.metrics)
 
 
 def file_name(task, split, probabilities=False):

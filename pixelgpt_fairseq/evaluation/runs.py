@@ -30,10 +30,12 @@ _OPTIONS = {
     "distributed_world_size": "distributed_training",
     "finetune_from_model": "checkpoint",
     "best_checkpoint_metric": "checkpoint",
+    "maximize_best_checkpoint_metric": "checkpoint",
     "save_dir": "checkpoint",
     "dropout": "model",
     "glue_task": "task",
     "modality": "task",
+    "metrics": "task",
     "max_positions": "task",
     "setting": "task",
     "weight_decay": "optimizer",
@@ -227,19 +229,19 @@ def _read_run(path, checkpoint, logs):
         if known is None or not math.isclose(known, best, abs_tol=1e-4):  # no log, or that of another run
             run.scores = {str(options.get("valid_subset") or "valid").split(",")[0]: {run.metric: float(best)}}
     elif validations:
-        run.scores = _best(validations, run)
+        run.scores = _best(validations, run, options.get("maximize_best_checkpoint_metric", run.metric != "loss"))
     if run.score(run.metric) is None:
         logger.warning(f"{path}: left out: no validation with {run.metric}")
         return None
     return run
 
 
-def _best(validations, run):
+def _best(validations, run, maximize):
     """The scores of the best validation; of equal ones the last, as fairseq has it."""
-    sign = -1 if run.metric == "loss" else 1
+    sign = 1 if maximize else -1
 
     def rank(item):
-        scores = next(iter(item[1].values())).get(run.metric, -math.inf)
+        scores = next(iter(item[1].values())).get(run.metric, -sign * math.inf)
         return sign * scores, item[0]
 
     return max(validations.items(), key=rank)[1]
@@ -270,7 +272,8 @@ def _identify(path, options):
     options["lr"] = (options.get("lr") or [None])[0]
     settings = {name: options[name] for name in _SETTINGS if options.get(name) is not None}
     metric = options.get("best_checkpoint_metric") or "loss"
-    metrics = tuple((options.get("classification") or {}).get("metrics", ()))
+    chosen = str(options.get("metrics") or "").split(",")
+    metrics = tuple(chosen if any(chosen) else (options.get("classification") or {}).get("metrics", ()))
     seed, attack = options.get("seed"), str(record.get("attack") or "")
     font, mode = _look(options.get("renderer") or {}, record) if modality != "text" else ("", "")
     return Run(path, model, task, str(modality), setting, start, seed, settings, metric, metrics, font, mode, attack)

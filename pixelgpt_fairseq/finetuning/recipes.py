@@ -14,7 +14,7 @@ import warnings
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from fairseq import options, tasks
+from fairseq import options, tasks, utils
 from fairseq.dataclass.utils import convert_namespace_to_omegaconf
 
 from pixelgpt_fairseq.data.data_folder import DataFolder
@@ -284,7 +284,16 @@ def training_options(recipe, data, save_dir, model, gpus, batch_size=None, seed=
 
 
 def configuration(arguments):
-    """fairseq's whole configuration, as fairseq-train makes it of *arguments*."""
+    """fairseq's whole configuration, as fairseq-train makes it of *arguments*.
+
+    Raises:
+        UserError: if ``--user-dir`` names no folder.
+    """
+    user_dir = Path(_last_value("--user-dir", arguments, USER_DIR))
+    if not user_dir.is_dir():
+        raise UserError(f"--user-dir {user_dir}: no such folder")
+    if user_dir.resolve() != USER_DIR.resolve():  # fairseq looks for it on the command line of this process alone
+        utils.import_user_module(argparse.Namespace(user_dir=str(user_dir)))
     with warnings.catch_warnings(action="ignore"):  # Hydra's, of what fairseq asks of it
         return convert_namespace_to_omegaconf(options.parse_args_and_arch(options.get_training_parser(), arguments))
 

@@ -10,6 +10,7 @@ import torch
 from fairseq.dataclass import ChoiceEnum
 from omegaconf import MISSING, OmegaConf
 
+from pixelgpt_fairseq.criterions.metrics import CLASSES, SCORES, parse_metrics
 from pixelgpt_fairseq.data.classification import ClassificationDataset
 from pixelgpt_fairseq.data.data_folder import DataFolder
 from pixelgpt_fairseq.data.streams import MODALITIES, PAIR, PIXEL, TEXT
@@ -49,6 +50,13 @@ class RenderedClassificationConfig(RenderedTaskConfig):
     pair_tokens: Optional[int] = field(
         default=None, metadata={"help": "most tokens of a pair (default: --max-positions)"}
     )
+    metrics: Optional[str] = field(
+        default=None,
+        metadata={
+            "help": "what validation reports, joined by commas: names of registered metrics (default: those that the "
+            "data folder names)"
+        },
+    )
     resume_interval_updates: int = field(
         default=1,
         metadata={
@@ -63,6 +71,9 @@ class RenderedClassificationTask(RenderedTask):
 
     What the classes are stands in the data folder, in the model's record and in the state that checkpoints keep of the
     task (``classification``, see :class:`~pixelgpt_fairseq.sources.examples.SentenceTask`; ``tokenizer``).
+
+    Attributes:
+        metrics: names of the metrics of validation.
     """
 
     render_script = "the script that renders its examples"
@@ -73,6 +84,7 @@ class RenderedClassificationTask(RenderedTask):
     def __init__(self, cfg, sentence_task, dictionary, data_settings, tokenizer=None):
         super().__init__(cfg)
         self.sentence_task, self.dictionary = sentence_task, dictionary
+        self.metrics = metrics_of(cfg, sentence_task)
         self.data_settings = {**data_settings, "classification": sentence_task.to_dict()}
         state = {"classification": sentence_task.to_dict()}
         if tokenizer is not None:  # with it, no data folder is needed to use the model
@@ -134,9 +146,9 @@ class RenderedClassificationTask(RenderedTask):
 
     @classmethod
     def reported_metrics(cls, cfg, subset):
-        """``loss``, and the metrics of the task that stands in the data folder."""
+        """``loss``, and the metrics of ``--metrics`` or of the task that stands in the data folder."""
         folder = cls.open_folder(cfg)
-        return ["loss", *cls.read_task(folder, cls.splits_of(cfg, folder, subset)[0]).metrics]
+        return ["loss", *metrics_of(cfg, cls.read_task(folder, cls.splits_of(cfg, folder, subset)[0]))]
 
     @classmethod
     def modalities_of(cls, cfg):
@@ -181,11 +193,6 @@ class RenderedClassificationTask(RenderedTask):
     def regression(self):
         """Whether a score is predicted, not a class."""
         return self.sentence_task.regression
-
-    @property
-    def metrics(self):
-        """Names of the metrics of validation."""
-        return self.sentence_task.metrics
 
     @property
     def uses_patches(self):
@@ -288,6 +295,17 @@ class RenderedClassificationTask(RenderedTask):
         """Log speed and batch sizes as every fairseq task, and the metrics of this one."""
         super().reduce_metrics(logging_outputs, criterion)
         criterion.log_metrics(logging_outputs)
+
+
+def metrics_of(cfg, sentence_task):
+    """Names of the metrics of validation: those of ``--metrics``, or else the task's.
+
+    Raises:
+        UserError: if ``--metrics`` names one that is not registered, or of the other kind.
+    """
+    if cfg.metrics is None:
+        return sentence_task.metrics
+    return parse_metrics(cfg.metrics, SCORES if sentence_task.regression else CLASSES)
 
 
 def check_classes(task_state, task, data):

@@ -9,6 +9,7 @@ import tempfile
 from fairseq import criterions, models
 from omegaconf import OmegaConf
 
+from pixelgpt_fairseq.criterions.metrics import METRICS
 from pixelgpt_fairseq.criterions.text_scores import FALLING
 from pixelgpt_fairseq.errors import UserError
 from pixelgpt_fairseq.models.architectures import ARCHITECTURES
@@ -93,7 +94,7 @@ def _check_validation(cfg, task):
                 f"--best-checkpoint-metric {metric}: not among what --task {cfg.task._name} reports of {subset}: "
                 f"{', '.join(reported)}"
             )
-    falls = metric.endswith(("loss", "ppl", *FALLING))
+    falls = not METRICS[metric].maximize if metric in METRICS else metric.endswith(("loss", "ppl", *FALLING))
     if falls == cfg.checkpoint.maximize_best_checkpoint_metric:
         option = "without" if falls else "with"
         kept = "highest" if falls else "lowest"

@@ -23,7 +23,7 @@ _GROUPS = ("task", "model", "criterion", "optimizer", "lr_scheduler")
 # Options of these groups that say where, how fast, or how long a run is computed, or that repeat another group's.
 _NOT_OF_THE_RUN = {
     "task": (
-        *("data", "pixel_source", "glue_task", "continue_anyway", "resume_interval_updates", "update_freq"),
+        *("data", "pixel_source", "glue_task", "metrics", "continue_anyway", "resume_interval_updates", "update_freq"),
         *("finetune_from_model", "restore_file", "save_dir", "checkpoint_suffix"),
     ),
     "model": ("_name", "checkpoint_activations", "compile", "tf32"),

@@ -10,6 +10,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pixelgpt_fairseq.criterions import metrics
+from pixelgpt_fairseq.errors import UserError
+
+BUILT_IN = {
+    kind: tuple(
+        name
+        for name, metric in metrics.METRICS.items()
+        if metric.of == kind and metric.function.__module__ == metrics.__name__
+    )
+    for kind in metrics.KINDS
+}
 
 
 def pooled(log, batches, names):
@@ -33,7 +43,7 @@ def test_metrics_of_classes_equal_scikit_learn(num_labels):
         metrics.confusion_matrix(p, t, num_labels)
         for p, t in zip(batches_of(predicted), batches_of(truth), strict=True)
     ]
-    found = pooled(metrics.log_classes, batches, tuple(metrics.OF_CLASSES))
+    found = pooled(metrics.log_classes, batches, BUILT_IN[metrics.CLASSES])
     average = "binary" if num_labels == 2 else "macro"
     assert found == {
         "accuracy": pytest.approx(sklearn.metrics.accuracy_score(truth, predicted), abs=1e-5),
@@ -47,7 +57,7 @@ def test_metrics_of_scores_equal_scipy():
     truth = random.integers(0, 26, 100) / 5  # with ties
     predicted = truth + random.normal(0, 2, 100)
     scores = torch.from_numpy(np.stack([predicted, truth], axis=1))
-    found = pooled(metrics.log_scores, batches_of(scores), tuple(metrics.OF_SCORES))
+    found = pooled(metrics.log_scores, batches_of(scores), BUILT_IN[metrics.SCORES])
     assert found == {
         "pearsonr": pytest.approx(scipy.stats.pearsonr(predicted, truth).statistic, abs=1e-5),
         "spearmanr": pytest.approx(scipy.stats.spearmanr(predicted, truth).statistic, abs=1e-5),
@@ -61,9 +71,9 @@ def test_metrics_of_few_examples_are_numbers_and_nobody_is_warned(num_labels, pa
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         confusion = metrics.confusion_matrix(predicted, truth, num_labels)
-        found = pooled(metrics.log_classes, [confusion], tuple(metrics.OF_CLASSES))
+        found = pooled(metrics.log_classes, [confusion], BUILT_IN[metrics.CLASSES])
         scores = torch.stack([predicted, truth], dim=1).double()
-        found |= pooled(metrics.log_scores, [scores], tuple(metrics.OF_SCORES))
+        found |= pooled(metrics.log_scores, [scores], BUILT_IN[metrics.SCORES])
     assert all(-1 <= value <= 1 for value in found.values())
 
 
@@ -102,3 +112,47 @@ def test_languages_without_examples_since_the_meters_were_reset_have_no_numbers(
         assert aggregate.get_smoothed_values() == dict.fromkeys(("average_accuracy", "accuracy_en", "accuracy_sw"), 1)
         aggregate.reset()
         assert set(aggregate.get_smoothed_values().values()) == {None}
+
+
+# Registration
+
+
+@pytest.fixture
+def registry(monkeypatch):
+    monkeypatch.setattr(metrics, "METRICS", dict(metrics.METRICS))
+    return metrics.METRICS
+
+
+def test_a_registered_metric_is_logged_by_its_name(registry):
+    @metrics.register_metric("error_rate", of="classes", maximize=False)
+    def error_rate(confusion):
+        return 1 - np.trace(confusion) / confusion.sum()
+
+    assert metrics.parse_metrics("accuracy, error_rate", "classes") == ("accuracy", "error_rate")
+    confusion = torch.tensor([3.0, 1, 0, 4])
+    assert pooled(metrics.log_classes, [confusion], ("error_rate",)) == {"error_rate": 0.125}
+    assert not registry["error_rate"].maximize
+
+
+@pytest.mark.parametrize(
+    ("names", "kind", "message"),
+    [
+        ("accuracy,acuracy", "classes", "no metric 'acuracy' is registered; there are accuracy, f1, .* --user-dir"),
+        ("pearsonr", "classes", "pearsonr is a metric of scores; of classes there are accuracy"),
+        ("accuracy", "scores", "accuracy is a metric of classes; of scores there are pearsonr"),
+        ("f1,f1", "classes", "named twice"),
+    ],
+)
+def test_metrics_that_cannot_be_reported_are_named(names, kind, message):
+    with pytest.raises(UserError, match=message):
+        metrics.parse_metrics(names, kind)
+
+
+def test_the_name_of_a_metric_is_given_once(registry):
+    with pytest.raises(ValueError, match=r"metric accuracy already: pixelgpt_fairseq.criterions.metrics.accuracy"):
+        metrics.register_metric("accuracy", of="classes")(len)
+    metrics.register_metric("accuracy", of="classes")(metrics.accuracy)  # its module, executed again
+    with pytest.raises(ValueError, match="must be classes or scores"):
+        metrics.register_metric("mine", of="labels")
+    with pytest.raises(ValueError, match="cannot be the name"):
+        metrics.register_metric("mine,yours", of="scores")

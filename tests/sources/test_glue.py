@@ -3,7 +3,7 @@ import json
 import pytest
 from toy_glue import write_glue, write_tsv
 
-from pixelgpt_fairseq.criterions.metrics import OF_CLASSES, OF_SCORES
+from pixelgpt_fairseq.criterions.metrics import METRICS
 from pixelgpt_fairseq.errors import UserError
 from pixelgpt_fairseq.sources.examples import (
     NO_LABEL,
@@ -37,7 +37,7 @@ def test_there_are_the_nine_tasks_with_the_published_metrics():
     }
     for task, _ in GLUE_TASKS.values():
         assert task.best_metric in task.metrics
-        assert set(task.metrics) <= set(OF_SCORES if task.regression else OF_CLASSES)
+        assert {METRICS[name].of for name in task.metrics} == {"scores" if task.regression else "classes"}
         assert SentenceTask.from_dict(json.loads(json.dumps(task.to_dict()))) == task
     assert GLUE_TASKS["stsb"][0].num_labels == 1
     assert GLUE_TASKS["mnli"][0].labels == ("entailment", "neutral", "contradiction")

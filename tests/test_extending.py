@@ -1,0 +1,116 @@
+"""docs/extending.md: its modules are written to a package of one's own, and its commands run with it, smaller."""
+
+import re
+import shlex
+import sys
+
+import fairseq_cli.train
+import pytest
+from fairseq import models as fairseq_models
+from fairseq import registry, tasks, utils
+from fairseq_runs import run
+from refusals import script
+from toy_corpus import ROOT
+
+import pixelgpt_fairseq.checkpoints.loading as loading
+from pixelgpt_fairseq.criterions import metrics
+from pixelgpt_fairseq.evaluation.prediction import predict
+from pixelgpt_fairseq.evaluation.runs import read_log
+
+PAGE = (ROOT / "docs" / "extending.md").read_text(encoding="utf-8")
+MODULES = dict(re.findall(r"```python\n# (mylab/\w+\.py)\n(.*?)```", PAGE, re.DOTALL))
+SMALL = (
+    "--hidden-size 32 --num-hidden-layers 1 --num-attention-heads 2 --num-key-value-heads 1 --intermediate-size 32 "
+    "--max-positions 48 --max-update 2 --validate-interval-updates 1 --save-interval-updates 1 --batch-size 4 "
+    "--num-workers 0 --cpu --distributed-world-size 1 --log-format simple"
+).split()
+REGISTRIES = (
+    *(metrics.METRICS,),
+    *(tasks.TASK_REGISTRY, tasks.TASK_DATACLASS_REGISTRY, fairseq_models.MODEL_REGISTRY),
+    *(fairseq_models.ARCH_MODEL_REGISTRY, fairseq_models.ARCH_MODEL_NAME_REGISTRY, fairseq_models.ARCH_CONFIG_REGISTRY),
+    *(each["registry"] for each in registry.REGISTRIES.values()),
+    *(each["dataclass_registry"] for each in registry.REGISTRIES.values()),
+)
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory):
+    """A folder with the package ``mylab``, in which its commands run; nothing stays registered after the tests."""
+    folder = tmp_path_factory.mktemp("lab")
+    for name, code in MODULES.items():
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_text(code, encoding="utf-8")
+    held, path, known = [dict(each) for each in REGISTRIES], sys.path[:], set(sys.modules)
+    memo = set(getattr(utils.import_user_module, "memo", set()))
+    yield folder
+    for each, before in zip(REGISTRIES, held, strict=True):
+        each.clear()
+        each.update(before)
+    sys.path[:] = path
+    utils.import_user_module.memo = memo
+    for name in set(sys.modules) - known:
+        if name.partition(".")[0] == "mylab":
+            del sys.modules[name]
+
+
+def commands(heading):
+    """The commands of a section of the page, each a list of arguments."""
+    section = re.search(rf"^## {re.escape(heading)}\n(.*?)(?=^## |\Z)", PAGE, re.MULTILINE | re.DOTALL)[1]
+    blocks = re.findall(r"```bash\n(.*?)```", section, re.DOTALL)
+    return [shlex.split(line) for block in blocks for line in block.replace("\\\n", " ").splitlines()]
+
+
+def train(lab, arguments, toy_glue, **places):
+    """Run a fairseq-train of the page, smaller; returns the folder of its checkpoints."""
+    program, data, *options = arguments
+    assert program == "fairseq-train"
+    at = {name: str(toy_glue / name) for name in ("rte", "stsb")} | {"mylab": str(lab / "mylab")} | places
+    options = [at.get(option, option) for option in options]
+    save_dir = lab / options[options.index("--save-dir") + 1]
+    save_dir.mkdir(parents=True)
+    options[options.index("--save-dir") + 1] = str(save_dir)
+    run(fairseq_cli.train.cli_main, at.get(data, data), *options, *SMALL, "--log-file", save_dir / "train.log")
+    return save_dir
+
+
+def scores(save_dir):
+    """The scores of the last validation of a run."""
+    return list(read_log(save_dir / "train.log").validations.values())[-1]["valid"]
+
+
+def test_an_example_fits_a_screen():
+    assert MODULES
+    assert {name: len(code.splitlines()) for name, code in MODULES.items() if len(code.splitlines()) >= 40} == {}
+
+
+def test_a_metric_of_ones_own_is_reported_and_chooses_checkpoints(lab, toy_glue, monkeypatch):
+    by_options, by_recipe = commands("A metric")
+    save_dir = train(lab, by_options, toy_glue)
+    found = read_log(save_dir / "train.log").validations
+    assert all({"accuracy", "balanced_accuracy"} <= scores["valid"].keys() for scores in found.values())
+    best = loading.read_state(save_dir / "checkpoint_best.pt")["extra_state"]["best"]
+    assert best == max(scores["valid"]["balanced_accuracy"] for scores in found.values())
+    answers = predict(str(save_dir / "checkpoint_best.pt"), toy_glue / "rte", ["valid"], cpu=True, progress=False)
+    assert answers["valid"].metrics()["balanced_accuracy"] == pytest.approx(best, abs=1e-4)
+
+    monkeypatch.chdir(lab)
+    (lab / "rte").symlink_to(toy_glue / "rte")
+    (lab / "dualgpt.pt").symlink_to(save_dir / "checkpoint_best.pt")
+    python, name, *options = by_recipe
+    assert (python, name) == ("python", "scripts/finetune.py")
+    limits = "--max-positions 48 --max-update 1 --validate-interval-updates 1".split()
+    script("finetune")([*options[: options.index("--")], "--gpus", "0", *options[options.index("--") :], *limits])
+    log = (lab / "runs/rte-recipe/train.log").read_text(encoding="utf-8")
+    assert "balanced_accuracy" in log
+
+
+def test_a_checkpoint_is_used_where_its_metric_is_not_registered(lab, toy_glue, caplog, monkeypatch):
+    by_options, _ = commands("A metric")
+    by_options[by_options.index("--save-dir") + 1] = "runs/elsewhere"
+    save_dir = train(lab, by_options, toy_glue)
+    for name in list(metrics.METRICS):
+        if name == "balanced_accuracy":
+            monkeypatch.delitem(metrics.METRICS, name)
+    answers = predict(str(save_dir / "checkpoint_best.pt"), toy_glue / "rte", ["valid"], cpu=True, progress=False)
+    assert set(answers["valid"].metrics()) == {"accuracy"}
+    assert "of its --metrics accuracy,balanced_accuracy only accuracy are registered here" in caplog.text
