@@ -101,7 +101,7 @@ def test_the_metrics_that_are_named_are_those_that_validation_logs(toy_data, fin
     losses = {name for name in line if name.endswith(("loss", "ppl")) and not name.startswith("best_")}
     assert set(RenderedPretrainingTask.reported_metrics(cfg, "valid")) == losses
     for run in finetuned.values():
-        cfg = type("Cfg", (), {"data": str(run.data)})
+        cfg = type("Cfg", (), {"data": str(run.data), "metrics": None})
         logged = fairseq_validate(run.data, run.checkpoint, "valid")
         assert set(RenderedGlueTask.reported_metrics(cfg, "valid")) <= set(logged)
 
