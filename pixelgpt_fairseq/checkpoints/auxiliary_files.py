@@ -4,8 +4,10 @@ import logging
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from pixelgpt_fairseq.checkpoints.released_config import is_on
 from pixelgpt_fairseq.checkpoints.weight_files import is_weight_file
 from pixelgpt_fairseq.data.data_folder import RENDERER_FILE, TOKENIZER_FILE
+from pixelgpt_fairseq.data.patches import MSE, NORMALIZED_MSE, PATCH_LOSSES
 from pixelgpt_fairseq.data.tokens import Tokenizer
 from pixelgpt_fairseq.errors import UserError
 from pixelgpt_fairseq.rendering import RendererConfig
@@ -16,7 +18,7 @@ logger = logging.getLogger(__name__)
 
 CONFIG_FILE = "config.json"
 # Key of config.json under which our own folders keep what other programs have no names for: "classification" (a
-# SentenceTask) and "task" (options of the fairseq task).
+# SentenceTask), "task" (options of the fairseq task) and "patch_loss" where norm_pix_loss does not tell it.
 OWN_SETTINGS = "pixelgpt_fairseq"
 MAX_CARRIED_BYTES = 64 << 20
 
@@ -28,6 +30,7 @@ class AuxiliaryFiles:
     tokenizer: Tokenizer | None = None
     data_settings: dict = field(default_factory=dict)  # see PixelGPTModel
     task_options: dict = field(default_factory=dict)
+    patch_loss: str = NORMALIZED_MSE  # see the criterion patch_token_loss
 
 
 def read_auxiliary_files(folder, settings: dict, model) -> AuxiliaryFiles:
@@ -59,6 +62,11 @@ def read_auxiliary_files(folder, settings: dict, model) -> AuxiliaryFiles:
     elif names:
         found.data_settings["class_names"] = names
     found.task_options = own.get("task", {})
+    found.patch_loss = own.get("patch_loss", NORMALIZED_MSE if is_on(settings, "norm_pix_loss") else MSE)
+    if found.patch_loss not in PATCH_LOSSES:
+        raise UserError(
+            f"{folder / CONFIG_FILE}: {OWN_SETTINGS}.patch_loss {found.patch_loss!r}: one of {', '.join(PATCH_LOSSES)}"
+        )
     return found
 
 

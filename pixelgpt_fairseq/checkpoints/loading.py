@@ -10,8 +10,8 @@ import torch
 
 from pixelgpt_fairseq.checkpoints.auxiliary_files import read_auxiliary_files
 from pixelgpt_fairseq.checkpoints.released import load_released
-from pixelgpt_fairseq.checkpoints.released_config import is_on
 from pixelgpt_fairseq.checkpoints.weight_files import check_plain
+from pixelgpt_fairseq.data.patches import NORMALIZED_MSE, PATCH_LOSSES
 from pixelgpt_fairseq.data.tokens import Tokenizer
 from pixelgpt_fairseq.errors import UserError
 from pixelgpt_fairseq.models import provenance
@@ -29,7 +29,7 @@ class Checkpoint:
     path: str
     model: PixelGPTModel  # in eval mode, float32
     tokenizer: Tokenizer | None
-    raw_patch_targets: bool  # trained on pixel values, not on normalised patches
+    patch_loss: str  # what its predictions of patches are: see the criterion patch_token_loss
     task_options: dict = field(default_factory=dict)  # those of the fairseq task that it was trained on
 
     def renderer(self, fonts=None):
@@ -82,8 +82,10 @@ def load_checkpoint(path):
     tokenizer = state["task_state"].get("tokenizer")
     if tokenizer is not None:
         tokenizer = Tokenizer(bytes(tokenizer.numpy()), name=f"{path}: tokenizer")
-    raw_patch_targets = bool((state["cfg"]["criterion"] or {}).get("raw_patch_targets", False))
-    return Checkpoint(str(path), model.eval(), tokenizer, raw_patch_targets, dict(state["cfg"].get("task") or {}))
+    patch_loss = str((state["cfg"]["criterion"] or {}).get("patch_loss", NORMALIZED_MSE))
+    if patch_loss not in PATCH_LOSSES:
+        raise UserError(f"{path}: patch_loss {patch_loss!r} is not one of {', '.join(PATCH_LOSSES)}")
+    return Checkpoint(str(path), model.eval(), tokenizer, patch_loss, dict(state["cfg"].get("task") or {}))
 
 
 def read_state(path):
@@ -117,8 +119,8 @@ def _load_folder(folder):
     model = load_released(folder)
     auxiliary_files = read_auxiliary_files(folder, model.released_settings, model)
     model.data_settings = auxiliary_files.data_settings
-    raw_patch_targets = not is_on(model.released_settings, "norm_pix_loss")
-    return Checkpoint(str(folder), model, auxiliary_files.tokenizer, raw_patch_targets, auxiliary_files.task_options)
+    patch_loss, task_options = auxiliary_files.patch_loss, auxiliary_files.task_options
+    return Checkpoint(str(folder), model, auxiliary_files.tokenizer, patch_loss, task_options)
 
 
 def shapes_of(config, weights) -> PixelGPTModel:

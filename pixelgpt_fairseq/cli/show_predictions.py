@@ -75,5 +75,5 @@ def predict(checkpoint, text, fonts=None):
         raise UserError("trained on text alone, and there is no tokenizer beside it to make tokens of the text with")
     if model.uses_patches:
         patches = torch.from_numpy(checkpoint.renderer(fonts)(text).patches())
-        predictions = predict_patches(model, patches, checkpoint.raw_patch_targets)
+        predictions = predict_patches(model, patches, checkpoint.patch_loss)
     return patches, predictions, tokens

@@ -32,12 +32,12 @@ from pixelgpt_fairseq.checkpoints.released import (
     settings_text,
     write_released,
 )
-from pixelgpt_fairseq.checkpoints.released_config import is_on
 from pixelgpt_fairseq.checkpoints.weight_files import check_plain
 from pixelgpt_fairseq.conversion.new_checkpoints import bytes_as_tensor, new_checkpoint, save_checkpoint
 from pixelgpt_fairseq.criterions.patch_token_loss import PatchTokenLossConfig
 from pixelgpt_fairseq.criterions.rendered_classification import RenderedClassificationLossConfig
 from pixelgpt_fairseq.data.data_folder import RENDERER_FILE, TOKENIZER_FILE
+from pixelgpt_fairseq.data.patches import BCE, NORMALIZED_MSE
 from pixelgpt_fairseq.data.streams import PAIR, PIXEL, TEXT
 from pixelgpt_fairseq.data.tokens import Tokenizer
 from pixelgpt_fairseq.errors import UserError
@@ -108,7 +108,7 @@ def import_released(folder, checkpoint, sentence_task=None, modality=None, progr
                 f"{folder} has {model.num_labels} outputs, task {sentence_task.name} needs {sentence_task.num_labels}"
             )
         _take_task(auxiliary_files, sentence_task, opened)
-    cfg = _training_config(opened, auxiliary_files.task_options, modality)
+    cfg = _training_config(opened, auxiliary_files, modality)
     weights, redundant = OrderedDict(), {}
     names = tqdm(opened.weights.names, desc=f"reading {opened.path.name}", unit=" tensors", disable=not progress)
     for name in names:
@@ -180,8 +180,11 @@ def _companion_files(state, model, dtype) -> dict[str, bytes]:
     names = data_settings.get("class_names")
     if names:
         settings["id2label"], settings["label2id"] = _numbered(names)
-    settings["norm_pix_loss"] = not (cfg["criterion"] or {}).get("raw_patch_targets", False)
+    patch_loss = str((cfg["criterion"] or {}).get("patch_loss", NORMALIZED_MSE))
+    settings["norm_pix_loss"] = patch_loss == NORMALIZED_MSE
     own = {"task": {key: value for key, value in (cfg.get("task") or {}).items() if key not in _OF_A_RUN}}
+    if patch_loss == BCE:
+        own["patch_loss"] = patch_loss
     width = data_settings.get("pair_patches")
     if width and _strip_width(cfg["task"]) != {"pair_patches": width}:  # it was that of an earlier checkpoint
         own["task"]["pair_patches"] = width
@@ -216,13 +219,13 @@ def _numbered(names) -> tuple[dict, dict]:
     return {str(number): name for number, name in enumerate(names)}, {name: i for i, name in enumerate(names)}
 
 
-def _training_config(opened, task_options, modality) -> dict:
+def _training_config(opened, auxiliary_files, modality) -> dict:
     """What fairseq-train would have kept of its options, had it trained the model."""
-    model = opened.model
+    model, task_options = opened.model, auxiliary_files.task_options
     if model.num_labels is None:
         task, criterion = RenderedPretrainingConfig(), PatchTokenLossConfig()
         criterion._name, task._name = "patch_token_loss", "rendered_pretraining"
-        criterion.raw_patch_targets = not is_on(opened.settings, "norm_pix_loss")
+        criterion.patch_loss = auxiliary_files.patch_loss
         streams = [TEXT] * (model.vocab_size is not None) + [PIXEL] * model.uses_patches
         task.modalities = ",".join([*streams, PAIR] if len(streams) > 1 else streams)
         task.tokens_per_sample = min(task.tokens_per_sample, model.max_positions())

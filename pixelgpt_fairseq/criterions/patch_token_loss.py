@@ -8,11 +8,20 @@ from typing import NamedTuple
 import torch
 import torch.nn.functional as F
 from fairseq.criterions import FairseqCriterion, register_criterion
-from fairseq.dataclass import FairseqDataclass
+from fairseq.dataclass import ChoiceEnum, FairseqDataclass
 from fairseq.logging import metrics
 
 from pixelgpt_fairseq.criterions.linear_cross_entropy import compiled_once, linear_cross_entropy
-from pixelgpt_fairseq.data.patches import gray_to_rgb_patches, normalize_gray_patches, normalize_patches, scale_pixels
+from pixelgpt_fairseq.data.patches import (
+    BCE,
+    NORMALIZED_MSE,
+    PATCH_LOSSES,
+    binarize_patches,
+    gray_to_rgb_patches,
+    normalize_gray_patches,
+    normalize_patches,
+    scale_pixels,
+)
 from pixelgpt_fairseq.data.streams import MODALITIES, PAIR, PIXEL, TEXT
 
 LOSSES = ("patch", "token")
@@ -31,15 +40,19 @@ class PatchTokenLossConfig(FairseqDataclass):
 
     patch_loss_weight: float = field(default=1.0, metadata={"help": "weight of next patch prediction"})
     token_loss_weight: float = field(default=1.0, metadata={"help": "weight of next token prediction"})
-    raw_patch_targets: bool = field(
-        default=False,
-        metadata={"help": "regress pixel values, not values normalised within each patch (norm_pix_loss false)"},
+    patch_loss: ChoiceEnum(PATCH_LOSSES) = field(
+        default=NORMALIZED_MSE,
+        metadata={
+            "help": "what a patch is predicted as: values normalised within each patch (norm_pix_loss, as the released "
+            "models), from which blank patches and separators cannot be told; pixel values; or the logit of each "
+            "pixel's being white"
+        },
     )
 
 
 @register_criterion("patch_token_loss", dataclass=PatchTokenLossConfig)
 class PatchTokenLoss(FairseqCriterion):
-    """Mean squared error of the next patch, cross-entropy of the next token.
+    """Mean squared error (or binary cross-entropy) of the next patch, cross-entropy of the next token.
 
     Each loss is the mean over all its targets in an update, and of pairs the two means are added. An update of patches
     or of tokens is divided by its number of targets. For the two losses of pairs, fairseq's one denominator is not
@@ -54,7 +67,7 @@ class PatchTokenLoss(FairseqCriterion):
     def __init__(self, cfg, task):
         super().__init__(task)
         self.weights = {"patch": cfg.patch_loss_weight, "token": cfg.token_loss_weight}
-        self.raw_patch_targets = cfg.raw_patch_targets
+        self.patch_loss = str(cfg.patch_loss)
 
     def forward(self, model, sample, reduce=True):
         """Loss of a batch (see :func:`~pixelgpt_fairseq.data.batches.collate`).
@@ -68,7 +81,7 @@ class PatchTokenLoss(FairseqCriterion):
         options = {"compiled": model.config.compile and on_gpu}
         heads = {}
         if "patches" in inputs:
-            arguments = inputs["patches"], inputs.get("patch_mask"), not self.raw_patch_targets
+            arguments = inputs["patches"], inputs.get("patch_mask"), self.patch_loss
             heads["patch_head"] = partial(patch_head_loss, *arguments, **options)
         if "tokens" in inputs:
             heads["token_head"] = partial(token_head_loss, inputs["tokens"], inputs.get("token_mask"), **options)
@@ -146,7 +159,7 @@ class HeadLoss(NamedTuple):
     targets: torch.Tensor  # their number
 
 
-def patch_head_loss(patches, mask, normalise, hidden, weight, compiled=False):
+def patch_head_loss(patches, mask, patch_loss, hidden, weight, compiled=False):
     """Next patch prediction from hidden states ``[B, L', H]``, L' <= L, and the patch head's weight ``[values, H]``.
 
     Arguments as those of :func:`next_patch_loss`.
@@ -156,7 +169,7 @@ def patch_head_loss(patches, mask, normalise, hidden, weight, compiled=False):
     """
     loss = compiled_once(_patch_row_sums) if compiled else _patch_row_sums
     patches, mask = _cut(patches, hidden), _cut(mask, hidden)
-    sums, targets = loss(hidden, weight, patches, mask, normalise)
+    sums, targets = loss(hidden, weight, patches, mask, patch_loss)
     return HeadLoss(sums.sum(), targets.sum())
 
 
@@ -172,21 +185,23 @@ def token_head_loss(tokens, mask, hidden, weight, compiled=False):
     return HeadLoss(total, in_use.sum())
 
 
-def next_patch_loss(predictions, patches, mask=None, normalise=True):
-    """Mean squared error between each prediction and the patch that follows.
+def next_patch_loss(predictions, patches, mask=None, patch_loss=NORMALIZED_MSE):
+    """How far each prediction is from the patch that follows.
 
     Args:
         predictions: ``[B, L, 768]``; the one at position i is for patch i + 1.
         patches: uint8 ``[B, L, 256]`` (gray) or ``[B, L, 768]``.
         mask: bool ``[B, L]``: the patches in use; None if all are.
-        normalise: targets are normalised within each patch (norm_pix_loss).
+        patch_loss: ``normalized_mse``: mean squared error from the values normalised within each patch; ``mse``: from
+            the pixel values, 0 to 1; ``bce``: predictions are logits of white pixels, binary cross-entropy in nats.
 
     Returns:
         (sums, targets): for each row the sum over its target patches, and their number, both ``[B]``. A patch's error
         is the mean over its 768 values.
     """
-    targets = _patch_targets(patches[:, 1:], predictions.shape[-1], normalise)
-    errors = F.mse_loss(predictions[:, :-1].float(), targets, reduction="none").mean(dim=-1)
+    targets = _patch_targets(patches[:, 1:], predictions.shape[-1], patch_loss)
+    compare = F.binary_cross_entropy_with_logits if patch_loss == BCE else F.mse_loss
+    errors = compare(predictions[:, :-1].float(), targets, reduction="none").mean(dim=-1)
     if mask is None:
         return errors.sum(dim=1), errors.new_full((len(errors),), errors.shape[1])
     in_use = mask[:, 1:].to(errors.dtype)
@@ -210,8 +225,8 @@ def next_token_loss(logits, tokens, mask=None):
     return (losses.view_as(targets) * in_use).sum(dim=1), in_use.sum(dim=1)
 
 
-def _patch_row_sums(hidden, weight, patches, mask, normalise):
-    return next_patch_loss(F.linear(hidden, weight), patches, mask, normalise)
+def _patch_row_sums(hidden, weight, patches, mask, patch_loss):
+    return next_patch_loss(F.linear(hidden, weight), patches, mask, patch_loss)
 
 
 def next_tokens(tokens, mask):
@@ -225,12 +240,13 @@ def _cut(columns, hidden):
     return None if columns is None else columns[:, : hidden.shape[1]]
 
 
-def _patch_targets(patches, values, normalise):
+def _patch_targets(patches, values, patch_loss):
     """What a prediction of *values* numbers is compared with: float32 ``[B, L, values]``."""
     channels = values // patches.shape[-1]  # a gray patch stands for the same value in each channel
-    if normalise:
+    if patch_loss == NORMALIZED_MSE:
         return normalize_patches(patches) if channels == 1 else normalize_gray_patches(patches, channels)
-    return gray_to_rgb_patches(scale_pixels(patches), channels)
+    values_of = binarize_patches if patch_loss == BCE else scale_pixels
+    return gray_to_rgb_patches(values_of(patches), channels)
 
 
 def _mean(meters, name):

@@ -11,6 +11,8 @@ import torch
 from torch import Tensor
 
 PATCH_SIZE = 16  # pixels per side; the released models know no other
+# What a model's predictions of patches are: see the criterion patch_token_loss.
+NORMALIZED_MSE, MSE, BCE = PATCH_LOSSES = ("normalized_mse", "mse", "bce")
 NORMALIZATION_EPSILON = 1e-6  # added to the variance, as in MAE's norm_pix_loss
 
 
@@ -89,6 +91,15 @@ def normalize_gray_patches(patches: Tensor, channels: int = 3) -> Tensor:
     values = patches.shape[-1] * channels
     variance = variance * (values / (values - 1))
     return gray_to_rgb_patches((patches - mean) * torch.rsqrt(variance + NORMALIZATION_EPSILON), channels)
+
+
+def binarize_patches(patches: Tensor) -> Tensor:
+    """1 where a patch is white, above 127 of 255, else 0, as the render mode ``binary``: float32 of the same shape.
+
+    Args:
+        patches: ``[..., values]``, 0..255 (uint8) or 0..1 (floating point).
+    """
+    return (scale_pixels(patches) > 127 / 255).float()
 
 
 def denormalize_patches(predictions: Tensor, references: Tensor) -> Tensor:

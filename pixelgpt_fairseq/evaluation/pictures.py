@@ -11,6 +11,8 @@ import torch
 from PIL import Image, ImageDraw, ImageFont
 
 from pixelgpt_fairseq.data.patches import (
+    BCE,
+    NORMALIZED_MSE,
     denormalize_patches,
     gray_to_rgb_patches,
     patch_layout,
@@ -57,7 +59,7 @@ def _check_language_model(model):
 
 
 @torch.no_grad()
-def predict_patches(model, patches, raw_patch_targets=False):
+def predict_patches(model, patches, patch_loss=NORMALIZED_MSE):
     """What *model* predicts for each patch but the first, from the patches before it.
 
     A model trained on normalized targets (norm_pix_loss) predicts neither brightness nor contrast: both are taken from
@@ -66,7 +68,7 @@ def predict_patches(model, patches, raw_patch_targets=False):
     Args:
         model: PixelGPTModel in eval mode.
         patches: uint8 ``[n, 256]``, or rgb ``[n, 768]``.
-        raw_patch_targets: the model was trained on pixel values.
+        patch_loss: what the model was trained with (``--patch-loss``).
 
     Returns:
         float ``[n - 1, 256]``, 0 (black) to 1 (white): of gray patches the channels' mean; of rgb ``[n - 1, 768]``.
@@ -79,7 +81,9 @@ def predict_patches(model, patches, raw_patch_targets=False):
         raise UserError("this model was trained on text alone: it predicts no patches")
     predictions = model(patches=patches[None]).patch_predictions[0, :-1].float()
     channels = predictions.shape[-1] // patches.shape[-1]
-    if not raw_patch_targets:
+    if patch_loss == BCE:
+        predictions = predictions.sigmoid()
+    if patch_loss == NORMALIZED_MSE:
         references = gray_to_rgb_patches(scale_pixels(patches[1:]), channels)
         predictions = denormalize_patches(predictions, references)
     return predictions.unflatten(-1, (-1, channels)).mean(-1).clamp(0, 1)

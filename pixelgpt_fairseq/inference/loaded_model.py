@@ -186,7 +186,7 @@ class LoadedModel:
             UserError: if the model predicts no patches.
         """
         patches = torch.from_numpy(self.renderer(text).patches()).to(self.device)
-        return patches.cpu(), predict_patches(self.model, patches, self._checkpoint.raw_patch_targets).cpu()
+        return patches.cpu(), predict_patches(self.model, patches, self._checkpoint.patch_loss).cpu()
 
     def predict_tokens(self, text):
         """What the model predicts for each token of a text: a list of TokenPrediction.

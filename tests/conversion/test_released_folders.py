@@ -145,6 +145,25 @@ def test_a_trained_checkpoint_comes_back_with_look_tokenizer_and_task(toy_data, 
         assert ours["cfg"]["task"][option] == theirs["cfg"]["task"][option]
 
 
+@pytest.mark.parametrize("patch_loss", ["mse", "bce"])
+def test_the_patch_loss_comes_back(patch_loss, toy_data, tmp_path):
+    options = ["--patch-loss", patch_loss, "--max-update", 1, "--disable-validation", "--save-dir", tmp_path]
+    train(toy_data, *TOY_TRAINING, *options)
+    export_released(tmp_path / "checkpoint_last.pt", tmp_path / "folder", progress=False)
+    import_released(tmp_path / "folder", tmp_path / "again.pt", progress=False)
+    for path in ("checkpoint_last.pt", "folder", "again.pt"):
+        assert load_checkpoint(tmp_path / path).patch_loss == patch_loss
+    config = json.loads((tmp_path / "folder/config.json").read_text())
+    assert config["norm_pix_loss"] is False
+
+
+def test_an_unknown_patch_loss_is_refused(folder):
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "pixelgpt_fairseq": {"patch_loss": "huber"}}))
+    with pytest.raises(UserError, match="patch_loss 'huber': one of normalized_mse, mse, bce"):
+        load_checkpoint(folder)
+
+
 def test_an_imported_checkpoint_is_finetuned_and_validates_without_a_word_on_its_architecture(folder, tmp_path, capsys):
     import_released(folder, tmp_path / "model.pt", progress=False)
     write_rows(tmp_path / "GLUE/rte-train", [row(*values) for values in ROWS])

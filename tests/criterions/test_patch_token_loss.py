@@ -13,7 +13,7 @@ from pixelgpt_fairseq.criterions.patch_token_loss import (
     next_patch_loss,
     next_token_loss,
 )
-from pixelgpt_fairseq.data.patches import patchify
+from pixelgpt_fairseq.data.patches import PATCH_LOSSES, patchify
 from pixelgpt_fairseq.models.architectures import PixelGPTConfig
 from pixelgpt_fairseq.models.pixelgpt import PixelGPTModel
 
@@ -137,8 +137,42 @@ def test_targets_are_normalised_with_the_unbiased_variance():
     sums, targets = next_patch_loss(predictions, patches)
     assert targets.tolist() == [1]
     torch.testing.assert_close(sums[0], F.mse_loss(predictions[0, 0], target.float()))
-    raw, _ = next_patch_loss(predictions, patches, normalise=False)
+    raw, _ = next_patch_loss(predictions, patches, patch_loss="mse")
     torch.testing.assert_close(raw[0], F.mse_loss(predictions[0, 0], (patches[0, 1] / 255).repeat_interleave(3)))
+
+
+def test_binary_targets_are_the_white_pixels_of_each_channel():
+    patches = torch.randint(256, (1, 2, 256), dtype=torch.uint8)
+    patches[0, 1, :2] = torch.tensor([127, 128])
+    white = (patches[0, 1] > 127).float().repeat_interleave(3)
+    logits = torch.randn(1, 2, 768)
+    (total,), targets = next_patch_loss(logits, patches, patch_loss="bce")
+    assert white[:6].tolist() == [0, 0, 0, 1, 1, 1]
+    assert targets.tolist() == [1]
+    chances = logits[0, 0].double().sigmoid()
+    expected = -(white * chances.log() + (1 - white) * (1 - chances).log()).mean()
+    torch.testing.assert_close(total.double(), expected)
+
+
+def test_only_normalised_targets_confuse_a_blank_with_the_separator():
+    blank, black = (torch.full((1, 2, 256), value, dtype=torch.uint8) for value in (255, 0))
+    predictions = torch.randn(1, 2, 768)
+    for patch_loss in PATCH_LOSSES:
+        one, other = (next_patch_loss(predictions, each, patch_loss=patch_loss)[0] for each in (blank, black))
+        assert bool((one - other).abs() < 1e-6) == (patch_loss == "normalized_mse")
+
+
+@pytest.mark.parametrize("patch_loss", PATCH_LOSSES)
+def test_every_patch_loss_falls_by_its_gradient(model, patch_loss):
+    sample, optimizer = batch("pixel", [6, 4]), torch.optim.SGD(model.parameters(), lr=0.05)
+    losses = []
+    for _ in range(4):
+        optimizer.zero_grad()
+        loss, size, _ = criterion(patch_loss=patch_loss)(model, sample)
+        (loss / size).backward()
+        optimizer.step()
+        losses.append((loss / size).item())
+    assert losses[-1] < losses[0]
 
 
 def test_all_modalities_log_the_same_keys_and_types(model):

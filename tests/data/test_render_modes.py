@@ -99,8 +99,8 @@ def test_a_model_of_three_channels_reads_colours_and_gray(coloured):
 def test_the_target_of_a_colour_patch_is_its_colours(coloured):
     patches = coloured.open("train", PIXEL, 768)[0][None, :9]
     predictions = torch.zeros(1, 9, 768)
-    for normalise, targets in ((True, normalize_patches(patches)), (False, scale_pixels(patches))):
-        sums, numbers = next_patch_loss(predictions, patches, normalise=normalise)
+    for patch_loss, targets in (("normalized_mse", normalize_patches(patches)), ("mse", scale_pixels(patches))):
+        sums, numbers = next_patch_loss(predictions, patches, patch_loss=patch_loss)
         torch.testing.assert_close(sums, (targets[:, 1:] ** 2).mean(-1).sum(1))
         assert numbers.tolist() == [8]
 
