@@ -19,11 +19,11 @@ LAST = "checkpoint_last.pt"  # fairseq's default of --restore-file, which lies i
 
 
 def resumed_checkpoint(options):
-    """Path of the checkpoint with which a run goes on; None if it starts, or if fairseq has to fetch the file.
+    """Path of the checkpoint that a run resumes from; None for a new run, or if fairseq has to download the file.
 
     Args:
-        options: those that fairseq's group ``checkpoint`` calls ``restore_file``, ``save_dir``, ``checkpoint_suffix``
-            and ``continue_once``: that group, or the options of a task, which has them too.
+        options: any configuration with ``restore_file``, ``save_dir``, ``checkpoint_suffix`` and ``continue_once``:
+            fairseq's group ``checkpoint``, or the options of a task.
     """
 
     def option(name):  # a task that is set up in Python has no such options
@@ -44,7 +44,7 @@ def suffixed(path, suffix):
 
 
 def starting_checkpoint(options):
-    """Path of the checkpoint that training begins with; None if it begins with random weights.
+    """Path of the checkpoint that training starts from; None if it starts from random weights.
 
     Args:
         options: see :func:`resumed_checkpoint`, with ``finetune_from_model``.
@@ -56,7 +56,7 @@ def starting_checkpoint(options):
 
 
 def trained_settings(task_cfg) -> dict:
-    """How the data were made that the checkpoint which training begins with was trained on; empty if there is none.
+    """``data_settings`` of the checkpoint that training starts from; empty if there is none.
 
     Raises:
         UserError: if it is no checkpoint of such a model.
@@ -69,12 +69,13 @@ def take_architecture(cfg, task_cfg):
     """Fill in sizes and settings that the user did not give: from the checkpoint, or from the defaults.
 
     Args:
-        cfg: what is to be built, with the fields of :class:`~pixelgpt_fairseq.models.architectures.PixelGPTConfig`;
-            changed in place.
+        cfg: the model configuration, with the fields of :class:`~pixelgpt_fairseq.models.architectures.PixelGPTConfig`;
+            modified in place.
         task_cfg: see :func:`starting_checkpoint`.
 
     Raises:
-        UserError: if it is no checkpoint of such a model, or the user asks for other sizes; it names the options.
+        UserError: if it is no checkpoint of such a model, or the command gives different sizes; the message names the
+        options.
     """
     path = starting_checkpoint(task_cfg)
     if path is None:

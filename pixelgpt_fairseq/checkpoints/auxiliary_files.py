@@ -1,4 +1,4 @@
-"""What a released folder holds beside weights and sizes: the tokenizer, the renderer's settings, what was trained."""
+"""Auxiliary files of a released folder: tokenizer, renderer settings, and what the model was trained on."""
 
 import logging
 from dataclasses import dataclass, field
@@ -39,7 +39,7 @@ def read_auxiliary_files(folder, settings: dict, model) -> AuxiliaryFiles:
     Args:
         folder: its path.
         settings: its ``config.json``.
-        model: PixelGPTModel of its sizes.
+        model: PixelGPTModel with the sizes of the folder.
 
     Raises:
         UserError: if a file is damaged, or does not belong to the model.
@@ -75,7 +75,7 @@ def _read_renderer(folder: Path) -> dict | None:
     if not path.exists():
         return None
     config = RendererConfig.from_json(path, locate_fonts=False)
-    if any(font.sha256 is None for font in config.fonts):  # as others write the file
+    if any(font.sha256 is None for font in config.fonts):  # files written by other programs
         try:
             config = config.located(near=folder)
         except UserError as error:
@@ -98,7 +98,7 @@ def _read_classification(own: dict, folder: Path, num_labels: int | None) -> dic
 
 
 def _check_names(names: list[str] | None, classification: dict, folder: Path):
-    """Refuse a folder that gives its outputs two orders."""
+    """Refuse a folder whose two lists of class names are in different orders."""
     labels = classification["labels"]
     if names and labels and match_classes(names, labels, classification["name"]) != list(range(len(labels))):
         raise UserError(
@@ -108,10 +108,10 @@ def _check_names(names: list[str] | None, classification: dict, folder: Path):
 
 
 def read_files(folder):
-    """Read all files of a released folder that are no weights, up to ``MAX_CARRIED_BYTES`` together.
+    """Read all files of a released folder except weights, up to ``MAX_CARRIED_BYTES`` in total.
 
     Returns:
-        (files, left): name -> content; the names of those that are too large.
+        (files, left): name -> content; names of files that are too large.
 
     Raises:
         UserError: naming the file that cannot be read.
@@ -134,5 +134,5 @@ def read_files(folder):
 
 
 def is_carried(name: str) -> bool:
-    """Whether a file of this name goes with a model from a folder to a checkpoint and back."""
+    """Whether a file of this name is kept when a folder is converted to a checkpoint and back."""
     return name == Path(name).name and not name.startswith(".") and not is_weight_file(name)

@@ -1,4 +1,4 @@
-"""A checkpoint of fairseq-train with all that is needed to use it: model, renderer's settings, tokenizer."""
+"""Reads checkpoints of fairseq-train, and released folders, with all that is needed to use the model."""
 
 import logging
 import os
@@ -33,10 +33,10 @@ class Checkpoint:
     task_options: dict = field(default_factory=dict)  # those of the fairseq task that it was trained on
 
     def renderer(self, fonts=None):
-        """A renderer with the settings that the model was trained with.
+        """TextRenderer with the settings of the training data.
 
         Args:
-            fonts: paths of other fonts; what that changes is logged.
+            fonts: paths of other fonts; differences are logged.
 
         Raises:
             UserError: if a font cannot be found.
@@ -44,10 +44,10 @@ class Checkpoint:
         return TextRenderer(self.renderer_config({} if fonts is None else {"fonts": fonts}))
 
     def renderer_config(self, chosen):
-        """The renderer's settings that the model was trained with, but for those that the user chose.
+        """Renderer settings of the training data, overridden by those that the user chose.
 
         Args:
-            chosen: attributes of RendererConfig; what they change is logged in one line.
+            chosen: attributes of RendererConfig; differences are logged in one line.
 
         Raises:
             UserError: if a font cannot be found.
@@ -89,10 +89,10 @@ def load_checkpoint(path):
 
 
 def read_state(path):
-    """Read what fairseq-train saved, without running code from it; tensors are mapped, and read only where used.
+    """Read a checkpoint file without running code from it; tensors are memory-mapped.
 
     Returns:
-        dict: ``model`` (name -> tensor), ``cfg`` (group -> options), ``task_state`` and what else fairseq keeps.
+        dict: ``model`` (name -> tensor), ``cfg`` (group -> options), ``task_state``, and fairseq's other entries.
 
     Raises:
         UserError: see :func:`load_checkpoint`.
@@ -124,14 +124,14 @@ def _load_folder(folder):
 
 
 def shapes_of(config, weights) -> PixelGPTModel:
-    """The model of a checkpoint, without numbers: a size that the weights do not have costs no memory.
+    """The model of a checkpoint on the meta device, so that a wrong size in the configuration allocates no memory.
 
     Args:
         config: the checkpoint's, complete or not.
         weights: name -> tensor.
 
     Raises:
-        UserError: if a tensor is of another shape than the configuration tells, or none of plain numbers.
+        UserError: if a tensor has another shape than the configuration implies, or is not a plain tensor of numbers.
     """
     check_plain(weights, "it")
     config = complete_config(config)
@@ -157,6 +157,6 @@ def _build_model(config, weights, data_settings):
     shapes = shapes_of(config, weights)
     model = PixelGPTModel(config, shapes.uses_patches, shapes.vocab_size, shapes.num_labels, data_settings)
     state = {name: weight.float() for name, weight in weights.items()}
-    provenance.reconcile(model, state)  # what does not fit is a UserError here, and the end of the process below
+    provenance.reconcile(model, state)  # raises a UserError for tensors that do not fit, before load_state_dict does
     model.load_state_dict(state)
     return model

@@ -1,7 +1,7 @@
 """Folders in the layout of the released checkpoints: ``config.json`` and ``model.safetensors``.
 
-The model's own tensor names are the released ones, so reading a folder is checking it: settings, names and shapes. What
-this package does not do is refused by name rather than ignored, and no pickled code is ever run.
+The model uses the released tensor names, so loading a folder only checks settings, names and shapes. Unsupported
+settings are refused by name rather than ignored, and no pickled code is run.
 """
 
 import json
@@ -25,11 +25,11 @@ from pixelgpt_fairseq.models.pixelgpt import PixelGPTModel
 from pixelgpt_fairseq.sources.class_names import read_class_names
 from pixelgpt_fairseq.storage.files import check_absent, read_json, whole_folder
 
-# An embedding with more rows than this beyond the tokenizer's tokens is that of another tokenizer.
+# An embedding with more padding rows than this belongs to another tokenizer.
 MAX_EXTRA_ROWS = 1024
-# What Git LFS leaves in the place of a large file that was not fetched.
+# Placeholder of Git LFS for a large file that was not fetched.
 _POINTER, _LONGEST_POINTER = b"version https://git-lfs.github.com/spec/", 1024
-# Written where nothing is known; a folder that was read keeps its own.
+# Defaults for a config.json that is written from scratch; a folder that was read keeps its own values.
 RELEASED_SETTINGS = {
     "hidden_act": "silu",
     "image_size": [PATCH_SIZE, 16384],
@@ -47,13 +47,13 @@ RELEASED_SETTINGS = {
 
 @dataclass
 class ReleasedFolder:
-    """A folder whose settings and tensors' names and shapes are those of a model; no tensor has been read yet."""
+    """A folder whose settings, tensor names and shapes have been checked; no tensor has been read yet."""
 
     path: Path
     settings: dict  # config.json
     weights: WeightFiles
     model: PixelGPTModel  # shapes only
-    redundant: list[str]  # tensors that say nothing new: stored rotary frequencies, the copy of a tied embedding
+    redundant: list[str]  # redundant tensors: stored rotary frequencies, the copy of a tied embedding
 
 
 def open_released(folder: str | os.PathLike) -> ReleasedFolder:
@@ -71,7 +71,7 @@ def open_released(folder: str | os.PathLike) -> ReleasedFolder:
     settings = read_json(folder / "config.json", dict)
     config = read_config(settings, folder / "config.json")
     weights = WeightFiles(folder)
-    if config.num_hidden_layers > len(weights.names):  # a model of a billion layers need not be built to be refused
+    if config.num_hidden_layers > len(weights.names):  # refuse an absurd number of layers before building the model
         raise UserError(f"{folder}: {config.num_hidden_layers} layers (config.json) in {len(weights.names)} tensors")
     tokens = _count_tokens(settings, folder) if is_on(settings, "reads_tokens") else None
     config.extra_token_rows = 0 if tokens is None else settings["vocab_size"] - tokens
@@ -89,15 +89,14 @@ def open_released(folder: str | os.PathLike) -> ReleasedFolder:
     found = {name: torch.empty(weights.shapes[name], device="meta") for name in weights.names if name not in redundant}
     provenance.check_tensors(dict(model.named_parameters()), found, str(folder))
     if model.num_labels is not None:
-        read_class_names(settings, folder / "config.json", model.num_labels)  # raises where they cannot be
+        read_class_names(settings, folder / "config.json", model.num_labels)  # raises if it cannot
     return ReleasedFolder(folder, settings, weights, model, redundant)
 
 
 def load_released(folder: str | os.PathLike) -> PixelGPTModel:
     """Read a released-layout folder, a language model or a classifier: the model in eval mode, float32, on the CPU.
 
-    The settings as read stay with the model (``model.released_settings``), among them ``norm_pix_loss``, which is the
-    criterion's business.
+    The settings are kept as ``model.released_settings``; among them is ``norm_pix_loss``, which concerns the criterion.
 
     Raises:
         UserError: see :func:`open_released`.
@@ -115,7 +114,7 @@ def load_released(folder: str | os.PathLike) -> PixelGPTModel:
 def save_released(model: PixelGPTModel, folder: str | os.PathLike):
     """Write *model* as a released-layout folder, whole or not at all; weights as they are, bit for bit.
 
-    The tokenizer and renderer settings, which a released folder also holds, are the caller's to add.
+    The caller adds the tokenizer and the renderer settings.
 
     Raises:
         UserError: if *folder* exists and is not empty, or cannot be written.
@@ -129,8 +128,8 @@ def write_released(folder, tensors: dict[str, Tensor], files: dict[str, bytes], 
     """Write a released-layout folder, whole or not at all.
 
     Args:
-        folder: what is to be made; an empty folder may stand there.
-        tensors: what ``model.safetensors`` shall hold.
+        folder: the folder to create; an empty one may exist.
+        tensors: contents of ``model.safetensors``.
         files: name -> content of the others.
         progress: show a bar.
 
@@ -154,14 +153,14 @@ def settings_text(settings: dict) -> bytes:
 
 
 def released_settings(model: PixelGPTModel, dtype: torch.dtype) -> dict:
-    """What ``config.json`` shall say of *model*, whose weights are of type *dtype*."""
+    """Contents of ``config.json`` for *model*, whose weights have type *dtype*."""
     settings = written_config(model.config, RELEASED_SETTINGS | getattr(model, "released_settings", {}))
     for name in {"torch_dtype", "dtype"} & settings.keys() or {"torch_dtype"}:  # versions 4 and 5 of transformers
         settings[name] = str(dtype).removeprefix("torch.")
     settings.pop("extra_token_rows", None)
     if model.vocab_size is not None:
         settings["vocab_size"] = model.vocab_size + model.config.extra_token_rows
-        if model.config.extra_token_rows:  # a setting of our own, for folders without a tokenizer
+        if model.config.extra_token_rows:  # a setting of this package, for folders without a tokenizer
             settings["extra_token_rows"] = model.config.extra_token_rows
     settings.setdefault("vocab_size", 0)
     kind = "CausalLM" if model.num_labels is None else "SequenceClassification"
@@ -169,7 +168,7 @@ def released_settings(model: PixelGPTModel, dtype: torch.dtype) -> dict:
     if model.num_labels is not None and len(settings.get("id2label") or {}) != model.num_labels:
         settings["id2label"] = {str(label): f"LABEL_{label}" for label in range(model.num_labels)}
         settings.pop("label2id", None)
-    # Two settings of our own, only where a model lacks an embedding that every released one has.
+    # Two settings of this package, written only if the model lacks an embedding that all released models have.
     for name, reads in (("reads_patches", model.uses_patches), ("reads_tokens", model.vocab_size is not None)):
         settings.pop(name, None)
         if not reads:
@@ -179,15 +178,15 @@ def released_settings(model: PixelGPTModel, dtype: torch.dtype) -> dict:
 
 def _num_labels(settings: dict, shapes: dict[str, torch.Size]) -> int | None:
     """Outputs of a classifier, None for a language model."""
-    if "score.weight" in shapes:  # one that is no matrix is refused by its shape
+    if "score.weight" in shapes:  # a tensor that is no matrix is refused by its shape
         return max(1, shapes["score.weight"][0]) if len(shapes["score.weight"]) == 2 else 1
     architectures = settings.get("architectures") or ()
     is_classifier = "SequenceClassification" in json.dumps(architectures)
-    return 1 if is_classifier else None  # a classifier without its weights is refused by the names of the tensors
+    return 1 if is_classifier else None  # a classifier without its head is refused because the tensor is missing
 
 
 def _check_files(folder: Path):
-    """Refuse what is no released folder, and files that were never fetched."""
+    """Refuse a folder that is not in the released layout, and Git LFS placeholders."""
     if folder.is_file():
         raise UserError(f"{folder}: a file: name the folder that holds config.json and weights")
     if not (folder / "config.json").exists():
@@ -198,9 +197,9 @@ def _check_files(folder: Path):
 
 
 def _count_tokens(settings: dict, folder: Path) -> int:
-    """How many of the rows of the token embedding are tokens: those that the tokenizer beside the weights has.
+    """Number of rows of the token embedding that are tokens of the tokenizer; the rest is padding.
 
-    Embeddings are often padded beyond it, to a multiple of 64, say.
+    Embeddings are often padded, for example to a multiple of 64.
 
     Raises:
         UserError: if the tokenizer is damaged, or of another size.
@@ -220,7 +219,7 @@ def _count_tokens(settings: dict, folder: Path) -> int:
 
 
 def _redundant(weights: WeightFiles, config: PixelGPTConfig, folder: Path) -> list[str]:
-    """Names of tensors that say nothing new: stored rotary frequencies, and the copy of a tied embedding."""
+    """Names of redundant tensors: stored rotary frequencies, and the copy of a tied embedding."""
     names = [name for name in weights.names if name.endswith("rotary_emb.inv_freq")]
     head, embedding = "lm_token_head.weight", "model.embed_tokens.weight"
     if config.tie_word_embeddings and head in weights.shapes:

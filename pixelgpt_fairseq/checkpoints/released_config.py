@@ -1,8 +1,8 @@
 """``config.json`` of a released folder: its settings as a PixelGPTConfig.
 
-Versions 4 and 5 of the transformers library spell some settings otherwise (``rope_theta`` and ``rope_scaling``, or
-``rope_parameters``; ``torch_dtype``, or ``dtype``): both are read. A setting that asks for a computation which this
-package does not have is refused by name; one that nobody here knows is named in a warning.
+Versions 4 and 5 of the transformers library spell some settings differently (``rope_theta`` and ``rope_scaling``, or
+``rope_parameters``; ``torch_dtype``, or ``dtype``); both spellings are read. A setting that requires an unsupported
+computation is refused by name; an unknown setting is named in a warning.
 """
 
 import json
@@ -15,7 +15,7 @@ from pixelgpt_fairseq.models.architectures import PixelGPTConfig
 
 logger = logging.getLogger(__name__)
 
-# Settings of config.json that the model takes over under the same name, without which there is no model.
+# Required settings of config.json, which the model has under the same names.
 REQUIRED = (
     "hidden_size",
     "num_hidden_layers",
@@ -25,7 +25,7 @@ REQUIRED = (
     "max_position_embeddings",
     "rms_norm_eps",
 )
-# Those that may be absent or null.
+# Optional settings: absent or null means the default.
 DEFAULTS = {
     "num_key_value_heads": None,  # None: as many as query heads
     "rope_theta": 10000.0,
@@ -95,7 +95,7 @@ IGNORED = frozenset(
     remove_invalid_values repetition_penalty return_dict_in_generate suppress_tokens temperature top_k top_p typical_p
     """.split()
 )
-# These are read by name, here and by the callers of read_config.
+# Settings that are read by name, here and by the callers of read_config.
 _READ = frozenset(
     (
         *REQUIRED,
@@ -108,7 +108,7 @@ _READ = frozenset(
 
 
 def read_config(settings: dict, where: Path) -> PixelGPTConfig:
-    """The architecture that a ``config.json`` asks for.
+    """The PixelGPTConfig that a ``config.json`` describes.
 
     Args:
         settings: its content.
@@ -146,12 +146,12 @@ def read_config(settings: dict, where: Path) -> PixelGPTConfig:
 
 
 def is_on(settings: dict, name: str) -> bool:
-    """A setting of ``config.json`` that is true or false, and true where it is left open."""
+    """A boolean setting of ``config.json`` whose default is true."""
     return settings.get(name) is not False
 
 
 def written_config(config: PixelGPTConfig, settings: dict) -> dict:
-    """*settings* with the values of *config*, in the spelling that they have."""
+    """*settings* updated with the values of *config*, in the spelling of the same transformers version."""
     settings = dict(settings)
     for name in (*REQUIRED, *DEFAULTS):
         if name != "vocab_size":
@@ -175,13 +175,13 @@ def _is_known(name: str) -> bool:
 
 
 def _unsupported(settings: dict) -> list[str]:
-    """The settings that this package does not compute, each with its value."""
+    """Unsupported settings, each with its value."""
     names = [
         name
         for name, supported in SUPPORTED.items()
         if name in settings and not any(_same(settings[name], value) for value in supported)
     ]
-    if settings.get("use_sliding_window") is False:  # then the window has a size, and no effect
+    if settings.get("use_sliding_window") is False:  # then the window size has no effect
         names = [name for name in names if name != "sliding_window"]
     elif "use_sliding_window" in settings and "sliding_window" not in settings:
         names.append("use_sliding_window")
@@ -198,15 +198,15 @@ def _unsupported(settings: dict) -> list[str]:
 
 
 def _same(given, supported) -> bool:
-    """Whether two values are equal, true and 1 being different things."""
+    """Whether two values are equal; true and 1 are not."""
     return given == supported and isinstance(given, bool) == isinstance(supported, bool)
 
 
 def _read_rope(settings: dict, where: Path) -> float | None:
-    """The base of the rotary frequencies in either spelling; None where it is left open.
+    """The base of the rotary frequencies in either spelling; None if it is not given.
 
     Raises:
-        UserError: for other frequencies than the plain ones, and for two bases that differ.
+        UserError: for scaled rotary frequencies, and for two bases that differ.
     """
     bases = {"rope_theta": settings["rope_theta"]} if "rope_theta" in settings else {}
     for name in ("rope_parameters", "rope_scaling"):
@@ -225,10 +225,10 @@ def _read_rope(settings: dict, where: Path) -> float | None:
 
 
 def _is_plain_rope(key: str, value) -> bool:
-    """Whether a value of ``rope_parameters`` leaves the rotary frequencies what their base makes of them."""
+    """Whether an entry of ``rope_parameters`` leaves the default rotary frequencies unchanged."""
     if key in ("rope_type", "type"):
         return value in (None, "default")
     if key in ("factor", "partial_rotary_factor"):
         return value is None or _same(value, 1)
-    # The length before stretching means nothing where nothing is stretched.
+    # The original length has no effect without scaling.
     return value is None or key in ("rope_theta", "original_max_position_embeddings", "max_position_embeddings")

@@ -1,7 +1,7 @@
-"""The tensors of a released folder, one at a time: no more than one of them is in memory beside what they become.
+"""Reads and writes the tensors of a released folder one at a time, so that memory holds at most one extra tensor.
 
-Read are ``model.safetensors``, its sharded form with an index, and ``pytorch_model.bin``, also in shards; written is
-``model.safetensors``, byte for byte as the safetensors library writes it.
+Reads ``model.safetensors`` and ``pytorch_model.bin``, single or sharded with an index; writes ``model.safetensors``,
+byte for byte like the safetensors library.
 """
 
 import json
@@ -16,7 +16,7 @@ from torch import Tensor
 from pixelgpt_fairseq.errors import UserError
 from pixelgpt_fairseq.storage.files import open_without_following, read_json
 
-# In the order in which they stand in a file: wide types first, so that every tensor is aligned.
+# In file order: wide types first, so that every tensor is aligned.
 _SAFETENSORS_NAMES = {torch.float64: "F64", torch.float32: "F32", torch.bfloat16: "BF16", torch.float16: "F16"}
 
 
@@ -24,7 +24,7 @@ class WeightFiles:
     """The tensors of a folder in the released layout.
 
     Attributes:
-        shapes: name of each tensor -> its shape (the files' headers tell).
+        shapes: tensor name -> shape, from the headers of the files.
 
     Raises:
         UserError: if the folder has no weights, an index names a file that is not there, or a file is damaged or holds
@@ -43,10 +43,10 @@ class WeightFiles:
         self.names = sorted(self.shapes)
 
     def read(self, name: str) -> Tensor:
-        """The tensor of this name."""
+        """Read the tensor of this name."""
         if name in self._loaded:
             return self._loaded[name].contiguous()
-        # Opened anew for every tensor: what is mapped counts as memory in use until the file is closed.
+        # Reopened for every tensor: mapped pages count as used memory until the file is closed.
         with safe_open(self._where[name], framework="pt") as file:
             return file.get_tensor(name).clone()
 
@@ -65,7 +65,7 @@ class WeightFiles:
         try:
             try:
                 tensors = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-            except RuntimeError:  # written before torch 1.6: not a file that can be mapped
+            except RuntimeError:  # files written before torch 1.6 cannot be mapped
                 tensors = torch.load(path, map_location="cpu", weights_only=True)
         except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError) as error:
             raise UserError(f"{path} is damaged or holds more than plain tensors; it is not read") from error
@@ -101,11 +101,10 @@ def _shards(index: Path) -> list[Path]:
 
 
 def check_plain(tensors: dict[str, Tensor], where):
-    """Refuse what torch.load can return, but a file of weights does not hold.
+    """Refuse objects that torch.load may return but that do not belong in a weight file.
 
     Raises:
-        UserError: for tensors without numbers of their own (sparse, on no device, one number repeated a billion
-            times), and for integers.
+        UserError: for sparse, meta and expanded tensors, and for integers.
     """
     for name, tensor in tensors.items():
         if not isinstance(name, str) or tensor.layout != torch.strided or tensor.device.type != "cpu":
@@ -125,14 +124,14 @@ def is_weight_file(name: str) -> bool:
 def write_safetensors(tensors: dict[str, Tensor], path: Path) -> Iterator[int]:
     """Write a safetensors file, one tensor at a time.
 
-    The library's own ``save_file`` tells nothing of its progress until all is written.
+    The library's own ``save_file`` reports no progress.
 
     Args:
         tensors: of floating-point numbers; they may be mapped from another file.
         path: the file.
 
     Yields:
-        int: bytes written of each tensor, when it is written.
+        int: number of bytes of each tensor, after it is written.
 
     Raises:
         OSError: if it cannot be written.

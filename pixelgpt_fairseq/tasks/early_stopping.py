@@ -1,23 +1,24 @@
-"""What ``--patience`` has counted, for checkpoints: fairseq keeps it in attributes of a function, and no file."""
+"""The state of ``--patience``, for checkpoints: fairseq keeps it only as attributes of a function."""
 
 import sys
 
 
 def early_stopping_state() -> dict:
-    """The best score and the validations since then: ``{"best": ..., "num_runs": ...}``; empty before the first."""
+    """The best score and the number of validations since: ``{"best": ..., "num_runs": ...}``; empty before the
+    first."""
     return dict(vars(_should_stop_early()))
 
 
 def restore_early_stopping(state):
-    """Go on counting from *state*, which :func:`early_stopping_state` gave."""
+    """Restore *state*, a result of :func:`early_stopping_state`."""
     vars(_should_stop_early()).update(state)
 
 
 def validations_without_a_better_one(extra_state) -> int:
-    """How many validations before a checkpoint were no better than the best, for ``--patience``; 0 if it does not say.
+    """Number of validations without improvement at the time of a checkpoint; 0 if it records none.
 
     Args:
-        extra_state: of the checkpoint, where fairseq puts what a task keeps under the name of the task's class.
+        extra_state: of the checkpoint; fairseq stores a task's state there under the name of its class.
     """
     for kept in extra_state.values():
         if isinstance(kept, dict) and "early_stopping" in kept:

@@ -85,7 +85,7 @@ class RenderedPretrainingTask(RenderedTask):
     comes.
     """
 
-    shuffle_batches = False  # one would mix the modalities of an update
+    shuffle_batches = False  # shuffling would mix modalities within an update
     criterion_name = "patch_token_loss"
 
     @classmethod
@@ -95,12 +95,12 @@ class RenderedPretrainingTask(RenderedTask):
 
     @classmethod
     def modalities_of(cls, cfg):
-        """Those of ``--modalities``."""
+        """The modalities of ``--modalities``."""
         return parse_modalities(cfg.modalities, cfg.modality_weights)[0]
 
     def __init__(self, cfg, modalities, weights, dictionary, data_settings, tokenizer=None):
         super().__init__(cfg)
-        if tokenizer is not None:  # what a checkpoint keeps: with it, no data folder is needed to use the model
+        if tokenizer is not None:  # saved in checkpoints, so that the model can be used without its data folder
             self.state.merge_state_dict({"tokenizer": torch.tensor(list(tokenizer.serialized), dtype=torch.uint8)})
         self.modalities, self.weights = modalities, weights
         self.dictionary, self.data_settings = dictionary, data_settings
@@ -221,7 +221,7 @@ class RenderedPretrainingTask(RenderedTask):
         folders = len(utils.split_paths(self.cfg.data))
 
         def draw(epoch):
-            # Folders take turns: these data were those of every so many epochs.
+            # Several folders take turns by epoch, so this one was used only in every n-th of the earlier epochs.
             *earlier, size = (
                 num_shards * self.update_freq(e) for e in range((epoch - 1) % folders + 1, epoch + 1, folders)
             )
@@ -230,7 +230,7 @@ class RenderedPretrainingTask(RenderedTask):
         return draw
 
     def validation_batches(self, dataset, **limits):
-        """Batches of one modality after the other, by length."""
+        """Batches of one modality after another, sorted by length."""
         batches = []
         for indices in dataset.stream_indices():
             by_length = indices[np.argsort(dataset.sizes[indices], kind="stable")]
@@ -246,12 +246,12 @@ class RenderedPretrainingTask(RenderedTask):
         }
 
     def describe_update(self, dataset):
-        """The numbers of targets, by which the losses of an update are divided."""
+        """The numbers of targets of an update, by which its losses are divided."""
         return dataset.describe_update
 
 
 def _check_settings(folder, split, expected, first):
-    """Check that *split* was made as the *first* folder's data were."""
+    """Check that *split* has the same settings as the data of the *first* folder."""
     differences = settings_differences(folder.settings(split), expected)
     if differences:
         raise UserError(

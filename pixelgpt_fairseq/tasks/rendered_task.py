@@ -1,5 +1,5 @@
 # ruff: noqa: RUF009, UP006, UP035, UP045  (fairseq reads Optional[...], List[...] and II(...) off its dataclasses)
-"""What all tasks share: how their batches reach fairseq's trainer."""
+"""Base class of all tasks: batch iterators, training and validation steps, and what checkpoints record."""
 
 import functools
 import zlib
@@ -22,7 +22,7 @@ from pixelgpt_fairseq.tasks.early_stopping import early_stopping_state, restore_
 
 @dataclass
 class RenderedTaskConfig(FairseqDataclass):
-    """Options that all tasks have, and those of fairseq that they look at."""
+    """Options of all tasks, and the options of other groups that they read."""
 
     continue_anyway: bool = field(
         default=False,
@@ -63,30 +63,32 @@ class RenderedTask(FairseqTask):
 
     @classmethod
     def reported_metrics(cls, cfg, subset):
-        """Names of what validation on *subset* logs, for ``--best-checkpoint-metric``; *cfg* are the task's options."""
+        """Names of the metrics that validation on *subset* logs, for ``--best-checkpoint-metric``; *cfg*: the task's
+        options."""
         raise NotImplementedError
 
     @classmethod
     def modalities_of(cls, cfg):
-        """Names of the modalities that are trained on by the task's options *cfg*."""
+        """The modalities that the task's options *cfg* select."""
         raise NotImplementedError
 
     @classmethod
     def check_labels(cls, cfg, subset, option):
-        """Check that *subset*, which *option* names, has the labels that the task needs: none."""
+        """Check that *subset*, the value of *option*, has the labels that the task needs; by default a task needs
+        none."""
 
     @functools.cached_property
     def trained_settings(self):
-        """How the data were made that the weights at the beginning were trained on; empty for random weights."""
+        """``data_settings`` of the checkpoint that training starts from; empty for random weights."""
         return trained_settings(self.cfg)
 
     def load_state_dict(self, state_dict):
-        """Take over what a checkpoint keeps of its task."""
+        """Restore the task state of a checkpoint."""
         self.trained_settings = dict(state_dict.get("data_settings") or {})
         super().load_state_dict({name: value for name, value in state_dict.items() if name != "data_settings"})
 
     def build_model(self, cfg, from_checkpoint=False):
-        """Build the model, with the architecture of the checkpoint that training begins with, if there is one."""
+        """Build the model, with the architecture of the checkpoint that training starts from, if there is one."""
         if from_checkpoint:
             self.__dict__.setdefault("trained_settings", {})
         else:
@@ -109,54 +111,56 @@ class RenderedTask(FairseqTask):
         return self.dictionary
 
     def max_positions(self):
-        """None: whatever is longer than the task's limits is cut; the model's are checked when it is built."""
+        """None: examples are cut to the task's limits, and those are checked against the model's when it is built."""
         return None
 
     def training_batches(self, dataset, seed, num_shards, **limits):
-        """How batches to train on are drawn.
+        """How the training batches of an epoch are drawn.
 
         Args:
             num_shards: number of workers.
             limits: ``max_tokens`` and ``max_sentences`` for the data set's ``batch_by_size``.
 
         Returns:
-            function from an epoch, counted from 1, to the batches of all workers: lists of indices.
+            function from an epoch (counted from 1) to the batches of all workers, each a list of indices.
         """
         raise NotImplementedError
 
     def validation_batches(self, dataset, **limits):
-        """Batches that have every example once: lists of indices."""
+        """Batches, each a list of indices, that contain every example exactly once."""
         raise NotImplementedError
 
     def training_order(self):
-        """Option -> value (plain data) of the task's options that the order of training depends on."""
+        """The task's options that the order of training batches depends on: option -> value (plain data)."""
         return {}
 
     def describe_update(self, dataset):
-        """What samples are to know of their update, see UpdateBatchIterator; None: nothing."""
+        """Information about the update that each of its samples carries, see UpdateBatchIterator; None: nothing."""
         return None
 
     def update_freq(self, epoch):
-        """Batches of one worker that make an update, in an epoch."""
+        """The number of batches per worker in an update of *epoch*."""
         values = self._update_freqs()
         return values[min(epoch, len(values)) - 1]
 
     def _update_freqs(self):
-        # A task that is set up in Python may have no options of the optimizer.
+        # A task that is set up in Python may lack fairseq's other option groups.
         values = OmegaConf.select(self.cfg, "update_freq", throw_on_resolution_failure=False)
         return list(values or [1])
 
     def train_step(self, sample, model, criterion, optimizer, update_num, ignore_grad=False):
-        """As every fairseq task, and counts operations; gradients that are not finite end the run with one line.
+        """FairseqTask.train_step that also counts operations and reports non-finite gradients. Checking every loss
 
-        To look at every loss would make the host wait for the GPU. But fairseq looks at the norm of an update's
-        gradients, and where it is not finite, runs the update once more under its NanDetector, which cannot cope with
-        models whose output has absent parts.
+        would make the host wait for the GPU. fairseq checks the gradient norm of each update anyway; if it is not
 
-        A worker's empty batch, for which fairseq takes another, counts as none.
+        finite, it repeats the update under its NanDetector, which fails on models whose output has absent parts, so
+
+        the repetition is reported here. The dummy batch that fairseq substitutes for a worker's empty batch
+
+        contributes nothing.
 
         Raises:
-            UserError: in that second run.
+            UserError: if the gradients of the update were not finite.
             AssertionError: if batches of two modalities meet in one update.
         """
         model.connect_optimizer(optimizer)
@@ -191,22 +195,23 @@ class RenderedTask(FairseqTask):
         training=None,
         **kwargs,
     ):
-        """As :meth:`FairseqTask.get_batch_iterator`, of the batches of this task.
+        """As :meth:`FairseqTask.get_batch_iterator`, over the batches that this task draws.
 
-        Ignores ``--required-batch-size-multiple``: batches are used as drawn.
+        ``--required-batch-size-multiple`` is ignored.
 
         Args:
-            training: whether to draw batches for training; if not, every example comes once. None: as fairseq's caller
-                wants it, and for any other caller, if this is the split that is trained on.
+            training: draw training batches; otherwise every example appears once. None: what the calling code of
+                fairseq expects; for other callers, whether *dataset* is the training split.
 
         Raises:
             UserError: if an example is longer than ``--max-tokens``.
         """
         if training is None:
-            # Of fairseq's callers, which all pass max_positions, only the trainer for training passes the other.
+            # All callers within fairseq pass max_positions; only the trainer's training loop passes
+            # update_epoch_batch_itr.
             validating = "max_positions" in kwargs and update_epoch_batch_itr is None
             training = not validating and dataset is self.datasets.get(self.cfg.train_subset)
-        # As fairseq's own: one iterator, with its workers, serves all epochs of a dataset.
+        # As in fairseq, one iterator with its data-loader workers serves all epochs of a data set.
         cached = not disable_iterator_cache and not update_epoch_batch_itr
         known, iterator = self._training if training else (dataset, self.dataset_to_epoch_iter.get(dataset))
         if cached and known is dataset and iterator is not None:
@@ -247,7 +252,7 @@ class RenderedTask(FairseqTask):
                 "checksum of the data's lengths": zlib.crc32(np.ascontiguousarray(dataset.sizes, dtype=np.int64)),
             },
             describe_update=self.describe_update(dataset),
-            # Where the order is final, every update is full.
+            # If the task fixes the order of batches, every update is complete.
             skip_remainder_batch=skip_remainder_batch and self.shuffle_batches,
             disable_shuffling=not self.shuffle_batches,
             **options,
@@ -256,28 +261,28 @@ class RenderedTask(FairseqTask):
         return iterator
 
     def valid_step(self, sample, model, criterion):
-        """As every fairseq task; a worker for which no batch is left has an empty one, which is no mistake."""
+        """FairseqTask.valid_step that accepts the empty batch of a worker for which no batch is left."""
         if not sample:
             return 0, 0, criterion.empty_output()
         return super().valid_step(sample, model, criterion)
 
     def get_checkpoint_dict(self):
-        """What fairseq is to keep in a checkpoint for resuming: what ``--patience`` has counted."""
+        """State that fairseq saves in checkpoints: the early-stopping count of ``--patience``."""
         return {type(self).__name__: {"early_stopping": early_stopping_state()}}
 
     def set_checkpoint_dict(self, state):
-        """Take over what :meth:`get_checkpoint_dict` gave, when a run is resumed."""
+        """Restore the result of :meth:`get_checkpoint_dict` when a run is resumed."""
         restore_early_stopping(state["early_stopping"])
 
     def _check_modality(self, modality, optimizer, update_num):
         number, found = self._update
-        # Where losses are scaled, an update whose gradients overflow is left out, and the next has its number.
+        # With loss scaling, an update whose gradients overflow is skipped, and the next one gets its number.
         if number == update_num and found != modality and getattr(optimizer, "scaler", None) is None:
             raise AssertionError(f"update {update_num + 1} is of two modalities, {found} and {modality}")
         self._update = update_num, modality
 
     def reduce_metrics(self, logging_outputs, criterion):
-        """Log what every fairseq task does and, in training, the speed of each GPU."""
+        """Log fairseq's own metrics and, in training, the speed of each GPU."""
         super().reduce_metrics(logging_outputs, criterion)
         if criterion.training:
             log_speed(logging_outputs)

@@ -19,7 +19,7 @@ from pixelgpt_fairseq.tasks.rendered_classification import RenderedClassificatio
 
 logger = logging.getLogger(__name__)
 
-PROGRESS_SECONDS = 30  # a validation on many languages that takes longer says how far it is: most log formats do not
+PROGRESS_SECONDS = 30  # after which a validation on many languages reports its progress, which most log formats do not
 
 SETTINGS = TRANSLATE_TRAIN_ALL, CROSS_LINGUAL_TRANSFER = ("translate-train-all", "cross-lingual-transfer")
 
@@ -58,14 +58,16 @@ class RenderedXnliConfig(RenderedClassificationConfig):
 class RenderedXnliTask(RenderedClassificationTask):
     """The examples that ``pixelgpt render-xnli`` wrote.
 
-    A split is that of all languages: ``--valid-subset valid`` validates on every language in one pass, logs
-    ``accuracy_en`` ... and, to choose checkpoints by, ``average_accuracy``. A language's own is ``valid.sw``.
+    A split covers all languages: ``--valid-subset valid`` validates on every language in one pass and logs
+    ``accuracy_en`` and so on, and ``average_accuracy``, which selects checkpoints. ``valid.sw`` is the split of one
+    language.
     """
 
     render_script = "pixelgpt render-xnli"
     default_positions = {TEXT: 768, PIXEL: 256, PAIR: 256}  # noqa: RUF012  (the published recipes' limits)
     languages = LANGUAGES
-    _validated, _told = 0, float("inf")  # examples of the running validation, and when its progress was told last
+    _validated, _told = 0, float("inf")  # examples of the current validation so far, and the time of the last progress
+    # line
 
     @classmethod
     def check_options(cls, cfg, folder, sentence_task):
@@ -81,7 +83,7 @@ class RenderedXnliTask(RenderedClassificationTask):
 
     @classmethod
     def splits_of(cls, cfg, folder, subset):
-        """The splits of the languages that are asked for, or of the one that *subset* names (``valid.sw``).
+        """The splits of the requested languages, or of the one that *subset* names (``valid.sw``).
 
         Raises:
             UserError: if there is no such language, or none in the data folder.
@@ -134,12 +136,12 @@ class RenderedXnliTask(RenderedClassificationTask):
         return {**super().training_order(), "--sampling-temperature": self.cfg.sampling_temperature}
 
     def begin_valid_epoch(self, epoch, model):
-        """Begin to count what is validated."""
+        """Reset the progress count."""
         super().begin_valid_epoch(epoch, model)
         self._validated, self._told = 0, time.monotonic()
 
     def valid_step(self, sample, model, criterion):
-        """As every task with labels; a long validation of a training run tells its progress."""
+        """As in every classification task; a long validation logs its progress."""
         outputs = super().valid_step(sample, model, criterion)
         if sample:
             workers = torch.distributed.get_world_size() if torch.distributed.is_initialized() else 1

@@ -1,13 +1,12 @@
-"""How the workers of one job exchange Python objects, in place of two functions of fairseq that cannot do it.
+"""Exchange of Python objects between the workers of a job; replaces two functions of fairseq that no longer work.
 
-When a run is resumed or a checkpoint is fine-tuned, fairseq reads the file on the first worker alone and broadcasts
-what it read: tensors one by one, all else pickled. The receivers unpickle with ``torch.load``, which since torch 2.6
-refuses the classes that are in there (fairseq's own, and those of omegaconf). What arrives was pickled a moment ago by
-another worker of the same job, so torch's own exchange of objects may serve. No file is read here: what is read from
-files stays limited to plain data.
+To resume a run or fine-tune a checkpoint, fairseq reads the file on the first worker and broadcasts its contents:
+tensors one by one, everything else pickled. The receivers unpickle with ``torch.load``, which since torch 2.6 refuses
+the classes in it (fairseq's own and those of omegaconf). The pickle comes from another worker of the same job, not from
+a file, so torch's own object broadcast is safe here. Reading files stays limited to plain data.
 
-``fairseq-validate`` gathers what every worker logged, through a buffer of a fixed size on a GPU: a longer validation
-fails, and any on CPUs.
+``fairseq-validate`` gathers the logs of all workers through a GPU buffer of fixed size, which fails for long
+validations and on CPUs.
 """
 
 import inspect
@@ -21,14 +20,14 @@ logger = logging.getLogger(__name__)
 
 
 def broadcast_object(obj, src_rank, group, dist_device):
-    """Send *obj* of worker *src_rank* to all workers of *group*, and return it on each."""
+    """Broadcast *obj* from worker *src_rank* to all workers of *group*; each returns it."""
     objects = [obj]
     torch.distributed.broadcast_object_list(objects, src=src_rank, group=group, device=dist_device)
     return objects[0]
 
 
 def all_gather_list(data, group=None, max_size=None):
-    """The *data* of all workers, in their order, with tensors on the CPU; *max_size* is not needed."""
+    """Gather *data* from all workers, in rank order, with tensors on the CPU; *max_size* is ignored."""
     group = distributed_utils.get_global_group() if group is None else group
     gathered = [None] * distributed_utils.get_world_size(group)
     torch.distributed.all_gather_object(gathered, utils.move_to_cpu(data), group=group)
@@ -39,7 +38,7 @@ _REPLACEMENTS = {"_broadcast_object_slow": broadcast_object, "all_gather_list": 
 
 
 def replace_object_exchange(module=distributed_utils):
-    """Let fairseq call the functions above; where it has others than those known, warn and leave them alone.
+    """Replace fairseq's functions by those above; warn, and leave them, if their signatures are unknown.
 
     Args:
         module: ``fairseq.distributed.utils``.

@@ -1,4 +1,4 @@
-"""Checks of the checkpoints that a command names or finds, before fairseq reads them: each mistake is one line."""
+"""Checks of the checkpoints that a command will read, made before fairseq reads them; each raises a one-line error."""
 
 import os
 
@@ -11,9 +11,9 @@ RESETS = ("reset_optimizer", "reset_lr_scheduler", "reset_meters", "reset_datalo
 
 
 def check_checkpoints(cfg):
-    """Check that the checkpoint that training is to begin with is there and whole.
+    """Check that the checkpoint that training starts from exists and is complete.
 
-    Without this, fairseq trains from random weights if the file of ``--restore-file`` is absent.
+    Without this check, fairseq silently trains from random weights if the file of ``--restore-file`` does not exist.
 
     Args:
         cfg: the options of fairseq's group ``checkpoint``.
@@ -45,7 +45,8 @@ def check_checkpoints(cfg):
 
 
 def check_average(cfg):
-    """Check that averaged weights can go on: fairseq ends in an error where a checkpoint to begin with has none.
+    """Check that a run with ``--store-ema`` resumes from a checkpoint that has averaged weights; fairseq crashes
+    otherwise.
 
     Raises:
         UserError: naming the checkpoint.
@@ -60,7 +61,7 @@ def check_average(cfg):
 
 
 def check_modalities(cfg, task):
-    """Check that a run that goes on reads what its checkpoint's model reads; its optimizer knows no other weights.
+    """Check that a resumed run has the modalities of its checkpoint: the saved optimizer state covers no other weights.
 
     Args:
         cfg: fairseq's whole configuration.
@@ -91,7 +92,7 @@ def _modalities_option(options):
 
 
 def check_model_path(cfg):
-    """Check that the checkpoint of ``--path`` is there and whole.
+    """Check that the checkpoint of ``--path`` exists and is complete.
 
     Raises:
         UserError: if it is not, or none is named.

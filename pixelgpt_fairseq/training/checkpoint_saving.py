@@ -1,9 +1,9 @@
-"""What fairseq-train writes at a save: each state once, in plain data, and of a fine-tuning run no more than it needs.
+"""Changes to how fairseq-train saves: each state is written once, as plain data, and only when it is needed.
 
-At the released size a checkpoint takes 4.2 GB with the optimizer's state. fairseq writes it under its first name and
-copies it to the others (``checkpoint_best.pt``, ``checkpoint_last.pt``). It saves after every validation, which short
-recipes have every few updates. And the options of optimizers and schedulers that have no dataclass (``sgd``, say) it
-writes as an ``argparse.Namespace``, which ``torch.load`` refuses to read again: it takes plain data alone.
+At the released size a checkpoint with the optimizer's state takes 4.2 GB. fairseq copies it for each of its names
+(``checkpoint_best.pt``, ``checkpoint_last.pt``) and saves after every validation, which short recipes run every few
+updates. It also stores the options of optimizers and schedulers without a dataclass (such as ``sgd``) as an
+``argparse.Namespace``, which ``torch.load(weights_only=True)`` refuses to read.
 """
 
 import argparse
@@ -20,21 +20,21 @@ from pixelgpt_fairseq.tasks.rendered_task import RenderedTask
 
 
 def install():
-    """Put all this where fairseq's trainer saves. Called once, when the package is imported."""
+    """Install these changes in fairseq. Called once, by :mod:`pixelgpt_fairseq.training.registration`."""
     checkpoint_utils.PathManager = LinkingPathManager
     checkpoint_utils.torch_persistent_save = _saving_plain_options(checkpoint_utils.torch_persistent_save)
     checkpoint_utils.save_checkpoint = _saving_what_is_needed(checkpoint_utils.save_checkpoint)
 
 
 class LinkingPathManager(PathManager):
-    """fairseq's, but a copy of a checkpoint is a second name of the same file, and is whole or absent.
+    """fairseq's PathManager, but it copies a checkpoint by hard-linking it, atomically.
 
     fairseq replaces a checkpoint by renaming a new file, so a file that has two names is never written to.
     """
 
     @staticmethod
     def copy(src_path, dst_path, overwrite=False):
-        """Give *src_path* the name *dst_path*, too; copy it where the file system has no hard links.
+        """Link *src_path* as *dst_path*; copy it where the file system has no hard links.
 
         Raises:
             OSError: if neither is possible.
@@ -72,7 +72,8 @@ def _without_namespace(options):
 
 
 def _saving_what_is_needed(save_checkpoint):
-    # fairseq keeps the best score in an attribute of this function, which it finds by its name.
+    # fairseq stores the best score as an attribute of this function and looks it up by name: functools.wraps keeps
+    # both.
     @functools.wraps(save_checkpoint)
     def save(cfg, trainer, epoch_itr, val_loss):
         if isinstance(trainer.task, RenderedTask):
@@ -85,7 +86,7 @@ def _saving_what_is_needed(save_checkpoint):
 
 
 def _is_needed(cfg, trainer, epoch_itr, val_loss):
-    """Whether a state is the best so far, the last of its run, or far enough from the one saved before."""
+    """Whether to save: the state is the best so far, the last of its run, or far enough from the previous save."""
     task, updates = trainer.task, trainer.get_num_updates()
     last = task.last_saved_update
     if last is None or val_loss is None or updates - last >= task.resume_interval_updates:

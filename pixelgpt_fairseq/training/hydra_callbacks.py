@@ -1,7 +1,7 @@
-"""What the Hydra recipes in ``examples/`` use of this package: the names of run folders, and a clean start of each run.
+"""Resolvers and the callback that the Hydra recipes use: names of run folders, and a clean start for each run.
 
-Importing this module registers the resolvers that the recipes name. Hydra imports it when it makes :class:`RunFolder`,
-which is before it asks for the folder of a run.
+Importing this module registers the resolvers that the recipes use. Hydra imports it to create :class:`RunFolder`,
+before it resolves the folder of a run.
 """
 
 import hashlib
@@ -17,13 +17,13 @@ from pixelgpt_fairseq.errors import exit_on_user_error
 from pixelgpt_fairseq.training import launch
 
 USER_DIR = Path(__file__).parents[1]
-# What the command of a sweep sets for all its jobs alike, as Hydra spells it. Hydra tells a job only what holds for it.
+# Overrides that all jobs of the current sweep share, in Hydra's spelling; a job itself only sees its own overrides.
 _overrides_of_all_jobs = set()
 _LONGEST_NAME = 200  # bytes; file systems take 255, and fairseq adds nothing to the name of a folder
 
 
 def data_name(data) -> str:
-    """The last part of a data folder's path; of several, joined by colons, each one's, joined by ``+``.
+    """The last component of a data folder's path; for several folders (``a:b``), their last components joined by ``+``.
 
     >>> data_name("/corpora/wiki:books/")
     'wiki+books'
@@ -35,8 +35,8 @@ def data_name(data) -> str:
 def job_name(overrides) -> str:
     """A folder's name for a job of a sweep: the values of what the sweep varies.
 
-    So a job has one folder whatever other jobs there are: a sweep given again, or with more values, goes on in it.
-    Values that are paths are told by their last part; a checksum at the end then keeps names of different jobs apart.
+    The name does not depend on the other jobs, so that repeating or extending a sweep resumes its jobs in their
+    folders. Of a value that is a path, only the last component is shown; a checksum then keeps different jobs apart.
 
     >>> job_name(["task.modality=text", "optimization.lr=[1e-5]"])
     'modality=text,lr=1e-5'
@@ -53,12 +53,12 @@ def job_name(overrides) -> str:
 
 
 def _plain(text):
-    """*text* with a hyphen for every character that a shell or a file system treats in a way of its own."""
+    """*text* with every character that is special to a shell or a file system replaced by a hyphen."""
     return re.sub(r"[^\w.+-]", "-", text)
 
 
 def _shortened(name, digest_of=None):
-    """*name* with a checksum of *digest_of* at its end; of a name that is too long, with one of itself."""
+    """*name* with a checksum of *digest_of* appended; a name that is too long is cut and gets a checksum of itself."""
     if len(name.encode()) > _LONGEST_NAME:
         digest_of = digest_of or name
         name = name.encode()[:_LONGEST_NAME].decode(errors="ignore")
@@ -70,19 +70,19 @@ OmegaConf.register_new_resolver("pixelgpt.data_name", data_name, replace=True)
 OmegaConf.register_new_resolver("pixelgpt.job_name", job_name, replace=True)
 OmegaConf.register_new_resolver("pixelgpt.workers", launch.workers, replace=True)
 OmegaConf.register_new_resolver("pixelgpt.port", launch.port, replace=True)
-# Hydra would show what else a resolver raises in the middle of a stack of frames.
+# Hydra prints any other exception of a resolver inside a stack trace.
 OmegaConf.register_new_resolver("pixelgpt.update_freq", exit_on_user_error(launch.update_freq), replace=True)
 
 
 class RunFolder(Callback):
-    """Checks the folder of a run before it starts, and lets no run of a sweep inherit from the one before it."""
+    """Creates the folder of a run before it starts, and resets fairseq's global state between the runs of a sweep."""
 
     def on_run_start(self, config, **kwargs):
         """End the program with one line if the folder of the run cannot be made."""
         _make_folder(config, "hydra.run.dir")
 
     def on_multirun_start(self, config, **kwargs):
-        """As :meth:`on_run_start` for the folder of a sweep; note what all its jobs have in common."""
+        """As :meth:`on_run_start`, for the folder of a sweep; record the overrides that all its jobs share."""
         _make_folder(config, "hydra.sweep.dir")
         _overrides_of_all_jobs.clear()
         for override in OverridesParser.create().parse_overrides(list(config.hydra.overrides.task)):
@@ -90,15 +90,16 @@ class RunFolder(Callback):
                 _overrides_of_all_jobs.add(f"{override.get_key_element()}={override.get_value_element_as_str()}")
 
     def on_multirun_end(self, config, **kwargs):
-        """Forget what the jobs of the sweep had in common."""
+        """Clear the overrides that the jobs of the sweep shared."""
         _overrides_of_all_jobs.clear()
 
     def on_job_start(self, config, **kwargs):
-        """Make fairseq forget the run before this one: the runs of a Hydra sweep share a process.
+        """Reset fairseq's global state: all runs of a Hydra sweep share one process.
 
-        In attributes of two functions fairseq keeps the best score and the evaluations since: a second run would
-        neither write a best checkpoint nor train beyond its first evaluation unless it beat the first. TensorBoard's
-        writers would write to the folder of the first run, and meters would add up confusion matrices of other sizes.
+        fairseq stores the best score and the early-stopping count as attributes of two functions: unless it beat the
+        first run, a second one would never save a best checkpoint and would stop at its first validation. TensorBoard
+        writers would keep writing to the first run's folder, and meters would add up confusion matrices of different
+        sizes.
         """
         from fairseq import checkpoint_utils
         from fairseq.logging import metrics, progress_bar
@@ -117,5 +118,5 @@ def _make_folder(config, option):
     try:
         Path(folder).mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        # Hydra turns exceptions of callbacks into warnings; SystemExit is none.
+        # Hydra turns exceptions of callbacks into warnings, but lets SystemExit pass.
         sys.exit(f"error: {folder}: cannot be made: {error.strerror}: choose another folder with {option}=FOLDER")

@@ -1,8 +1,8 @@
 """The number of workers of a run, and how they share an update: the same recipe on one GPU, one node, or several.
 
-fairseq recognizes three ways of being started (``fairseq/distributed/utils.py``, ``infer_init_method``): alone, where
-it starts a worker for each GPU itself; by ``torchrun``, one process for each GPU; and by Slurm's ``srun``, one process
-for each GPU or one for each node. The functions here read the same environment variables, before fairseq does.
+fairseq supports three ways of starting (``fairseq/distributed/utils.py``, ``infer_init_method``): directly, when it
+spawns a worker per GPU itself; by ``torchrun``, with one process per GPU; and by Slurm's ``srun``, with one process per
+GPU or one per node. These functions read the same environment variables as fairseq.
 """
 
 import os
@@ -15,7 +15,7 @@ _PORTS = range(20000, 60000)  # between the ports of services and those that sys
 
 
 def workers() -> int:
-    """The number of workers of this run on all nodes: a GPU each, or one on the CPU."""
+    """The number of workers of this run on all nodes: one per GPU, or a single one on the CPU."""
     gpus = max(torch.cuda.device_count(), 1)
     if _started_by_torchrun():
         return int(os.environ["WORLD_SIZE"])
@@ -26,9 +26,9 @@ def workers() -> int:
 
 
 def port() -> int:
-    """The port at which workers started by ``srun`` meet, a function of the job; -1 where fairseq needs none.
+    """The rendezvous port of workers started by ``srun``, derived from the job id; -1 where fairseq needs none.
 
-    Without a port fairseq ignores what Slurm says and starts a run of its own on every node.
+    Without a port, fairseq ignores Slurm and starts an independent run on every node.
     """
     if _started_by_torchrun() or not _started_by_srun() or workers() == 1:
         return -1
@@ -36,15 +36,15 @@ def port() -> int:
 
 
 def update_freq(examples, batch_size, number_of_workers) -> int:
-    """How many micro-batches a worker adds up for an update of *examples*, which is the same for any number of workers.
+    """``--update-freq`` with which an update has *examples* examples, whatever the number of workers.
 
     Args:
         examples: blocks, pairs or labelled examples of an update, on all workers together.
-        batch_size: how many of them a worker takes at a time.
+        batch_size: examples of a micro-batch.
         number_of_workers: workers that share the update.
 
     Raises:
-        UserError: if they cannot be shared out evenly; it names a setting that can.
+        UserError: if the examples cannot be divided evenly; the message names a setting with which they can.
     """
     share = examples / number_of_workers
     if share % batch_size == 0:
@@ -65,5 +65,5 @@ def _started_by_torchrun():
 
 
 def _started_by_srun():
-    # The script of a batch job has SLURM_NTASKS, too; only what srun starts is a step.
+    # A batch script has SLURM_NTASKS too; only processes started by srun have a step id.
     return all(name in os.environ for name in ("SLURM_STEP_ID", "SLURM_NTASKS", "SLURM_NNODES"))

@@ -1,4 +1,4 @@
-"""Checks of what fairseq-train is told, before any data or model is loaded: each mistake is one line."""
+"""Checks of fairseq-train's options, made before any data or model is loaded; each raises a one-line error."""
 
 import importlib.util
 import inspect
@@ -26,7 +26,7 @@ _PACKAGE = __package__.partition(".")[0]
 
 
 def check_options(cfg, task):
-    """Check what fairseq-train is told, before any data or model is loaded.
+    """Check the options of fairseq-train, before any data or model is loaded.
 
     Args:
         cfg: fairseq's whole configuration.
@@ -45,11 +45,11 @@ def check_options(cfg, task):
         raise UserError(f"--arch {architecture}: --task {name} trains {_ARCHITECTURES}")
     criterion = getattr(cfg.criterion, "_name", None)
     chosen, expected = (criterions.CRITERION_REGISTRY.get(each) for each in (criterion, task.criterion_name))
-    # A criterion of the user's own is the user's to know; fairseq's and the other tasks' cannot work.
+    # A user-defined criterion is accepted unchecked; fairseq's own and those of our other tasks cannot work.
     foreign = not inspect.isclass(chosen) or chosen.__module__.split(".")[0] in ("fairseq", _PACKAGE)
     if foreign and not (inspect.isclass(chosen) and issubclass(chosen, expected)):
         asked = f"--criterion {criterion}"
-        if criterion in (None, "cross_entropy"):  # which is what fairseq takes if there is none
+        if criterion in (None, "cross_entropy"):  # fairseq's default
             asked = "no --criterion, or fairseq's own"
         raise UserError(f"{asked}: --task {name} needs --criterion {task.criterion_name}")
     if cfg.optimizer is None:
@@ -68,7 +68,7 @@ def check_options(cfg, task):
 
 
 def _check_rate(cfg):
-    """Refuse a cosine schedule that has no updates to fall in: fairseq would divide by their number at the last one."""
+    """Refuse a cosine schedule without updates after the warm-up: fairseq would divide by zero at the last update."""
     scheduler, last = cfg.lr_scheduler, cfg.optimization.max_update
     if getattr(scheduler, "_name", None) != "cosine" or scheduler.lr_period_updates > 0:
         return
@@ -83,7 +83,7 @@ def _check_rate(cfg):
 
 def _check_validation(cfg, task):
     if OmegaConf.is_missing(cfg.task, "data") or not cfg.task.data:
-        return  # the task says so
+        return  # the task reports it
     metric, subsets = cfg.checkpoint.best_checkpoint_metric, cfg.dataset.valid_subset.split(",")
     task.check_labels(cfg.task, cfg.dataset.train_subset, "--train-subset")
     for subset in subsets:
@@ -105,10 +105,10 @@ def _check_validation(cfg, task):
 
 
 def check_save_dir(path):
-    """Make the folder of the checkpoints, and check that files can be written to it.
+    """Create the checkpoint folder, and check that it is writable.
 
     Raises:
-        UserError: if that fails.
+        UserError: if it cannot be created or written to.
     """
     if "://" in str(path):
         return

@@ -1,7 +1,7 @@
-"""Which settings make a training run, and a check that the run in a folder of checkpoints has those of a command.
+"""The settings that define a training run, and a check that a checkpoint folder holds the run that a command asks for.
 
-fairseq goes on with whatever checkpoint it finds in ``--save-dir``: with another learning rate, seed or data, the
-result would be that of neither run. Checkpoints hold the whole configuration, so the two can be compared.
+fairseq resumes whatever checkpoint it finds in ``--save-dir``; with a different learning rate, seed or data, the result
+would be that of neither run. Checkpoints hold the whole configuration, so the two can be compared.
 """
 
 import ast
@@ -20,7 +20,7 @@ from pixelgpt_fairseq.models.architectures import ARCHITECTURES, SETTINGS
 logger = logging.getLogger(__name__)
 
 _GROUPS = ("task", "model", "criterion", "optimizer", "lr_scheduler")
-# Options of these groups that say where, how fast, or how long a run is computed, or that repeat another group's.
+# Options of these groups that do not define the run: where, how fast and how long it runs, or copies of others.
 _NOT_OF_THE_RUN = {
     "task": (
         *("data", "pixel_source", "glue_task", "metrics", "continue_anyway", "resume_interval_updates", "update_freq"),
@@ -31,27 +31,27 @@ _NOT_OF_THE_RUN = {
     "optimizer": ("lr", "tpu", "bf16", "fp16_adam_stats", "use_old_adam", "block_wise"),
     "lr_scheduler": ("lr", "max_update", "total_num_update", "lr_period_updates", "min_lr", "warmup_init_lr"),
 }
-# What the checkpoint tells where the command leaves it open.
+# Settings that come from the checkpoint where the command does not give them.
 _OPEN = {f"--{name}".replace("_", "-") for name in ("pair_patches", *ARCHITECTURES["pixelgpt"], *SETTINGS)}
-# With others of these, fairseq does not read what a checkpoint holds of the optimizer.
+# If one of these changes, fairseq cannot load the optimizer state of the checkpoint.
 _OF_THE_OPTIMIZER = ("--optimizer", "--criterion", "precision")
 _ANOTHER_FOLDER = "choose another --save-dir (Hydra: hydra.run.dir)"
-# What a manifest says of how and where a split is stored; the rest says what is in it.
+# Fields of a manifest that describe how a split is stored; all others describe its contents.
 _STORAGE = ("files", "store", "version")
 
 
 def check_same_run(cfg):
-    """Check that the folder of the checkpoints is empty, or holds the run that is asked for.
+    """Check that the checkpoint folder is empty or holds the run that the command asks for.
 
-    A run may be longer than before, validated, logged and saved otherwise, on other GPUs and with other workers that
-    share an update of the same size; its paths may lead to the same data by another way.
+    The same run may be longer; may validate, log and save differently; may use other GPUs, or another number of workers
+    with the same effective batch; and may reach the same data by another path.
 
     Args:
         cfg: fairseq's whole configuration, with the number of workers.
 
     Raises:
-        UserError: if the folder holds another run, and ``--continue-anyway`` is not given, or cannot go on so; it names
-            what differs.
+        UserError: if the folder holds another run and ``--continue-anyway`` is not given, or cannot help; the message
+            names what differs.
     """
     found = _newest_checkpoint(cfg.checkpoint)
     if found is None:
@@ -75,7 +75,7 @@ def check_same_run(cfg):
 
 
 def check_same_task(cfg):
-    """Check that the folder of the checkpoints holds no run of another task, with which no run can go on.
+    """Check that the checkpoint folder holds no run of another task: such a run can never be resumed.
 
     Args:
         cfg: fairseq's whole configuration.
@@ -101,12 +101,12 @@ def _newest_checkpoint(cfg):
 
 
 def differing_settings(asked, held, held_data=None) -> dict:
-    """What makes a run another one: setting -> (value asked for, value held), both in words.
+    """The settings in which two runs differ: setting -> (value asked for, value held), both as text.
 
     Args:
         asked: the configuration of a command: group -> options.
         held: that of a checkpoint of the same task.
-        held_data: how its data were made, as its task keeps it.
+        held_data: its ``data_settings``: how its data were made.
     """
     paths = {"data": (_data, _same_data), "--finetune-from-model": (_start, _same_start)}
     differences = {}
@@ -142,9 +142,9 @@ def _settings(cfg):
         options = cfg[group] or {}
         if isinstance(options, Namespace):
             options = vars(options)
-        if isinstance(options, str):  # Hydra takes a component's name alone
+        if isinstance(options, str):  # with Hydra, a component may be given by its name alone
             options = {"_name": options}
-        elif group in options:  # a component without a dataclass is told all options of the command
+        elif group in options:  # a component without a dataclass receives all options of the command
             options = {"_name": options[group]}
         for name, value in options.items():
             if name not in _NOT_OF_THE_RUN[group]:
@@ -159,7 +159,7 @@ def _settings(cfg):
 
 
 def _precision(common):
-    """As far as fairseq's optimizers differ by it."""
+    """The precision, as far as it changes which fairseq optimizer is used."""
     if common["amp"]:
         return "amp"
     for efficient in ("", "memory_efficient_"):
@@ -169,12 +169,12 @@ def _precision(common):
 
 
 def _named_size(model):
-    # "pixelgpt" is the name of the model, too, and so leaves its sizes to a checkpoint.
+    # "pixelgpt" is also the name of the model class, so its sizes may come from a checkpoint.
     return model["_name"] if model["_name"] != "pixelgpt" else None
 
 
 def _plain(value):
-    """*value* as it is compared: ``"(0.9, 0.999)"``, a tuple and a list are one."""
+    """*value* in a canonical form for comparison: ``"(0.9, 0.999)"``, a tuple and a list become equal."""
     if isinstance(value, str):
         try:
             value = ast.literal_eval(value)
@@ -203,12 +203,12 @@ def _same_path(path, held):
 
 
 def _same_start(path, held, cfg):
-    # fairseq reads it only where a run begins: people may have moved or removed it since.
+    # fairseq reads this file only at the start of a run; it may have been moved or removed since.
     return _same_path(path, held) or not os.path.exists(path)
 
 
 def _same_data(path, held, cfg):
-    """Whether two paths lead to the same data: one folder, or copies of it; one that is gone may have been moved."""
+    """Whether two paths lead to the same data: the same folder, or copies. A missing folder counts as moved."""
     if _same_path(path, held):
         return True
     if not os.path.isdir(held):
@@ -219,7 +219,7 @@ def _same_data(path, held, cfg):
 
 
 def _contents(folder, split):
-    """What the manifests of *split* say is in them; of XNLI's, one a language."""
+    """The contents of *split* according to its manifests (XNLI: one manifest per language)."""
     return {
         name: {key: value for key, value in folder.read_manifest(name).items() if key not in _STORAGE}
         for name in folder.splits()

@@ -1,9 +1,9 @@
-"""What happens before one of fairseq's commands begins: its mistakes are found at once and told in one line.
+"""Checks that run before one of fairseq's commands starts, so that mistakes are reported at once and in one line.
 
-fairseq finds most of them only when it needs what is wrong, some after an epoch of training, and then prints a stack of
-frames. All its commands but fairseq-generate go through ``fairseq.distributed.utils.call_main``, in every process that
-the user, torchrun or Slurm starts and before any other is spawned: :func:`install` puts the checks there. They leave
-commands on tasks of other packages alone.
+fairseq detects most mistakes only when it uses the wrong value, sometimes after an epoch of training, and then prints a
+stack trace. All its commands except fairseq-generate go through ``fairseq.distributed.utils.call_main``, in every
+process that the user, torchrun or Slurm starts, before any worker is spawned: :func:`install` adds the checks there.
+Commands that run tasks of other packages are not affected.
 """
 
 import contextlib
@@ -40,9 +40,9 @@ LOCK_FILE = "training.lock"
 
 
 def install():
-    """Put the checks where fairseq's commands begin. Called once, by :mod:`pixelgpt_fairseq.training.registration`."""
+    """Add the checks to fairseq's commands. Called once, by :mod:`pixelgpt_fairseq.training.registration`."""
     distributed_utils.call_main = _checked(distributed_utils.call_main)
-    # fairseq looks up the options of the architecture before there is a configuration to check. No name: None.
+    # fairseq looks up the architecture before there is a configuration to check; without --arch, under None.
     models.ARCH_MODEL_REGISTRY[None] = _NoArchitecture
     sys.excepthook = _without_frames(sys.excepthook)
 
@@ -54,9 +54,9 @@ class _NoArchitecture:
 
 
 class InOneLine:
-    """The ``main`` of one of fairseq's commands; a :class:`UserError` in it ends the process with its one line.
+    """Wraps the ``main`` of a fairseq command: a :class:`UserError` ends the process with its one line. A class rather
 
-    An object, not a wrapper function: fairseq sends it to the workers that it spawns, which run it there.
+    than a closure, because fairseq pickles it for the workers that it spawns.
     """
 
     def __init__(self, main):
@@ -76,7 +76,7 @@ class InOneLine:
 def user_error_in(error):
     """The :class:`UserError` that *error* is or hides, or None.
 
-    fairseq replaces what goes wrong while weights are loaded by a bare ``Exception`` that does not say what it was.
+    While weights are loaded, fairseq replaces any exception by a bare ``Exception`` without its message.
     """
     while type(error) is Exception:
         error = error.__cause__ or error.__context__
@@ -84,7 +84,7 @@ def user_error_in(error):
 
 
 def _without_frames(excepthook):
-    """For fairseq-generate, which does not go through ``call_main``: its frames are left out, nobody else's are."""
+    """An excepthook for fairseq-generate, which bypasses ``call_main``: prints a UserError raised there as one line."""
 
     @functools.wraps(excepthook)
     def print_error(kind, error, frames):
@@ -125,15 +125,15 @@ def _checked(call_main):
 
 
 def check_training(cfg, task, held):
-    """Check what fairseq-train is told, and lock the folder of its checkpoints.
+    """Check the options of fairseq-train, and lock its checkpoint folder.
 
     Args:
         cfg: fairseq's whole configuration.
         task: the class of the task, a :class:`~pixelgpt_fairseq.tasks.rendered_task.RenderedTask`.
-        held: ExitStack that is to hold the lock while the command runs.
+        held: ExitStack that keeps the lock while the command runs.
 
     Returns:
-        whether there is anything left to train
+        whether there are updates left to train.
 
     Raises:
         UserError: see the checks.
@@ -153,7 +153,7 @@ def check_training(cfg, task, held):
 
 
 def _is_first_rank(cfg):
-    """Whether this process, or one that it will spawn, is the one that writes checkpoints."""
+    """Whether this process, or a worker that it will spawn, has rank 0, which writes the checkpoints."""
     if cfg.distributed_init_method is None:
         try:
             distributed_utils.infer_init_method(cfg)  # fairseq would do so next
@@ -165,7 +165,7 @@ def _is_first_rank(cfg):
 
 
 def _is_finished(cfg):
-    """Whether the run in the folder has all its updates, or was stopped early; fairseq would go on, and save that."""
+    """Whether the run in the folder has all its updates or was stopped early; fairseq would train one more update."""
     checkpoint, last = cfg.checkpoint, os.path.join(cfg.checkpoint.save_dir, LAST)
     if checkpoint.restore_file != LAST or any(getattr(checkpoint, name) for name in RESETS):
         return False
