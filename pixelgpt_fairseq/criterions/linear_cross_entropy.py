@@ -1,9 +1,9 @@
 """The token head and its cross-entropy together, so that the logits of a whole batch never exist.
 
-At a vocabulary of 32,000 logits are what needs most memory: 16 rows of 1,024 tokens have 2 GiB of them in float32, and
-plain autograd keeps them, their softmax and the gradient. Here positions take turns: logits of one chunk, their losses,
-and at once their gradient, which is multiplied into those of the hidden states and of the head. Backward then scales
-what is there, and computes nothing anew.
+With a vocabulary of 32,000, logits dominate memory: those of 16 rows of 1,024 tokens take 2 GiB in float32, and plain
+autograd also keeps their softmax and gradient. Here positions are processed in chunks: each chunk computes its logits,
+losses and gradients at once, and adds them to the gradients of the hidden states and the head. The backward pass only
+scales these.
 """
 
 import functools
@@ -59,7 +59,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
             losses.append(loss)
             if with_gradients:
                 hidden_gradients.append(hidden_gradient)
-                # Chunks add up in float32, as the products within one do.
+                # Accumulate chunks in float32, as matrix products do internally.
                 weight_gradient = gradient.to(wide) if weight_gradient is None else weight_gradient.add_(gradient)
         losses = torch.cat(losses)
         if with_gradients:

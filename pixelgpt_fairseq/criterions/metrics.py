@@ -1,8 +1,8 @@
-"""Metrics of a whole data set, from what is pooled over its batches and over all workers.
+"""Metrics of a whole data set, computed from quantities that are pooled over batches and workers.
 
-F1 or a correlation is no mean over batches. Classification pools the *confusion matrix*, a sum; regression the scores
-themselves. Meters of fairseq hold them (it prints none whose name begins with an underscore), and the metrics are
-derived from them whenever fairseq asks.
+F1 and correlations are not means over batches. Classification pools the *confusion matrix*, regression the scores
+themselves. They are kept in fairseq meters (names with a leading underscore are not printed), from which the metrics
+are derived on demand.
 
 A metric is one function, registered by :func:`register_metric`, here or in a module of the user's own
 (docs/extending.md).

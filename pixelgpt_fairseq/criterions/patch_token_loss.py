@@ -102,7 +102,7 @@ class PatchTokenLoss(FairseqCriterion):
         return loss, sample_size, self._logging_output(sample, losses, sample_size)
 
     def empty_output(self):
-        """The logging output of no examples."""
+        """The logging output of an empty batch."""
         return self._logging_output({"nsentences": 0, "ntokens": 0}, {}, torch.zeros(()))
 
     def _logging_output(self, sample, losses, sample_size):
@@ -118,7 +118,7 @@ class PatchTokenLoss(FairseqCriterion):
             key = f"{sample['modality']}_{loss}"
             logged[f"{key}_sum"] = of_head.sum.detach().double()
             logged[f"{key}_targets"] = of_head.targets.double()
-        # How much each loss weighs is the same in all batches: what is summed over workers is divided by their number.
+        # Loss weights are equal in all batches, so their sum over workers is divided by the number of batches.
         logged["batches"] = zero + 1
         for loss, weight in self.weights.items():
             logged[f"{loss}_weight"] = zero + weight
@@ -130,7 +130,7 @@ class PatchTokenLoss(FairseqCriterion):
     @classmethod
     def reduce_metrics(cls, logging_outputs):
         """Log each modality's losses, the perplexity of its tokens, and as ``loss`` the mean of the weighted losses."""
-        # One wait for the GPU, which fairseq has just let finish to look at the gradients.
+        # A single device read; fairseq has just synchronized with the GPU to check the gradients.
         keys = [key for key in logging_outputs[0] if key.endswith(("_sum", "_targets", "_weight", "batches"))]
         totals = sum(torch.stack([torch.as_tensor(output[key]) for key in keys]).cpu() for output in logging_outputs)
         totals = dict(zip(keys, totals.tolist(), strict=True))
@@ -219,7 +219,7 @@ def next_token_loss(logits, tokens, mask=None):
     Returns:
         (sums, targets): as :func:`next_patch_loss`.
     """
-    targets, in_use = next_tokens(tokens, mask)  # shifted are the tokens: shifted logits would be a copy
+    targets, in_use = next_tokens(tokens, mask)  # shift the tokens, not the logits, which would have to be copied
     losses = F.cross_entropy(logits.flatten(0, 1).float(), targets.flatten(), reduction="none")
     in_use = in_use.to(losses.dtype)
     return (losses.view_as(targets) * in_use).sum(dim=1), in_use.sum(dim=1)
@@ -256,7 +256,7 @@ def _mean(meters, name):
 
 
 def _perplexity(loss):
-    # Far from convergence the exponential says nothing, and may overflow.
+    # Far from convergence the exponential is meaningless and may overflow.
     return None if loss is None else round(math.exp(min(loss, 50.0)), 2)
 
 

@@ -19,7 +19,7 @@ class RenderedClassificationLossConfig(FairseqDataclass):
 
 @register_criterion("rendered_classification", dataclass=RenderedClassificationLossConfig)
 class RenderedClassificationLoss(FairseqCriterion):
-    """Cross-entropy (in nats), or the squared error of a score, summed over examples; an example counts as one.
+    """Cross-entropy (in nats), or the squared error of a score, summed over examples.
 
     Training logs the loss and, for classes, the accuracy. Validation logs all metrics of the task and, where examples
     are of several languages, the accuracy of each language and their average. Workers exchange nothing but sums: each
@@ -51,7 +51,7 @@ class RenderedClassificationLoss(FairseqCriterion):
         else:
             predicted = logits.argmax(dim=-1)
             loss = F.cross_entropy(logits, labels, reduction="sum")
-        # Data parallelism adds these up: only numbers, the same keys on every worker.
+        # Summed over workers: only numbers, with the same keys on every worker.
         logged = {
             "loss": loss.detach().double(),
             "ntokens": sample["ntokens"],
@@ -67,7 +67,7 @@ class RenderedClassificationLoss(FairseqCriterion):
         return loss, sample["nsentences"], logged
 
     def empty_output(self):
-        """The logging output of no examples."""
+        """The logging output of an empty batch."""
         counts = dict.fromkeys(("loss", "ntokens", "nsentences", "sample_size"), 0)
         if self.regression:
             return {**counts, "scores": torch.zeros(0, 3, dtype=torch.float64)}

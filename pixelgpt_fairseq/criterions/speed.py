@@ -17,7 +17,7 @@ def batch_flops(model, sample) -> float:
 
 
 def log_speed(logging_outputs):
-    """Log, beside fairseq's ``wps`` of all workers together, what each GPU does; of training alone.
+    """Log the training speed of each GPU, beside fairseq's ``wps`` of all workers together.
 
     ``wps_per_gpu``: patches and tokens in use a second. ``tflops_per_gpu``: the model's operations a second, in
     trillions. ``mfu`` (model FLOPs utilization): their share, in percent, of the GPU's dense bf16 peak, whatever the
@@ -33,7 +33,7 @@ def log_speed(logging_outputs):
 
 
 def _device_name(logging_outputs):
-    """Name of the GPU on which what is logged lies; "cpu" if on none."""
+    """Name of the GPU that holds the logged tensors, or "cpu"."""
     values = [value for output in logging_outputs for value in output.values() if torch.is_tensor(value)]
     return next((torch.cuda.get_device_name(value.device) for value in values if value.is_cuda), "cpu")
 

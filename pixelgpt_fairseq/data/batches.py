@@ -1,4 +1,4 @@
-"""Examples to a batch: padded only to the longest in it, pixels as uint8."""
+"""Collates examples into batches, padded to the longest example; pixels stay uint8."""
 
 import numpy as np
 import torch
@@ -18,7 +18,7 @@ def collate(samples, pad=None, strip_patches=None):
         dict: ``modality``, ``id``, ``nsentences``, ``ntokens`` (positions in use), ``positions`` (arguments of
         :func:`~pixelgpt_fairseq.models.flops.training_flops`) and ``net_input``, those of
         :meth:`~pixelgpt_fairseq.models.pixelgpt.PixelGPTModel.forward`: patches and tokens with bool masks, which are
-        left out where nothing is padded, and ``longest_row``, the positions of the longest row: known here, while
+        left out where nothing is padded, and ``longest_row``, the positions of the longest row: it is known here, and
         reading it off a mask would make the host wait for the GPU. With labels also ``labels`` ``[B]``, int64 or
         float64. ``{}`` for no samples.
     """

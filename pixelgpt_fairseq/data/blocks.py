@@ -1,4 +1,4 @@
-"""Documents to blocks of patches or of tokens, in the terms of fairseq's language modelling (``sample_break_mode``)."""
+"""Cuts documents into blocks of patches or tokens, with the ``sample_break_mode`` of fairseq's language modeling."""
 
 import numpy as np
 from fairseq.data import FairseqDataset
@@ -12,13 +12,13 @@ from pixelgpt_fairseq.errors import UserError
 
 # In fairseq's terms a sentence is a piece (a strip and its tokens) here.
 BREAK_MODES = ("none", "complete", "complete_doc", "eos")
-_FILLED_MODES = ("none", "complete")  # across documents: a block falls short of its size only where text ends
+_FILLED_MODES = ("none", "complete")  # blocks span documents, so only the last one can be shorter
 # An empty item ends each document.
 _DOCUMENT_SEPARATOR_LENGTH = 0
 
 
 def block_ranges(sizes, block_size, break_mode):
-    """Ranges of rows that are the blocks.
+    """The range of rows of each block.
 
     Args:
         sizes: int ``[n]``: the lengths of the items, 0 after each document.
@@ -57,14 +57,14 @@ class BlockDataset(FairseqDataset):
         rows: IndexedRows or RenderedRows.
         key: ``"patches"`` (uint8 ``[n, 256]``) or ``"tokens"`` (int64 ``[n]``).
         block_size, break_mode: see :func:`block_ranges`.
-        fill_one: refuse data that all together does not fill one block, where blocks are to be filled.
+        fill_one: refuse data that is too short for one full block, in modes that fill blocks.
         plans: where the plan of blocks is kept; None: in a temporary file. ``none`` needs no plan.
 
     Attributes:
         sizes: rows of each block.
 
     Raises:
-        UserError: if there is too little for one block.
+        UserError: if there is too little data for one block.
     """
 
     def __init__(self, rows, key, block_size, break_mode="none", fill_one=False, plans=None):
@@ -103,5 +103,6 @@ class BlockDataset(FairseqDataset):
         return {"id": i, self.key: self.rows.rows(start, start + int(self.sizes[i]))}
 
     def num_targets(self, indices):
-        """The targets of all these blocks together: ``{"patch" or "token": int}``. A block's first row is none."""
+        """Total number of targets in these blocks: ``{"patch" or "token": int}``. The first row of a block is no
+        target."""
         return {self.key[:5]: int(self.sizes[indices].sum(dtype=np.int64)) - len(indices)}

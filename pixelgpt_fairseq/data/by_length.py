@@ -1,4 +1,4 @@
-"""The order in which examples are cut into batches: those of like lengths together, anew in every epoch."""
+"""Length-bucketed ordering: examples of similar length share a batch, and batches are redrawn in every epoch."""
 
 import numpy as np
 
@@ -14,14 +14,14 @@ class BatchedByLength(SizesMixin):
 
     Args:
         shuffle: whether batches are to be drawn anew in every epoch; if not, the shortest examples come first.
-        seed: the order is a function of it and the epoch.
+        seed: determines the order, together with the epoch.
     """
 
     def __init__(self, shuffle=False, seed=1):
         self.shuffle, self.seed, self.epoch = shuffle, seed, 1
 
     def set_epoch(self, epoch):
-        """Say which epoch :meth:`ordered_indices` is for."""
+        """Set the epoch of :meth:`ordered_indices`."""
         self.epoch = epoch
 
     def ordered_indices(self):
@@ -43,7 +43,7 @@ class BatchedByLength(SizesMixin):
 def by_length_in_pools(indices, sizes):
     """Cut *indices*, which are in random order, into pools, and sort each by *sizes*: int64 ``[n]``.
 
-    Every other pool is sorted downwards, so that a batch that has part in two of them needs no padding either.
+    Every other pool is sorted in descending order, so that a batch across two pools has little padding too.
     """
     pools = np.arange(len(indices)) * POOLS // len(indices)
     return indices[np.lexsort((np.where(pools % 2, -1, 1) * sizes[indices], pools))]

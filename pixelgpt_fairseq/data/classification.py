@@ -1,4 +1,4 @@
-"""Examples with labels, as batches of like lengths."""
+"""Labeled examples, in batches of similar length."""
 
 import numpy as np
 import torch
@@ -14,16 +14,16 @@ from pixelgpt_fairseq.rendering.renderer import SEPARATOR
 class ClassificationDataset(BatchedByLength, FairseqDataset):
     """Examples: ``{"id": int, "modality": str, "patches": uint8 [n, 256], "tokens": int64 [m], "label": int | float}``.
 
-    Patches are absent from text, tokens from pixels, and the label where the split has none.
+    Without patches for the modality text, without tokens for pixel, and without a label if the split has none.
 
     Args:
         modality: ``text``, ``pixel`` or ``pair``.
         strips, texts: the streams of a split (see :mod:`pixelgpt_fairseq.data.data_folder`) as IndexedRows;
             those that the modality asks for.
         labels: int64 (classes) or float64 (scores) ``[n]``; None if there are none.
-        max_patches: the longest strip, its separator included. A longer one is as if rendered with that limit: cut,
-            the separator on its last patch.
-        max_tokens: the longest text; of a longer one, sentences lose their ends, the longer sentence first.
+        max_patches: the longest strip, its separator included. A longer one is truncated as if it had been rendered
+            with this limit: its last patch becomes the separator.
+        max_tokens: the longest text; a longer one is truncated at the ends of its sentences, the longer sentence first.
         dictionary: TokenDictionary, for text and pairs.
         strip_patches: the width W of a pair's strip, at which the positions of its text begin.
         shuffle, seed: see :class:`~pixelgpt_fairseq.data.by_length.BatchedByLength`.
@@ -57,7 +57,7 @@ class ClassificationDataset(BatchedByLength, FairseqDataset):
         """Open a split of a :class:`~pixelgpt_fairseq.data.data_folder.DataFolder`.
 
         Raises:
-            UserError: if it was rendered without what the modality asks for, or its files do not belong together.
+            UserError: if it was rendered without tokens that the modality needs, or its files do not belong together.
         """
         manifest = folder.manifest(split)
         if modality != PIXEL and not folder.has(split, TEXT):
@@ -94,7 +94,7 @@ class ClassificationDataset(BatchedByLength, FairseqDataset):
 
 
 def truncate_strip(patches, max_patches):
-    """Patches ``[n, values]`` as if rendered with that limit: the last one that is left becomes the separator."""
+    """Truncate patches ``[n, values]`` to *max_patches*; the last remaining patch becomes the separator."""
     if max_patches is None or len(patches) <= max_patches:
         return patches
     patches = patches[:max_patches].clone()

@@ -41,7 +41,7 @@ from pixelgpt_fairseq.errors import UserError
 from pixelgpt_fairseq.rendering import RendererConfig
 from pixelgpt_fairseq.storage.files import read_json
 
-# Nothing else is ever replaced or removed: people keep a train.txt beside the data.
+# Only these files are ever replaced or removed: users may keep a train.txt beside the data.
 _SPLIT_FILES = (*(f"{stream}.{kind}" for stream in STREAMS for kind in ("bin", "idx")), "labels.npy", "manifest.json")
 _PLAN = r"\.(pair|patches|tokens)-[\w-]+\.plan"
 RENDERER_FILE = "text_renderer_config.json"
@@ -49,10 +49,10 @@ TOKENIZER_FILE = "tokenizer.model"
 DICTIONARY_FILE = "dict.txt"
 SHARED_FILES = (RENDERER_FILE, TOKENIZER_FILE, DICTIONARY_FILE)
 MANIFEST_VERSION = 1
-# What later steps read of a manifest.
+# Fields of a manifest that later steps read.
 _MANIFEST_FIELDS = {
     "patch_values": int,
-    "renderer": dict | types.NoneType,  # None: strips that others drew
+    "renderer": dict | types.NoneType,  # None: released strips, rendered by others
     "tokenizer_sha256": str | types.NoneType,
 }
 
@@ -76,15 +76,15 @@ class DataFolder:
         return self.path / f"{split}.labels.npy"
 
     def split_files(self, split):
-        """The files of *split* that are there, the manifest among them."""
+        """The existing files of *split*, including its manifest."""
         return [path for name in _SPLIT_FILES if (path := self.path / f"{split}.{name}").exists()]
 
     def splits(self):
-        """Names of the splits that are whole."""
+        """Names of the complete splits."""
         return sorted(path.name.removesuffix(".manifest.json") for path in self.path.glob("*.manifest.json"))
 
     def first_split(self):
-        """``train`` if it is there or no split is, else any other."""
+        """``train`` if it exists or there is no split at all, else any other split."""
         splits = self.splits()
         return "train" if "train" in splits or not splits else splits[0]
 
@@ -198,7 +198,7 @@ class DataFolder:
         return manifest
 
     def settings(self, split):
-        """What a model must know of its data: the renderer's settings and the tokenizer, as plain values."""
+        """The ``data_settings`` of a model: renderer settings and tokenizer, as plain values."""
         manifest = self.manifest(split)
         return {"renderer": manifest["renderer"], "tokenizer_sha256": manifest["tokenizer_sha256"]}
 
@@ -245,7 +245,7 @@ def listed_files(manifest, path) -> dict[str, int]:
 def settings_differences(ours, theirs):
     """What differs between two results of :meth:`DataFolder.settings`, a line each; an empty list if nothing does.
 
-    Fonts count by their contents, wherever they lay when the data was rendered.
+    Fonts are compared by their contents, not by their paths.
     """
     known = [settings["renderer"] for settings in (ours, theirs)]
     differences = []

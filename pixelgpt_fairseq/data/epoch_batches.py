@@ -1,4 +1,4 @@
-"""The batches of training, update by update: fairseq's own iterator counts the batches of one worker."""
+"""An epoch iterator that records its position in updates; fairseq's own counts the batches of one worker."""
 
 import logging
 
@@ -12,14 +12,14 @@ logger = logging.getLogger(__name__)
 class UpdateBatchIterator(EpochBatchIterator):
     """fairseq's iterator over the batches of an epoch, with its position in updates.
 
-    An update takes ``num_shards * update_freq`` consecutive batches of all workers' list; fairseq deals them out to the
-    workers in turn. So the batches of an update stay the same whatever its two factors are, and so does the order of
-    training when a run is resumed with other factors of the same product.
+    An update consists of ``num_shards * update_freq`` consecutive batches, which fairseq distributes to the workers in
+    turn. Its batches therefore depend only on the product, and a run that is resumed with other factors of the same
+    product keeps its order.
 
     Args:
         update_freq: function from an epoch (counted from 1) to its ``--update-freq``.
-        order: option -> value (plain data) of all that the order of batches depends on. A checkpoint keeps it, and
-            :meth:`load_state_dict` goes on exactly only where it is the same.
+        order: option -> value (plain data) of everything that the order of batches depends on. It is saved in
+            checkpoints; :meth:`load_state_dict` resumes exactly only if it is unchanged.
         describe_update: function from the batches of an update (lists of indices) to a dictionary that every sample of
             the update carries as ``sample["update"]``; None if samples carry nothing. Needs ``disable_shuffling``.
         options: as of EpochBatchIterator.
@@ -35,7 +35,7 @@ class UpdateBatchIterator(EpochBatchIterator):
         return -(-len(self) // self.update_freq(self.epoch))
 
     def state_dict(self):
-        """The position in updates, and all that the order depends on; plain data."""
+        """The position in updates, and everything that the order depends on, as plain data."""
         state = super().state_dict()
         update_freq = self.update_freq(state["epoch"])
         return {
@@ -48,7 +48,8 @@ class UpdateBatchIterator(EpochBatchIterator):
         }
 
     def load_state_dict(self, state_dict):
-        """Go on where a checkpoint was; with another order of batches at the same share of the epoch, and say so."""
+        """Resume at the position of a checkpoint; if the order changed, at the same share of the epoch, with a log
+        line."""
         if self.epoch != state_dict["epoch"]:
             self.epoch, self._frozen_batches = state_dict["epoch"], None
         update_freq = self.update_freq(self.epoch)
@@ -77,9 +78,9 @@ class UpdateBatchIterator(EpochBatchIterator):
         return self._frozen_batches
 
     def ordered_batches(self, epoch, fix_batches_to_gpus, shuffle):
-        """This worker's batches. Where the last update has none left for it, an empty one comes first in that update.
+        """The batches of this worker. If the last update has too few batches, its empty ones come first.
 
-        fairseq ignores all of a worker's update if the last of its batches is empty, but adds up its gradients.
+        fairseq discards the statistics of a worker's update if its last batch is empty, but not its gradients.
         """
         if isinstance(self.frozen_batches, LazyBatches) and not shuffle:
             return self.frozen_batches[self.shard_id :: self.num_shards]  # every update is full
@@ -91,10 +92,10 @@ class UpdateBatchIterator(EpochBatchIterator):
         return batches
 
     def close(self):
-        """End the data loader's processes and let go of the data set. Nothing more can be read."""
+        """Stop the data loader's processes and release the data set; the iterator cannot be used afterwards."""
         self._cur_epoch_itr = self._next_epoch_itr = self.dataloader = None
-        self.epoch_batch_sampler = None  # it refers to this iterator, which refers to it
-        # Whoever still holds this iterator holds neither data nor batches.
+        self.epoch_batch_sampler = None  # a reference cycle with this iterator
+        # Remaining references to this iterator keep neither data nor batches alive.
         self.dataset = self.collate_fn = self.batch_sampler = self.describe_update = self._frozen_batches = None
 
     def _get_iterator_for_epoch(self, epoch, shuffle, fix_batches_to_gpus=False, offset=0):

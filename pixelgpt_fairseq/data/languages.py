@@ -14,10 +14,10 @@ class LanguagesDataset(BatchedByLength, ConcatDataset):
 
     Args:
         parts: language -> :class:`~pixelgpt_fairseq.data.classification.ClassificationDataset`.
-        languages: names of all languages there may be: an example's language is a number in them.
+        languages: names of all possible languages; the language of an example is an index into them.
         shuffle, seed: see :class:`~pixelgpt_fairseq.data.by_length.BatchedByLength`.
-        sampling_temperature: T: an epoch, which has as many examples as there are, takes of each language a share in
-            proportion to its number of examples to the power of 1 / T. 1: every example once.
+        sampling_temperature: T. An epoch has as many examples as the data set; the share of a language is proportional
+            to its number of examples to the power 1 / T. With 1, every example appears once.
     """
 
     def __init__(self, parts, languages, shuffle=False, seed=1, sampling_temperature=1.0):
@@ -43,7 +43,7 @@ class LanguagesDataset(BatchedByLength, ConcatDataset):
         return None if any(part is None for part in labels) else np.concatenate(labels)
 
     def collater(self, samples):
-        """A batch as of one language, and ``languages``: int64 ``[B]``."""
+        """A batch as for one language, with ``languages``: int64 ``[B]``."""
         batch = super().collater(samples)
         if not batch:
             return {}

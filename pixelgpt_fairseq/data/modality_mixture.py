@@ -1,4 +1,4 @@
-"""Which stream the next batch comes from: batches of one modality, drawn by weight."""
+"""Mixes the streams of pretraining: every batch has one modality, drawn by weight."""
 
 import functools
 
@@ -43,7 +43,7 @@ class ModalityMixture(SizesMixin, ConcatDataset):
         return [np.arange(start, end) for start, end in zip([0, *ends[:-1]], ends, strict=True)]
 
     def describe_update(self, batches):
-        """What a batch must know of the update that it is a part of.
+        """Describe an update to the batches that it consists of.
 
         Args:
             batches: lists of indices: all batches of the update, of all workers.
@@ -68,18 +68,18 @@ class ModalityMixture(SizesMixin, ConcatDataset):
 class MixtureOrder:
     """The batches of every epoch of training, in order.
 
-    Each stream is an endless row of batches: pass after pass over its examples, each shuffled anew. Batches have
-    examples of like lengths, but follow each other in random order. An epoch goes on in each row where the epoch before
-    stopped, so that every example comes once before any comes again.
+    Each stream is an endless sequence of batches: repeated passes over its examples, each newly shuffled. A batch has
+    examples of similar length, and batches follow each other in random order. Each epoch continues the sequences where
+    the previous one stopped, so every example appears once before any appears again.
 
-    Batches come in groups, the batches of one update on all workers; a group is of one modality, so that every update
-    is. An epoch has about as many groups as one pass over all streams, and of each stream its share by weight.
+    Batches come in groups: the batches of one update on all workers. A group has one modality, and so has every update.
+    An epoch has about as many groups as one pass over all streams, divided among the streams by weight.
 
     Args:
         mixture: ModalityMixture.
         weights: float for each modality.
         make_batches: function from ordered indices of one stream to its batches (lists of indices).
-        seed: the order is a function of it, the epoch and the sizes of groups.
+        seed: determines the order, together with the epoch and the group sizes.
     """
 
     def __init__(self, mixture, weights, make_batches, seed):
@@ -165,7 +165,7 @@ class _EndlessBatches:
             last = self.first + len(self.sizes)
             shuffled = random.permutation(np.arange(self.first, last, dtype=np.min_scalar_type(last)))
             lengths = self.sizes[shuffled - shuffled.dtype.type(self.first)]
-            # Up or down at random: the batch that is not full is not always of the longest.
+            # Sorted up or down at random, so that the incomplete batch is not always the one of the longest examples.
             if random.choice([-1, 1]) < 0:
                 lengths = lengths.max() - lengths
             made = self.make_batches(shuffled[np.argsort(lengths, kind="stable")].astype(np.int64))

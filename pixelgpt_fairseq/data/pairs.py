@@ -15,9 +15,9 @@ from pixelgpt_fairseq.rendering.renderer import MARGIN, SEPARATOR
 class PairDataset(FairseqDataset):
     """Pairs of a strip and its tokens: samples ``{"id": int, "patches": uint8 [n, 256 or 768], "tokens": int64 [m]}``.
 
-    A piece of text that fits both limits is a pair; a longer one is cut into as few parts as fit, of nearly equal
-    length, between words (between tokens where a word is too long), and its strip is cut at the same places, from right
-    to left where it is written so. Every strip ends with the separator, all tokens stand between bos and eos.
+    A piece of text that fits both limits is one pair. A longer piece is cut between words (between tokens if a word is
+    too long) into the smallest number of parts that fit, of nearly equal length; its strip is cut at the same places,
+    also in right-to-left text. Every strip ends with the separator, and the tokens start with bos and end with eos.
 
     Args:
         strips, texts, columns: the streams of a split (see :mod:`pixelgpt_fairseq.data.data_folder`) as IndexedRows of
@@ -74,7 +74,8 @@ class PairDataset(FairseqDataset):
         return len(self.cuts)
 
     def num_targets(self, indices):
-        """The targets of all these pairs together: ``{"patch": int, "token": int}``. The first of each is none."""
+        """Total number of targets in these pairs: ``{"patch": int, "token": int}``. The first patch and token are no
+        targets."""
         _, first, end = self.cuts[indices].astype(np.int64).T
         tokens = int((end - first + SPECIAL_TOKENS).sum())
         patches = int(self.sizes[indices].sum(dtype=np.int64)) - tokens
@@ -108,7 +109,7 @@ class PairDataset(FairseqDataset):
         strip = unpatchify(patches[None], self.channels, self.patch_size)[0]  # [channels, rows, columns]
         shown = strip[:, :, left:right]
         length = strip_length(left, right, self.patch_size)
-        # Text never begins before the margin: the first pixel is background.
+        # Text never starts before the margin, so the first pixel is background.
         cut = strip[:, :1, :1].repeat(1, self.patch_size, length * self.patch_size)
         cut[:, :, MARGIN : MARGIN + shown.shape[2]] = shown
         return patchify(cut[None])[0]

@@ -1,4 +1,4 @@
-"""Patches that were not stored: drawn from the text of their pieces when they are read."""
+"""Patches that are rendered from stored text when they are read."""
 
 import numpy as np
 import torch
@@ -9,10 +9,10 @@ from pixelgpt_fairseq.rendering import TextRenderer
 
 
 class RenderedRows(ItemIndex):
-    """The patches of a split, to be read like :class:`~pixelgpt_fairseq.data.indexed.IndexedRows` of stored ones.
+    """The patches of a split, with the interface of :class:`~pixelgpt_fairseq.data.indexed.IndexedRows`.
 
-    How many patches each piece has is known from the index of the stream that was not stored; only what is asked for is
-    drawn, in the process that asks.
+    The number of patches of each piece is stored in the index of the pixel stream; only the requested rows are
+    rendered, in the process that requests them.
 
     Args:
         prefix: path of the pixel stream, of which the ``.idx`` is there, or those of its parts.
@@ -37,7 +37,7 @@ class RenderedRows(ItemIndex):
         self._renderer = TextRenderer(config)
 
     def __getstate__(self):
-        # Data-loader workers draw glyphs themselves.
+        # Data-loader workers create their own renderer.
         return {name: value for name, value in super().__getstate__().items() if name != "_renderer"}
 
     def __setstate__(self, state):
@@ -61,7 +61,7 @@ class RenderedRows(ItemIndex):
         return torch.from_numpy(np.concatenate(drawn))
 
     def check(self, items=32):
-        """Draw *items* of all, so that what cannot be drawn as it was is told before training begins.
+        """Render some items, to detect before training starts whether they cannot be rendered as recorded.
 
         Raises:
             UserError: naming the first that cannot.

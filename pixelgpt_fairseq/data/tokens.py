@@ -21,7 +21,7 @@ MAX_TRAINING_CHARACTERS = 4_000  # of each document
 class TokenDictionary(Dictionary):
     """A fairseq dictionary whose ids are SentencePiece's own (LLaMA: unk 0, bos 1, eos 2; padding is eos).
 
-    A tokenizer without bos has its eos in both places, and the other way round (see :class:`Tokenizer`).
+    For a tokenizer without bos, eos serves as both, and vice versa (see :class:`Tokenizer`).
 
     fairseq's :class:`~fairseq.data.Dictionary` puts four symbols of its own first; here nothing is moved, so that
     a LLaMA ``tokenizer.model`` and the weights trained with it fit unchanged.
@@ -61,7 +61,7 @@ class TokenDictionary(Dictionary):
 
 
 def _visible(symbol):
-    """*symbol* with its backslashes, and all but the space that is not visible, as escapes; no two become the same."""
+    """*symbol* with backslashes and invisible characters (except the space) escaped; the mapping is injective."""
     return "".join(
         character if character == " " or (character.isprintable() and character != "\\") else _escape(character)
         for character in symbol
@@ -181,7 +181,7 @@ def train_tokenizer(documents, vocab_size):
         try:
             for document in documents:
                 yield document[:MAX_TRAINING_CHARACTERS]
-        except BaseException as error:  # SentencePiece would make it a RuntimeError
+        except BaseException as error:  # SentencePiece turns it into a RuntimeError
             failures.append(error)
             raise
 

@@ -40,7 +40,7 @@ class Predictions:
     chosen_metrics: tuple[str, ...] = ()  # of --metrics, beside the task's
 
     def words(self):
-        """What GLUE takes: the word of each example's class, or its score as text, those of STS-B cut to 0..5."""
+        """Predictions in GLUE's submission format: class words, or scores as text (those of STS-B clamped to 0..5)."""
         if self.task.regression:
             lowest, highest = _RANGES.get(self.task.name, (-math.inf, math.inf))
             return [f"{score:.4f}" for score in self.logits[:, 0].clamp(lowest, highest).tolist()]

@@ -1,4 +1,4 @@
-"""Tables of what many runs reached: a row for every model and modality, a column for every task."""
+"""Result tables of many runs: a row for each model and modality, a column for each task."""
 
 import statistics
 from dataclasses import dataclass, field

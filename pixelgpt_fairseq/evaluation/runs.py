@@ -1,4 +1,4 @@
-"""What runs of fairseq-train with labels left behind: checkpoints and logs, read for their settings and best scores."""
+"""Reads settings and best scores of fine-tuning runs from their checkpoints and logs."""
 
 import ast
 import itertools
@@ -17,7 +17,7 @@ from pixelgpt_fairseq.storage.files import read_json
 logger = logging.getLogger(__name__)
 
 _LONGEST_LINE = 1 << 20
-# What tells runs apart: option -> its group in fairseq's configuration.
+# Options that distinguish runs, with their groups in fairseq's configuration.
 _OPTIONS = {
     "seed": "common",
     "lr": "optimization",
@@ -123,7 +123,7 @@ def read_log(path) -> Log:
                 if found is None:
                     continue
                 subset, updates, values = found
-                if updates < latest:  # the run was taken up again from before
+                if updates < latest:  # the run was resumed from an earlier state
                     log.validations = {known: value for known, value in log.validations.items() if known < updates}
                 latest = updates
                 log.validations.setdefault(updates, {})[subset] = values
@@ -133,7 +133,7 @@ def read_log(path) -> Log:
 
 
 def _validation(line):
-    """(subset, updates, metric -> value), or None if the line tells of something else."""
+    """(subset, updates, metric -> value), or None if the line reports no validation."""
     simple = _SIMPLE.search(line)
     if simple:
         subset, values = simple[1], dict(part.split(None, 1) for part in simple[2].split(" | ") if " " in part.strip())
@@ -208,7 +208,7 @@ def _places(top):
 
 
 def _read_run(path, checkpoint, logs):
-    """The Run of a place, or None (with a warning) if it never got as far as a validation."""
+    """The Run in a folder, or None (with a warning) if it never reached a validation."""
     read = [read_log(log) for log in logs]
     validations = {updates: scores for log in read for updates, scores in log.validations.items()}
     options = {name: value for log in read for name, value in log.options.items()}
@@ -237,7 +237,7 @@ def _read_run(path, checkpoint, logs):
 
 
 def _best(validations, run, maximize):
-    """The scores of the best validation; of equal ones the last, as fairseq has it."""
+    """The scores of the best validation; the last of equal ones, as in fairseq."""
     sign = 1 if maximize else -1
 
     def rank(item):
@@ -287,7 +287,7 @@ def _look(renderer, record):
 
 
 def _name_of_start(start):
-    """What to call a model after the checkpoint that it was fine-tuned from: the folder of that run.
+    """The name of the checkpoint that a model was fine-tuned from: the folder of its run.
 
     ``checkpoints`` is what every run calls the folder in its own: the name of the run is one level up.
     """

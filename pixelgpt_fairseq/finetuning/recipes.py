@@ -1,4 +1,4 @@
-"""The published fine-tuning recipes: one table, and what each row means to fairseq-train.
+"""The published fine-tuning recipes: one table, and the fairseq-train options that each row stands for.
 
 The table is ``recipes.tsv`` beside this file: a row for every model, task and modality. Where a column holds several
 values, joined by commas, the published result is the best of a sweep over them. Rows with an ``experiment`` are the

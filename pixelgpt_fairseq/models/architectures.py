@@ -10,7 +10,7 @@ from fairseq.models import ARCH_CONFIG_REGISTRY, register_model_architecture
 
 from pixelgpt_fairseq.errors import UserError
 
-# What makes an architecture; everything else has one default. The first is the size of the released models.
+# Named sets of sizes. The first is the size of the released models.
 ARCHITECTURES = {
     "pixelgpt": {
         "hidden_size": 1024,
@@ -41,7 +41,7 @@ ARCHITECTURES = {
         "intermediate_size": 512,
     },
 }
-# What a model is besides its sizes; these have one default for all architectures.
+# Other settings of a model, with one default for all architectures.
 SETTINGS = {
     "max_position_embeddings": 1024,
     "rms_norm_eps": 1e-5,
@@ -54,12 +54,12 @@ _SIZE_HELP = " (default: that of the architecture; the released models have {})"
 
 
 def _size(help_text: str, name: str):
-    """A field that the architecture fills where the user leaves it open."""
+    """A field that the architecture fills in unless the user sets it."""
     return field(default=None, metadata={"help": help_text + _SIZE_HELP.format(ARCHITECTURES["pixelgpt"][name])})
 
 
 def _setting(help_text: str, name: str):
-    """A field that a checkpoint fills where the user leaves it open, or else :data:`SETTINGS`."""
+    """A field that the checkpoint, or else :data:`SETTINGS`, fills in unless the user sets it."""
     default = f" (default: that of the checkpoint that training begins with, if any, or else {SETTINGS[name]})"
     return field(default=None, metadata={"help": help_text + default})
 
@@ -109,7 +109,7 @@ class PixelGPTConfig(FairseqDataclass):
 
 
 def complete_config(config) -> PixelGPTConfig:
-    """A copy of *config*, without its link to the user's whole configuration tree, in which no size is left open."""
+    """A copy of *config*, detached from its configuration tree, with all sizes filled in."""
     config = PixelGPTConfig(**{f.name: getattr(config, f.name, f.default) for f in fields(PixelGPTConfig)})
     _fill_sizes(config, config._name if config._name in ARCHITECTURES else "pixelgpt")
     fill_settings(config, SETTINGS)
@@ -128,21 +128,21 @@ def _fill_sizes(config, architecture: str):
 
 
 def register_architectures():
-    """Give fairseq the architectures of the model ``pixelgpt``, which is registered already."""
+    """Register the architectures of the model ``pixelgpt`` with fairseq."""
     for name in ARCHITECTURES:
         _register_architecture(name)
 
 
 def _register_architecture(name: str):
     def fill(config):
-        if getattr(config, "finetune_from_model", None) is None:  # else open sizes are the checkpoint's
+        if getattr(config, "finetune_from_model", None) is None:  # otherwise sizes may come from the checkpoint
             _fill_sizes(config, name)
         # fairseq-train (not its Hydra twin) takes --bf16 as a sign of a TPU, and ends in an error where there is none.
         # This function is the last that it calls with the parsed arguments.
         if getattr(config, "tpu", False) and importlib.util.find_spec("torch_xla") is None:
             config.tpu = False
 
-    if name in ARCH_CONFIG_REGISTRY:  # registered with the model, with a function that does nothing
+    if name in ARCH_CONFIG_REGISTRY:  # already registered with the model, with a function that does nothing
         ARCH_CONFIG_REGISTRY[name] = fill
     else:
         register_model_architecture("pixelgpt", name)(fill)

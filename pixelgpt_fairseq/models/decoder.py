@@ -1,7 +1,7 @@
-"""The decoder: pre-norm layers of grouped-query attention and SwiGLU, with rotary positions, as LLaMA has them.
+"""The decoder, as in LLaMA: pre-norm layers of grouped-query attention and SwiGLU, with rotary positions.
 
 Shapes in the comments: B rows, L positions in a row, H hidden size, N query heads, K key-value heads, D = H / N.
-Module names give the tensor names of the released checkpoints, so loading one is no translation.
+Module names give the tensor names of the released checkpoints, so that loading needs no renaming.
 """
 
 import torch

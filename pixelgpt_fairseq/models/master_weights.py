@@ -1,9 +1,8 @@
-"""Checkpoints of training in half precision hold its float32 weights, so that stopping and resuming rounds nothing.
+"""Saves the float32 weights of half-precision training in checkpoints, so that resuming does not round them.
 
-With ``--bf16`` and ``--fp16`` fairseq trains float32 copies of the weights, the master weights, which belong to its
-optimizer and of which the model's own are roundings. Its checkpoints hold the roundings. A model with
-:class:`MasterWeights` gives and takes the master weights instead: a resumed run goes on exactly, and what is exported
-or fine-tuned was never rounded.
+With ``--bf16`` and ``--fp16``, fairseq's optimizer trains float32 copies of the weights, the master weights; the model
+holds rounded copies, and only those are saved. A model with :class:`MasterWeights` saves and loads the master weights
+instead, so that a resumed run continues exactly and exported or fine-tuned weights were never rounded.
 """
 
 import weakref
@@ -14,7 +13,7 @@ import torch
 class MasterWeights:
     """Connects a model with the master weights of the optimizer that trains it.
 
-    A copy of it, as fairseq makes with the model for ``--store-ema``, is connected with nothing.
+    A copy, which fairseq makes together with the model for ``--store-ema``, is not connected.
     """
 
     def __init__(self):
@@ -25,7 +24,7 @@ class MasterWeights:
         return MasterWeights, ()
 
     def loaded(self, model, state):
-        """Note the weights in *state*, which *model* has just loaded, where the model's own have rounded them."""
+        """Remember the weights of *state*, which *model* has just loaded, if loading rounded them."""
         self._loaded = {
             name: state[name]
             for name, parameter in model.named_parameters()
@@ -33,7 +32,7 @@ class MasterWeights:
         }
 
     def connect(self, model, optimizer):
-        """Give *optimizer*, before its first step, what was loaded; from then on :meth:`of` gives its weights.
+        """Copy the loaded weights into *optimizer* before its first step; afterwards :meth:`of` returns its weights.
 
         Args:
             model: whose parameters it trains.

@@ -1,4 +1,4 @@
-"""Rows without padding between their positions: what lets attention do without a mask.
+"""Packs rows so that no padding stands between their positions and attention needs no mask.
 
 A batch of strips, tokens or both has padding at the end of each part. Packing moves the positions in use to the front
 of their row, in order, and cuts the batch to its longest row. Whatever padding is left then stands at the end, where

@@ -26,9 +26,9 @@ CLASSIFIER_PARTS = ("score.",)
 def reconcile(model: nn.Module, state: dict, prefix: str = "", trained: dict | None = None):
     """Make a loaded *state* dict fit *model* for strict loading, in place, or say why it cannot.
 
-    The model's own data settings win over those of the checkpoint, which it adopts where it has none. Heads and
-    embeddings that the model lacks are dropped, those that the checkpoint lacks stay as initialized, and a patch
-    embedding of three channels is averaged for a model of one.
+    The model's own data settings take precedence; if it has none, it adopts the checkpoint's. Heads and embeddings that
+    the model lacks are dropped, those that the checkpoint lacks keep their initial values, and a patch embedding of
+    three channels is averaged for a model of one.
 
     Args:
         model: PixelGPTModel.
@@ -68,7 +68,7 @@ def compare_architectures(trained, config):
 
 
 def _reconcile_classes(model: nn.Module, state: dict, prefix: str, trained: dict):
-    """Put the rows of a loaded classification head into the order of this model's classes, which names tell."""
+    """Reorder the rows of a loaded classification head to match the names of this model's classes."""
     names = (trained.get("classification") or {}).get("labels") or trained.get("class_names")
     task, score = model.data_settings.get("classification") or {}, state.get(prefix + "score.weight")
     labels = task.get("labels")
@@ -101,7 +101,7 @@ def _compare_data(loaded: dict, own: dict, uses_tokens: bool):
             "(--pair-patches): positions that it was not trained on"
         )
     if loaded.get("renderer") and own.get("renderer"):
-        try:  # from what was recorded alone: a checkpoint loads where its fonts are not installed
+        try:  # uses only what was recorded: a checkpoint can be loaded where its fonts are not installed
             differences = RendererConfig.from_dict(loaded["renderer"]).differences(
                 RendererConfig.from_dict(own["renderer"])
             )

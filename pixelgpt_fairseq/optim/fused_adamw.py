@@ -30,7 +30,7 @@ class FusedAdamWConfig(FairseqDataclass):
 
 @register_optimizer("fused_adamw", dataclass=FusedAdamWConfig)
 class FusedAdamW(FairseqOptimizer):
-    """AdamW as PyTorch implements it, fused; the weights of norms and biases do not decay unless asked for.
+    """PyTorch's fused AdamW; norms and biases have no weight decay unless asked for.
 
     It works in float32, and with ``--bf16``, ``--fp16``, ``--amp`` and the memory-efficient kinds. ``--fp16`` puts all
     parameters into one vector unless ``--fp16-no-flatten-grads`` is given: there matrices cannot be told from vectors.

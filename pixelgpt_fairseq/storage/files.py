@@ -1,7 +1,7 @@
-"""Files and folders that are whole or absent, whatever ends the program: the one writer of the package.
+"""Atomic writing of files and folders: they are complete or absent, however the program ends.
 
-What is written goes into a temporary file of its own name beside its destination, is brought to the disk, and then
-takes the destination's name. A name that is a symbolic link is replaced; its target is never written.
+Content is written to a uniquely named temporary file beside the destination, synced to disk, and renamed. A destination
+that is a symbolic link is replaced; its target is never written.
 """
 
 import contextlib
@@ -21,7 +21,7 @@ _CANNOT_SYNC = {errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, err
 
 
 def check_absent(path, choose, overwrite=None, kind="", folder=False):
-    """Refuse to write where something is, even if that is a link to nothing.
+    """Refuse to write to an existing path, even if it is a dangling link.
 
     Args:
         path: what is to be written.
@@ -168,7 +168,7 @@ def open_without_following(path, flags):
 
 
 def read_json(path, kind=object):
-    """What a JSON file holds.
+    """Read a JSON file.
 
     Args:
         path: the file.

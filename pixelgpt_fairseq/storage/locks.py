@@ -126,7 +126,7 @@ def _hold(file, path, created):
 
 
 def _read(path):
-    """Who holds a lock file; empty where nobody has said so yet.
+    """The record of a lock file's holder; empty if it has not been written yet.
 
     Raises:
         UserError: if it is the file of another program.
@@ -143,7 +143,8 @@ def _read(path):
 
 
 def _machine():
-    """What process numbers refer to: this start of this machine and, in a container, its own processes; or None."""
+    """Identifies what process ids refer to (the boot of this machine and, in a container, its process namespace), or
+    None."""
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
         return f"{boot} {os.readlink('/proc/self/ns/pid')}"

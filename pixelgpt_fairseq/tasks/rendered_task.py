@@ -63,8 +63,7 @@ class RenderedTask(FairseqTask):
 
     @classmethod
     def reported_metrics(cls, cfg, subset):
-        """Names of the metrics that validation on *subset* logs, for ``--best-checkpoint-metric``; *cfg*: the task's
-        options."""
+        """Names of the metrics that validation on *subset* logs, given the task's options *cfg*."""
         raise NotImplementedError
 
     @classmethod
@@ -74,8 +73,7 @@ class RenderedTask(FairseqTask):
 
     @classmethod
     def check_labels(cls, cfg, subset, option):
-        """Check that *subset*, the value of *option*, has the labels that the task needs; by default a task needs
-        none."""
+        """Check that *subset*, the value of *option*, has the labels that the task needs (by default none)."""
 
     @functools.cached_property
     def trained_settings(self):
@@ -149,15 +147,12 @@ class RenderedTask(FairseqTask):
         return list(values or [1])
 
     def train_step(self, sample, model, criterion, optimizer, update_num, ignore_grad=False):
-        """FairseqTask.train_step that also counts operations and reports non-finite gradients. Checking every loss
+        """FairseqTask.train_step that also counts operations and reports gradients that are not finite.
 
-        would make the host wait for the GPU. fairseq checks the gradient norm of each update anyway; if it is not
-
-        finite, it repeats the update under its NanDetector, which fails on models whose output has absent parts, so
-
-        the repetition is reported here. The dummy batch that fairseq substitutes for a worker's empty batch
-
-        contributes nothing.
+        Checking every loss would make the host wait for the GPU. fairseq checks the gradient norm of each update; if it
+        is not finite, fairseq repeats the update under its NanDetector, which fails on models whose output has
+        absent parts. So the repetition is reported here. The dummy batch that fairseq substitutes for a worker's empty
+        batch contributes nothing.
 
         Raises:
             UserError: if the gradients of the update were not finite.

@@ -54,9 +54,9 @@ class _NoArchitecture:
 
 
 class InOneLine:
-    """Wraps the ``main`` of a fairseq command: a :class:`UserError` ends the process with its one line. A class rather
+    """Wraps the ``main`` of a fairseq command: a :class:`UserError` ends the process with its one line.
 
-    than a closure, because fairseq pickles it for the workers that it spawns.
+    A class rather than a closure, because fairseq pickles it for the workers that it spawns.
     """
 
     def __init__(self, main):
