@@ -33,13 +33,18 @@ SECONDS_TO_END = 30  # for a command that is interrupted
 INTERRUPTED = 130
 
 
-def main():
-    """Run every stage that is not finished, and sum up."""
+def get_parser():
+    """The command line."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--output", type=Path, default=Path("demo"), help="folder for all that is made")
     parser.add_argument("--max-update", type=int, default=900, help="updates of pretraining")
     parser.add_argument("--overwrite", action="store_true", help="start over, without what an earlier run made")
-    args = parser.parse_args()
+    return parser
+
+
+def main(argv=None):
+    """Run every stage that is not finished, and sum up."""
+    args = get_parser().parse_args(argv)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         Demo(args.output.resolve(), args.max_update, args.overwrite).run()
