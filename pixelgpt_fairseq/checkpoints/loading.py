@@ -32,6 +32,9 @@ class Checkpoint:
     patch_loss: str  # what its predictions of patches are: see the criterion patch_token_loss
     task_options: dict = field(default_factory=dict)  # those of the fairseq task that it was trained on
 
+    def __post_init__(self):
+        self.model.patch_loss = self.patch_loss
+
     def renderer(self, fonts=None):
         """TextRenderer with the settings of the training data.
 

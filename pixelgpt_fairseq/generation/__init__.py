@@ -7,11 +7,12 @@ import importlib
 
 _MODULES = {
     "Reading": "reading",
+    "generate_patches": "patches",
     "generate_tokens": "tokens",
     "look_alikes": "glyph_bank",
     "read_strip": "reading",
 }
-__all__ = ["Reading", "generate_tokens", "look_alikes", "read_strip"]
+__all__ = ["Reading", "generate_patches", "generate_tokens", "look_alikes", "read_strip"]
 
 
 def __getattr__(name):

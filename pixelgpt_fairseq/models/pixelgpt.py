@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from fairseq.models import BaseFairseqModel, register_model
 from torch import Tensor, nn
 
-from pixelgpt_fairseq.data.patches import PATCH_SIZE, patchify, scale_pixels
+from pixelgpt_fairseq.data.patches import NORMALIZED_MSE, PATCH_SIZE, patchify, scale_pixels
 from pixelgpt_fairseq.errors import UserError
 from pixelgpt_fairseq.models import provenance
 from pixelgpt_fairseq.models.architectures import PixelGPTConfig, check_sizes, complete_config, register_architectures
@@ -113,6 +113,7 @@ class PixelGPTModel(BaseFairseqModel):
             if vocab_size is not None and not config.tie_word_embeddings:
                 self.lm_token_head = Projection(config.hidden_size, token_rows)
         self.data_settings = dict(data_settings or {})
+        self.patch_loss = NORMALIZED_MSE  # what predictions of patches are: as the checkpoint or the folder tells
         self._warned_of_half_a_pair = False
         self.checkpoint_settings = None  # data settings of the checkpoint whose weights are loaded next
         self.master_weights = MasterWeights()

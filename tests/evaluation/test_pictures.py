@@ -1,6 +1,5 @@
 """Pictures of predictions: patches and tokens, with labels."""
 
-import inspect
 from types import SimpleNamespace
 
 import numpy as np
@@ -132,6 +131,6 @@ def test_tokens_without_a_tokenizer_are_refused_where_there_is_nothing_else(toy_
     show = script("show_predictions")
     loaded = load_checkpoint(tmp_path / "checkpoint_last.pt")
     loaded.tokenizer = None
-    monkeypatch.setitem(inspect.unwrap(show).__globals__, "load_checkpoint", lambda path: loaded)
+    monkeypatch.setattr("pixelgpt_fairseq.checkpoints.loading.load_checkpoint", lambda path: loaded)
     line = refusal(show, "--checkpoint", "x.pt", "--text", TEXT, "--output", tmp_path / "out.png")
     assert line.startswith("x.pt: trained on text alone, and there is no tokenizer")
