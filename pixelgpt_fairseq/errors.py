@@ -15,6 +15,20 @@ class UserError(Exception):
     """
 
 
+def missing_package(what, package, extra):
+    """The error to raise where a package of an extra of setup.py is not installed.
+
+    Args:
+        what: cannot be done without it, such as ``"reading Parquet"``.
+        package: as pip calls it.
+        extra: name of the extra that brings it.
+    """
+    return UserError(
+        f"{what} needs the package {package}: run `pip install 'pixelgpt-fairseq[{extra}]'`, or in the checkout "
+        f"`pip install -e '.[{extra}]' -c constraints.txt`"
+    )
+
+
 def exit_on_user_error(function):
     """Wrap *function* so that a :class:`UserError` ends the process with its one line and exit status 1.
 

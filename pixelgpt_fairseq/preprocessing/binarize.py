@@ -7,7 +7,6 @@ started again and goes on where it was, see :mod:`~pixelgpt_fairseq.preprocessin
 """
 
 import contextlib
-import os
 import sys
 import time
 from dataclasses import dataclass, field
@@ -32,8 +31,11 @@ from pixelgpt_fairseq.preprocessing.partial_folder import (
 )
 from pixelgpt_fairseq.preprocessing.resumption import Progress, describe_work, save_progress, take_up
 from pixelgpt_fairseq.rendering import TextRenderer, missing_characters, missing_summary
+from pixelgpt_fairseq.sources.bad_rows import SkippedRows, refuse_bad_row
 from pixelgpt_fairseq.sources.corpus import read_passages
 from pixelgpt_fairseq.sources.corpus_checks import check_inputs
+from pixelgpt_fairseq.sources.corpus_inputs import input_size
+from pixelgpt_fairseq.sources.row_documents import Fields
 from pixelgpt_fairseq.storage.files import check_absent, write_whole
 
 RECORD_EVERY = 5  # seconds; what a killed run did since is done again
@@ -49,6 +51,7 @@ class Summary:
     seconds: float
     missing: list[str] = field(default_factory=list)  # a line for each script with characters that no font has
     resumed: Counts = field(default_factory=Counts)  # how much of it an earlier run had finished
+    skipped: SkippedRows = field(default_factory=SkippedRows)  # rows that could not be used
 
     @property
     def bytes(self):
@@ -69,13 +72,15 @@ def binarize(
     workers=1,
     overwrite=False,
     progress=True,
+    fields=Fields(),  # noqa: B008
+    skip_bad_rows=False,
 ):
-    """Render and tokenise text files into ``destdir`` as *split*.
+    """Render and tokenise a corpus into ``destdir`` as *split*.
 
     A run that was ended, by whatever, goes on after the last chunk that it finished when it is started again.
 
     Args:
-        inputs: paths of text files: see :func:`~pixelgpt_fairseq.sources.corpus.read_passages`.
+        inputs: paths of files: see :func:`~pixelgpt_fairseq.sources.corpus_inputs.find_inputs`.
         destdir: the data folder (see :mod:`pixelgpt_fairseq.data.data_folder`), made if absent.
         split: ``train``, ``valid`` or ``test``.
         config: RendererConfig.
@@ -86,6 +91,8 @@ def binarize(
         workers: processes.
         overwrite: replace the split if it is there, and an unfinished one that was made of something else.
         progress: show a bar, and say what is kept of a run that was ended.
+        fields: Fields of the rows of JSON lines and Parquet.
+        skip_bad_rows: pass over rows that cannot be used, and count them.
 
     Returns:
         Summary
@@ -97,13 +104,14 @@ def binarize(
     began = time.perf_counter()
     folder = DataFolder(destdir)
     say = _say if progress else _say_nothing
+    skipped = SkippedRows()
     try:
-        check_inputs(inputs, documents)
+        check_inputs(inputs, documents, fields)
         check_destination(folder, split, overwrite)
         if not isinstance(tokenizer, int):
             check_shared_files(folder, split, config, tokenizer, overwrite)
         config = TextRenderer(config).config  # its fonts are there and can draw
-        work = describe_work(inputs, documents, encoding_errors, store, config, tokenizer)
+        work = describe_work(inputs, documents, encoding_errors, store, config, tokenizer, fields, skip_bad_rows)
         with partial_folder(folder, split, resumable=True, say=say) as partial:
             staged = partial / folder.manifest_path(split).name
             done = take_up(partial, work, staged.name, overwrite, say)
@@ -112,12 +120,16 @@ def binarize(
                 say(f"{folder.path}, {split}: going on after {resumed.documents:,} documents that are rendered already")
             if not staged.exists():
                 if isinstance(tokenizer, int):
-                    texts = (passage.text for passage in read_passages(inputs, documents, encoding_errors))
+                    on_bad_row = SkippedRows() if skip_bad_rows else refuse_bad_row  # counted when they are rendered
+                    read = read_passages(inputs, documents, encoding_errors, fields=fields, on_bad_row=on_bad_row)
+                    texts = (passage.text for passage in read)
                     tokenizer = _train_tokenizer(partial, done, texts, tokenizer, say)
                 writer = StreamWriter(partial / split, _streams(config, tokenizer, store), done.lengths)
-                passages = read_passages(inputs, documents, encoding_errors, done.position)
-                sizes = [os.path.getsize(path) for path in inputs]
-                with tqdm(total=sum(sizes), unit="B", unit_scale=True, desc=split, disable=not progress) as bar:
+                skipped.count = done.position.bad_rows
+                on_bad_row = skipped if skip_bad_rows else refuse_bad_row
+                passages = read_passages(inputs, documents, encoding_errors, done.position, fields, on_bad_row)
+                sizes = [input_size(path) for path in inputs]
+                with tqdm(total=sum(sizes) or None, unit="B", unit_scale=True, desc=split, disable=not progress) as bar:
 
                     def advance(reached):
                         bar.update(sum(sizes[: reached.position.file]) + reached.position.stored - bar.n)
@@ -133,6 +145,7 @@ def binarize(
                     "patch_values": config.patch_values,
                     "store": store,
                     "documents_are": documents,
+                    "bad_rows": skipped.count,
                     "missing_characters": missing_characters(done.characters, config),
                     "special_tokens": tokenizer.special_tokens() if tokenizer else None,
                     **_settings(config, tokenizer),
@@ -145,7 +158,7 @@ def binarize(
     except MemoryError:
         raise UserError("memory ran out: choose fewer --workers") from None
     missing = missing_summary(done.characters, config)
-    return Summary(done.counts, folder.split_files(split), time.perf_counter() - began, missing, resumed)
+    return Summary(done.counts, folder.split_files(split), time.perf_counter() - began, missing, resumed, skipped)
 
 
 def _render(passages, partial, writer, config, tokenizer, max_missing, workers, done, on_progress):

@@ -16,8 +16,9 @@ from pixelgpt_fairseq.preprocessing import chunks
 from pixelgpt_fairseq.preprocessing.chunks import Counts
 from pixelgpt_fairseq.preprocessing.partial_folder import PROGRESS_FILE, WORK_FILE, clear, drop_chunks
 from pixelgpt_fairseq.rendering import RendererConfig
-from pixelgpt_fairseq.sources import corpus
-from pixelgpt_fairseq.sources.corpus import Position
+from pixelgpt_fairseq.sources import passages
+from pixelgpt_fairseq.sources.corpus_inputs import input_identity
+from pixelgpt_fairseq.sources.passages import Position
 from pixelgpt_fairseq.storage.files import write_whole
 
 _VERSION = 1
@@ -40,14 +41,13 @@ class Progress:
     lengths: dict[str, int] = field(default_factory=dict)
 
 
-def describe_work(inputs, documents, encoding_errors, store, config, tokenizer):
+def describe_work(inputs, documents, encoding_errors, store, config, tokenizer, fields, skip_bad_rows):
     """All that a split depends on, as plain values: runs that agree in it write the same bytes.
 
     Args:
-        inputs, documents, encoding_errors, store, config, tokenizer: see
+        inputs, documents, encoding_errors, store, config, tokenizer, fields, skip_bad_rows: see
             :func:`~pixelgpt_fairseq.preprocessing.binarize.binarize`.
     """
-    files = [(os.path.abspath(path), os.stat(path)) for path in inputs]
     if isinstance(tokenizer, int):
         tokens = f"{tokenizer:,} tokens trained on the input"
     else:
@@ -56,13 +56,14 @@ def describe_work(inputs, documents, encoding_errors, store, config, tokenizer):
         "version": _VERSION,
         "documents": documents,
         "encoding_errors": encoding_errors,
+        "fields": list(fields),
+        "skip_bad_rows": skip_bad_rows,
         "store": store,
         "tokenizer": tokens,
         "max_patches": config.max_patches,
-        "chunks": [chunks.CHUNK_CHARACTERS, corpus.MAX_PASSAGE_CHARACTERS],
+        "chunks": [chunks.CHUNK_CHARACTERS, passages.MAX_PASSAGE_CHARACTERS],
     }
-    inputs = [[path, status.st_size, status.st_mtime_ns] for path, status in files]
-    return {"inputs": inputs, "settings": settings, "renderer": config.to_dict()}
+    return {"inputs": [input_identity(path) for path in inputs], "settings": settings, "renderer": config.to_dict()}
 
 
 def take_up(folder, work, staged_file, overwrite, say):

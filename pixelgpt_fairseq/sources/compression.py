@@ -38,6 +38,11 @@ def text_suffix(path) -> str:
     return os.path.splitext(name)[1] if suffix in _SUFFIXES else suffix
 
 
+def is_compressed_name(path) -> bool:
+    """Whether the name of a file says that it is compressed."""
+    return os.path.splitext(str(path).lower())[1] in _SUFFIXES
+
+
 def compression_of(path, raw_file):
     """The compression of an open file: ``gzip``, ``zstd``, ``xz``, ``bzip2``, or None.
 
@@ -106,7 +111,12 @@ class _Decompressed(Decoded):
 
     def _restart(self):
         super()._restart()
-        self._decompressor, self._input = self._make_decompressor(), b""
+        self._decompressor, self._input = None, b""  # one at a time: a decompressor of xz may hold 64 MiB
+        self._decompressor = self._make_decompressor()
+
+    def close(self):
+        self._decompressor = None
+        super().close()
 
     def _decode_more(self):
         decoded = b""

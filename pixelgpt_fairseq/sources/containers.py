@@ -10,6 +10,8 @@ from pixelgpt_fairseq.sources.encodings import SAMPLE_BYTES, Recoded, check_not_
 from pixelgpt_fairseq.sources.foreign_formats import check_not_foreign
 from pixelgpt_fairseq.sources.standard_input import open_input
 
+_LOOK_EVERY = 1 << 20  # bytes of text
+
 
 @contextlib.contextmanager
 def open_contents(path):
@@ -32,10 +34,11 @@ def open_contents(path):
             return
         file, errors = open_decompressed(path, raw_file, kind)
         try:
-            sample = file.read(SAMPLE_BYTES)
-            file.seek(0)
-            check_not_nested(path, kind, sample)
-            yield file, raw_file
+            with file:  # closed, it gives its memory back
+                sample = file.read(SAMPLE_BYTES)
+                file.seek(0)
+                check_not_nested(path, kind, sample)
+                yield file, raw_file
         except errors as error:
             raise UserError(f"{path}: damaged, or cut short: {error}: fetch it again") from None
 
@@ -66,3 +69,23 @@ def open_text(path, encoding_errors="fail"):
         else:
             check_not_garbled(path, sample)
         yield file, raw_file
+
+
+class Progress:
+    """How much of a file on the disk has been read, without asking the operating system at every line.
+
+    Args:
+        file, raw_file: what :func:`open_text` yields.
+    """
+
+    def __init__(self, file, raw_file):
+        self._raw_file, self._is_plain = raw_file, file is raw_file
+        self._stored, self._next_look = 0, 0
+
+    def stored(self, offset):
+        """Bytes of the file on the disk, when the byte before *offset* in its text was the last that was read."""
+        if self._is_plain:
+            return offset
+        if offset >= self._next_look:
+            self._stored, self._next_look = self._raw_file.tell(), offset + _LOOK_EVERY
+        return self._stored

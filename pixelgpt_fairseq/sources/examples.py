@@ -7,9 +7,10 @@ from dataclasses import asdict, dataclass
 from typing import NamedTuple
 
 from pixelgpt_fairseq.errors import UserError
-from pixelgpt_fairseq.sources.corpus import CONTROL_TO_SPACE
+from pixelgpt_fairseq.sources.bad_rows import BadRow, refuse_bad_row
 from pixelgpt_fairseq.sources.labels import ClassNumbers, class_words
-from pixelgpt_fairseq.sources.tables import BadRow, describe_header, first_row, has_column, read_rows, refuse_bad_row
+from pixelgpt_fairseq.sources.passages import CONTROL_TO_SPACE
+from pixelgpt_fairseq.sources.tables import describe_header, first_row, has_column, read_rows
 
 NO_LABEL = -1
 

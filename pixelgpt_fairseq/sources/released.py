@@ -24,8 +24,8 @@ from PIL import Image
 
 from pixelgpt_fairseq.data.patches import PATCH_SIZE
 from pixelgpt_fairseq.errors import UserError
+from pixelgpt_fairseq.sources.bad_rows import BadRow, check_whole_characters, refuse_bad_row
 from pixelgpt_fairseq.sources.examples import NO_LABEL, SentenceTask
-from pixelgpt_fairseq.sources.tables import BadRow, check_whole_characters, refuse_bad_row
 
 # fairseq lets every logger speak, and this one has a line to say of every chunk of every PNG.
 logging.getLogger("PIL.PngImagePlugin").setLevel(logging.INFO)

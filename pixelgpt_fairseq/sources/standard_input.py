@@ -32,11 +32,7 @@ def open_input(path):
         return
     raw_file = _standard_input()
     raw_file.seek(0)
-    file = io.BufferedReader(raw_file, READ_BYTES)
-    try:
-        yield file
-    finally:
-        file.detach()  # so that it stays open
+    yield io.BufferedReader(raw_file, READ_BYTES)
 
 
 def keep_standard_input():
@@ -66,6 +62,9 @@ class _StandardInput(io.RawIOBase):
         self._kept, self._kept_bytes, self._all_kept = io.BytesIO(), 0, False
         self._read_bytes = 0  # of the stream
         self._position = 0
+
+    def close(self):
+        """Stay open, for the next look."""
 
     def readable(self):
         return True

@@ -4,10 +4,10 @@ import codecs
 import contextlib
 import csv
 import json
-import re
 from typing import NamedTuple
 
 from pixelgpt_fairseq.errors import UserError
+from pixelgpt_fairseq.sources.bad_rows import BadRow, check_whole_characters, parse_json_object
 from pixelgpt_fairseq.sources.compression import text_suffix
 from pixelgpt_fairseq.sources.containers import open_text
 
@@ -22,29 +22,6 @@ class Row(NamedTuple):
 
     line: int  # number of the line in the file, from 1; the last one of a row that has several
     values: tuple[str, ...]
-
-
-class BadRow(UserError):
-    """A row that cannot be used, such as one with too few columns."""
-
-
-def refuse_bad_row(error):
-    """An ``on_bad_row`` that raises the error, with what to do.
-
-    Raises:
-        BadRow
-    """
-    raise BadRow(f"{error}: mend it, or pass --skip-bad-rows") from None
-
-
-def check_whole_characters(text, where):
-    """Refuse text with half of a surrogate pair, which JSON can spell (``\\ud83d``) and no file can hold.
-
-    Raises:
-        BadRow: beginning with *where*.
-    """
-    if half := re.search("[\ud800-\udfff]", text):
-        raise BadRow(f"{where} holds half a character (the lone surrogate \\u{ord(half[0]):04x})")
 
 
 def read_rows(path, columns, on_bad_row=None):
@@ -224,13 +201,7 @@ class _JsonRows:
 
     def __next__(self):
         number, text = next((number, text) for number, text in self.lines if text.strip())
-        try:
-            row = json.loads(text)
-        except (ValueError, RecursionError) as error:  # also of numbers of thousands of digits
-            raise BadRow(f"{self.path}, line {number}: not JSON: {error}") from None
-        if not isinstance(row, dict):
-            raise BadRow(f"{self.path}, line {number}: not a JSON object")
-        return number, row
+        return number, parse_json_object(text, f"{self.path}, line {number}")
 
 
 def _json_value(path, line, row, column):

@@ -5,8 +5,9 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from pixelgpt_fairseq.errors import UserError
+from pixelgpt_fairseq.sources.bad_rows import BadRow, refuse_bad_row
 from pixelgpt_fairseq.sources.examples import clean
-from pixelgpt_fairseq.sources.tables import BadRow, read_lines, read_rows, refuse_bad_row
+from pixelgpt_fairseq.sources.tables import read_lines, read_rows
 
 _ABSENT = object()
 

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from pixelgpt_fairseq.errors import UserError
+from pixelgpt_fairseq.sources.bad_rows import refuse_bad_row
 from pixelgpt_fairseq.sources.examples import SentenceTask, label_column_of, read_examples
-from pixelgpt_fairseq.sources.tables import read_rows, refuse_bad_row
+from pixelgpt_fairseq.sources.tables import read_rows
 
 # In the order of the paper's tables.
 LANGUAGES = tuple("en ar bg de el fr hi ru es sw th tr ur vi zh".split())

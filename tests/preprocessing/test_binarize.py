@@ -16,7 +16,7 @@ from pixelgpt_fairseq.preprocessing import chunks
 from pixelgpt_fairseq.preprocessing.binarize import binarize
 from pixelgpt_fairseq.preprocessing.partial_folder import partial_folder
 from pixelgpt_fairseq.rendering import RendererConfig, TextRenderer
-from pixelgpt_fairseq.sources import corpus as sources
+from pixelgpt_fairseq.sources import passages as sources
 from pixelgpt_fairseq.storage import files
 
 CONFIG = RendererConfig(max_patches=40)  # shorter than most of the documents
@@ -123,7 +123,7 @@ def test_a_document_longer_than_memory_would_hold_is_one_document(tmp_path, corp
     """Passages of a few words give the same document: bos and eos at its ends, one separator."""
     path = tmp_path / "corpus.txt"
     path.write_text(" ".join(documents(10)))
-    monkeypatch.setattr("pixelgpt_fairseq.sources.corpus.MAX_PASSAGE_CHARACTERS", 500)
+    monkeypatch.setattr("pixelgpt_fairseq.sources.passages.MAX_PASSAGE_CHARACTERS", 500)
     summary = binarize([path], tmp_path / "data", "train", CONFIG, tokenizer, progress=False)
     assert summary.counts.documents == 1
     data = DataFolder(tmp_path / "data")

@@ -5,7 +5,6 @@ import pytest
 from compressed_files import SUFFIXES, compressed
 
 from pixelgpt_fairseq.errors import UserError
-from pixelgpt_fairseq.sources import corpus
 from pixelgpt_fairseq.sources.corpus import read_passages
 
 
@@ -53,7 +52,7 @@ def test_long_documents_arrive_whole_in_several_passages(tmp_path, monkeypatch, 
     lines = [" ".join(numbers.choices(words, k=numbers.randrange(30))) for _ in range(100)]
     path = write(tmp_path, "\n".join(lines))
     whole = texts(path, documents=documents)
-    monkeypatch.setattr(corpus, "MAX_PASSAGE_CHARACTERS", limit)
+    monkeypatch.setattr("pixelgpt_fairseq.sources.passages.MAX_PASSAGE_CHARACTERS", limit)
     passages = list(read_passages([path], documents))
     joined = []
     for passage in passages:
@@ -66,13 +65,13 @@ def test_long_documents_arrive_whole_in_several_passages(tmp_path, monkeypatch, 
 
 
 def test_a_cut_never_splits_a_character(tmp_path, monkeypatch):
-    monkeypatch.setattr(corpus, "MAX_PASSAGE_CHARACTERS", 10)
+    monkeypatch.setattr("pixelgpt_fairseq.sources.passages.MAX_PASSAGE_CHARACTERS", 10)
     passages = list(read_passages([write(tmp_path, "日本語" * 20)]))
     assert "".join(passage.text for passage in passages) == "日本語" * 20
 
 
 def test_memory_does_not_grow_with_the_line(tmp_path, monkeypatch):
-    monkeypatch.setattr(corpus, "MAX_PASSAGE_CHARACTERS", 1000)
+    monkeypatch.setattr("pixelgpt_fairseq.sources.passages.MAX_PASSAGE_CHARACTERS", 1000)
     path = write(tmp_path, "word " * 100_000)
     assert max(len(passage.text) for passage in read_passages([path])) <= 2000
 
@@ -92,7 +91,7 @@ CORPUS = "one\n  two \n\nthree words here\n" + "日本語 long " * 60 + "\n\n\n 
 @pytest.mark.parametrize("limit", [16, 50, 1 << 20])
 @pytest.mark.parametrize("suffix", [".txt", *SUFFIXES])
 def test_reading_goes_on_after_any_passage(tmp_path, monkeypatch, documents, limit, suffix):
-    monkeypatch.setattr(corpus, "MAX_PASSAGE_CHARACTERS", limit)
+    monkeypatch.setattr("pixelgpt_fairseq.sources.passages.MAX_PASSAGE_CHARACTERS", limit)
     encoding = "utf-16" if limit == 50 else "utf-8"
     paths = [compressed(tmp_path / f"{name}{suffix}", (CORPUS + name).encode(encoding)) for name in "abc"]
     whole = [passage[:3] for passage in read_passages(paths, documents)]

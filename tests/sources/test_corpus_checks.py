@@ -7,6 +7,7 @@ from compressed_files import compressed
 
 from pixelgpt_fairseq.errors import UserError
 from pixelgpt_fairseq.sources.corpus_checks import check_inputs
+from pixelgpt_fairseq.sources.row_documents import Fields
 
 
 def write(folder, content, name="corpus.txt"):
@@ -28,24 +29,48 @@ ROW = {"url": "a", "text": "A text\n", "n": 1}
 
 
 @pytest.mark.parametrize(
-    ("content", "keys"),
+    "content",
     [
-        ("".join(json.dumps(ROW) + "\n" for _ in range(30)), " (with url, text, n)"),
-        (json.dumps(ROW), " (with url, text, n)"),
-        ("\n" + json.dumps(ROW) + "\n\n" + json.dumps(ROW), " (with url, text, n)"),
-        (json.dumps([ROW, ROW]), ""),
-        (json.dumps([ROW, ROW], indent=1), ""),
-        (json.dumps({"text": "word " * 300_000}), ""),
+        "".join(json.dumps(ROW) + "\n" for _ in range(30)),
+        json.dumps(ROW),
+        "\n" + json.dumps(ROW) + "\n\n" + json.dumps(ROW),
+        json.dumps({"text": "word " * 300_000}),
     ],
-    ids=["lines", "one", "blank lines", "array", "indented array", "a long line"],
+    ids=["lines", "one", "blank lines", "a long line"],
 )
 @pytest.mark.parametrize("suffix", [".txt", ".xz"])
-def test_json_is_refused_with_the_way_out(tmp_path, content, keys, suffix):
+def test_json_lines_are_known_by_their_contents_and_their_text_is_there(tmp_path, content, suffix, caplog):
     path = compressed(tmp_path / f"corpus{suffix}", content.encode())
-    with pytest.raises(UserError) as error:
+    check_inputs([path])
+    assert not caplog.messages
+    if len(content) < 1000:
+        with pytest.raises(UserError, match=rf"corpus{suffix}: no field 'body': it has 'url', 'text', 'n': name one "):
+            check_inputs([path], fields=Fields("body"))
+
+
+@pytest.mark.parametrize("indent", [None, 1])
+@pytest.mark.parametrize("name", ["corpus.txt", "corpus.json"])
+def test_a_json_array_is_refused_with_the_way_out(tmp_path, indent, name):
+    path = write(tmp_path, json.dumps([ROW, ROW], indent=indent), name)
+    with pytest.raises(UserError, match=rf"{name}: a JSON array; .* an object on each line: .* `jq -c '.\[\]'`"):
         check_inputs([path])
-    assert f"corpus{suffix}: this is JSON{keys}, and would be drawn with all its braces: " in str(error.value)
-    assert "`jq -r '.text + \"\\n\"'`" in str(error.value)
+
+
+def test_what_a_name_says_wrongly_is_told(tmp_path):
+    path = write(tmp_path, json.dumps(ROW, indent=1), "a.json")
+    with pytest.raises(UserError, match=r"a.json: not JSON: .*; what is read are JSON lines, .* `jq -c \.`"):
+        check_inputs([path])
+    path = write(tmp_path, "A text", "a.jsonl")
+    with pytest.raises(UserError, match=r"a.jsonl: not JSON lines, as its name says: give it a name that ends in .txt"):
+        check_inputs([path])
+    path = write(tmp_path, "A text", "a.parquet")
+    with pytest.raises(UserError, match=r"a.parquet: its name says Parquet, but it does not begin as such a file"):
+        check_inputs([path])
+
+
+def test_a_text_has_no_fields(tmp_path):
+    with pytest.raises(UserError, match=r"corpus.txt: a text, which has no fields: leave out --text-field"):
+        check_inputs([write(tmp_path, "A text")], fields=Fields("body"))
 
 
 @pytest.mark.parametrize(

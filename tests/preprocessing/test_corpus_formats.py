@@ -1,0 +1,114 @@
+"""A corpus makes the same split in every format, and a rendering of it that was interrupted goes on."""
+
+import io
+import itertools
+import json
+import sys
+import types
+
+import pytest
+from compressed_files import compressed
+from skips import needs_pyarrow, pyarrow
+from toy_corpus import documents
+
+from pixelgpt_fairseq.cli.render_corpus import main
+from pixelgpt_fairseq.data.data_folder import DataFolder
+from pixelgpt_fairseq.preprocessing import binarize as binarizing
+from pixelgpt_fairseq.preprocessing import chunks
+
+BAD_ROWS = 2
+
+
+@pytest.fixture(autouse=True)
+def small_chunks(monkeypatch):
+    monkeypatch.setattr(chunks, "CHUNK_CHARACTERS", 700)
+    monkeypatch.setattr(binarizing, "RECORD_EVERY", 0)
+
+
+@pytest.fixture(scope="module")
+def texts():
+    return documents(40)
+
+
+@pytest.fixture
+def standard_input(monkeypatch):
+    """Gives a file on standard input, again each time that it is called."""
+
+    def give(path):
+        monkeypatch.setattr(sys, "stdin", types.SimpleNamespace(buffer=io.BytesIO(path.read_bytes())))
+
+    return give
+
+
+def write(path, texts):
+    """Write texts as the suffix says; with bad rows where there are rows."""
+    if ".parquet" in path.name:
+        from pyarrow import parquet
+
+        file = io.BytesIO()
+        table = pyarrow.table({"n": range(len(texts) + BAD_ROWS), "body": [None, *texts, None]})
+        parquet.write_table(table, file, row_group_size=4)
+        return compressed(path, file.getvalue())
+    if ".jsonl" in path.name:
+        rows = [{"n": 1}, *({"body": text} for text in texts), {"n": 2}]
+        return compressed(path, "".join(json.dumps(row) + "\n" for row in rows).encode())
+    return compressed(path, "\n\n".join(texts).encode())
+
+
+def render(paths, folder, rows, *options):
+    more = ["--text-field", "body", "--skip-bad-rows"] if rows else []
+    main(["--input", *map(str, paths), "--destdir", str(folder), "--store", "both", *more, *options])
+    return DataFolder(folder)
+
+
+def contents(folder):
+    """The streams; the manifest tells how they were made."""
+    return {path.name: path.read_bytes() for path in folder.path.iterdir() if path.suffix in (".bin", ".idx")}
+
+
+@pytest.mark.parametrize(
+    "suffix",
+    [
+        *(".txt", ".txt.xz", ".jsonl", ".jsonl.zst"),
+        *(pytest.param(suffix, marks=needs_pyarrow) for suffix in (".parquet", ".parquet.gz")),
+    ],
+)
+@pytest.mark.parametrize("piped", [False, True])
+def test_every_format_makes_the_same_split_interrupted_or_not(
+    tmp_path, monkeypatch, capsys, texts, standard_input, suffix, piped
+):
+    plain = [write(tmp_path / f"{i}.txt", part) for i, part in enumerate((texts[:15], texts[15:]))]
+    whole = contents(render(plain, tmp_path / "whole", False))
+    paths = [write(tmp_path / f"{i}{suffix}", part) for i, part in enumerate((texts[:15], texts[15:]))]
+    rows = "txt" not in suffix
+    given = [paths[0], "-"] if piped else paths
+
+    def render_it():
+        standard_input(paths[1])
+        return render(given, tmp_path / "data", rows)
+
+    read_passages = binarizing.read_passages
+    for number in (12, 9, 14):
+        with monkeypatch.context() as patch:
+            patch.setattr(binarizing, "read_passages", interrupted(read_passages, number))
+            with pytest.raises(SystemExit) as ended:
+                render_it()
+        assert ended.value.code == 130
+    capsys.readouterr()
+    folder = render_it()
+    printed = capsys.readouterr()
+    assert "going on after" in printed.err
+    assert contents(folder) == whole
+    if rows:
+        assert f"{2 * BAD_ROWS} rows skipped" in printed.out
+        assert folder.manifest("train")["bad_rows"] == 2 * BAD_ROWS
+
+
+def interrupted(read_passages, number):
+    """read_passages, with Ctrl-C pressed after so many passages."""
+
+    def read(*args, **options):
+        yield from itertools.islice(read_passages(*args, **options), number)
+        raise KeyboardInterrupt
+
+    return read
