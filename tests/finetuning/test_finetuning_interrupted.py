@@ -36,7 +36,11 @@ def test_a_second_job_is_refused_and_an_interrupted_one_goes_on(toy_glue, tmp_pa
         assert line.startswith(f"{tmp_path / 'run'}: another run is fine-tuning here now, process {job.pid} on ")
     finally:
         os.killpg(job.pid, signal.SIGINT)
-        _, errors = job.communicate(timeout=60)
+        try:
+            _, errors = job.communicate(timeout=200)
+        except subprocess.TimeoutExpired:
+            os.killpg(job.pid, signal.SIGKILL)
+            raise
     assert job.returncode == 130
     assert "Traceback" not in errors
     kept = f"interrupted: {tmp_path / 'run'} keeps the checkpoints saved so far: the same command goes on from the last"
