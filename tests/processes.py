@@ -5,12 +5,16 @@ forked from; each process begins as the server is, which has imported fairseq, t
 the first update, and run nothing.
 """
 
+import contextlib
 import multiprocessing
 import os
+import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from types import SimpleNamespace
 
+import fairseq_cli.train
 import torch
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -28,15 +32,45 @@ class Command:
         self.process = _SERVER.Process(target=_run, args=(main, [*map(str, arguments)], self._printed.name))
         self.process.start()
 
-    def wait(self, seconds=240):
-        """What it printed, standard error included, when it has ended; fails unless it ended well."""
+    def end(self, seconds=240):
+        """Its exit status and what it printed, standard error included, when it has ended."""
         self.process.join(seconds)
         printed = Path(self._printed.name).read_text()
         if self.process.is_alive():
             self.process.kill()
             raise AssertionError(f"still running after {seconds} seconds: {printed}")
-        assert self.process.exitcode == 0, printed
+        return self.process.exitcode, printed
+
+    def wait(self, seconds=240):
+        """What it printed, standard error included, when it has ended; fails unless it ended well."""
+        status, printed = self.end(seconds)
+        assert status == 0, printed
         return printed
+
+
+def run_command(main, *arguments):
+    """Run a command to its end; returns what it printed."""
+    return Command(main, *arguments).wait()
+
+
+def start_fairseq_by_fork(monkeypatch, run=run_command):
+    """Let scripts/finetune.py start fairseq-train by *run*; returns a list that grows by what each run printed."""
+    printed = []
+
+    def start(command, pass_fds):
+        program, *arguments = command
+        assert program.endswith("fairseq-train")
+        printed.append(run(fairseq_cli.train.cli_main, *arguments))
+        return contextlib.nullcontext(SimpleNamespace(wait=lambda: 0))
+
+    monkeypatch.setattr(subprocess, "Popen", start)
+    return printed
+
+
+def in_a_group(main):
+    """Run *main* as a terminal runs a command, which Ctrl-C reaches with all processes that it has started."""
+    os.setsid()
+    main()
 
 
 def _run(main, arguments, output):

@@ -4,17 +4,18 @@ import json
 import os
 import shutil
 import signal
-import subprocess
-import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
 from fairseq_runs import train
 from hydra_runs import PRETRAINING, hydra_train
+from processes import Command, in_a_group
 from refusals import refusal, script
-from toy_corpus import ENVIRONMENT, ROOT, TOY_TRAINING, documents
+from toy_corpus import ROOT, TOY_TRAINING, documents
 
+from pixelgpt_fairseq.cli import render_corpus
 from pixelgpt_fairseq.data.data_folder import DataFolder
 from pixelgpt_fairseq.errors import UserError
 from pixelgpt_fairseq.preprocessing import chunks
@@ -156,23 +157,17 @@ def test_a_destination_that_cannot_be_written(render, corpus, destination):
 def test_an_interrupted_rendering_leaves_nothing_that_looks_finished(tmp_path, number, workers, status):
     text, data = tmp_path / "corpus.txt", tmp_path / "data"
     text.write_text(("\n\n".join(documents()) + "\n\n") * 300)
-    start = [sys.executable, ROOT / "scripts" / "render_corpus.py", "--workers", str(workers)]
-    process = subprocess.Popen(
-        [*start, "--input", text, "--destdir", data],
-        env=ENVIRONMENT,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,  # a process group: Ctrl-C reaches the workers too
-    )
+    command = Command(partial(in_a_group, render_corpus.main), "--workers", workers, "--input", text, "--destdir", data)
+    process = command.process
     while not list(data.glob(".train.partial/000*.bin")):
-        assert process.poll() is None
+        assert process.is_alive()
         time.sleep(0.01)
     if number == signal.SIGINT:
         os.killpg(process.pid, number)
     else:
-        process.send_signal(number)
-    _, output = process.communicate(timeout=30)
-    assert process.returncode == status
+        process.kill()
+    ended, output = command.end(30)
+    assert ended == status
     assert "Traceback" not in output
     if number == signal.SIGINT:
         *before, last = output.splitlines()

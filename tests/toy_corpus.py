@@ -63,12 +63,3 @@ def command(*parts, **options):
     return subprocess.run(
         [*start, *arguments], cwd=ROOT, env=ENVIRONMENT, capture_output=True, text=True, timeout=300, **options
     )
-
-
-def user_error(process):
-    """The one line with which a command refused; fails if there was none, or a stack of frames."""
-    assert process.returncode != 0, process.stdout
-    assert "Traceback" not in process.stderr, process.stderr
-    lines = [line for line in process.stderr.splitlines() if line.startswith("error: ")]
-    assert len(lines) == 1, process.stderr
-    return lines[0].removeprefix("error: ")

@@ -36,11 +36,17 @@ def start_two_workers(main, *arguments, method="fork"):
 
     Returns what all of them printed.
     """
-    return Command(partial(_on_two_gpus, main, method), *arguments, *GLOO).wait()
+    return start_on_two_gpus(main, *arguments, *GLOO, method=method)
+
+
+def start_on_two_gpus(main, *arguments, method="fork"):
+    """The same for a command whose arguments say themselves that its workers are joined on the CPU."""
+    return Command(partial(_on_two_gpus, main, method), *arguments).wait()
 
 
 def _on_two_gpus(main, method):
     torch.cuda.device_count = lambda: 2
+    torch.cuda.set_device = lambda device: None
     torch.multiprocessing.spawn = partial(torch.multiprocessing.start_processes, start_method=method)
     main()
 

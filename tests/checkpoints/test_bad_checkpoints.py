@@ -3,12 +3,14 @@
 import pickle
 from pathlib import Path
 
+import fairseq_cli.train
 import fairseq_cli.validate
 import pytest
 import torch
 from fairseq_runs import validate
+from processes import Command
 from refusals import VALIDATION, refusal, script
-from toy_corpus import TOY_TRAINING, command, documents, user_error
+from toy_corpus import TOY_TRAINING, documents
 
 from pixelgpt_fairseq.data.data_folder import DataFolder
 from pixelgpt_fairseq.data.tokens import train_tokenizer
@@ -41,7 +43,11 @@ def test_data_of_another_tokenizer_than_the_checkpoints(fairseq, toy_data, check
         assert line.startswith(expected)
     # In a process of its own it is the same: fairseq's trainer hides exceptions.
     options = ["--restore-file", checkpoint, "--modalities", "text,pixel,pair", "--save-dir", tmp_path / "checkpoints"]
-    assert user_error(command("fairseq-train", data, *TOY_TRAINING, *options)).startswith(expected)
+    status, printed = Command(fairseq_cli.train.cli_main, data, *TOY_TRAINING, *options).end()
+    assert status == 1
+    assert "Traceback" not in printed
+    assert printed.splitlines()[-1].startswith(f"error: {expected}")
+    assert printed.count("error: ") == 1
 
 
 def test_data_of_another_look_than_the_checkpoints_is_named_and_used(toy_data, checkpoint, tmp_path):

@@ -13,7 +13,7 @@ from naive import small_model
 from refusals import refusal, script
 from safetensors.torch import load_file, save_file
 from shared_fixtures import shared
-from toy_corpus import ROOT, TOY_TRAINING, command
+from toy_corpus import ROOT, TOY_TRAINING
 from toy_released import ROWS, row, write_rows
 
 import pixelgpt_fairseq
@@ -376,9 +376,8 @@ def test_no_code_is_run_and_the_command_says_one_line(folder, tmp_path):
 
 
 def test_the_command_converts_both_ways(folder, tmp_path, capsys):
-    imported = command("convert_checkpoint.py", "import", folder, tmp_path / "model.pt")
-    assert imported.returncode == 0, imported.stderr
-    assert "language model that reads patches and tokens" in imported.stdout
+    script("convert_checkpoint")(["import", str(folder), str(tmp_path / "model.pt")])
+    assert "language model that reads patches and tokens" in capsys.readouterr().out
     script("convert_checkpoint")(["export", str(tmp_path / "model.pt"), str(tmp_path / "out")])
     assert "tokenizer.json" in capsys.readouterr().out
     assert contents(tmp_path / "out") == contents(folder)

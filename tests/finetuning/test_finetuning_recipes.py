@@ -20,8 +20,9 @@ from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra_runs import OUTSIDE_A_RUN
 from omegaconf import OmegaConf, open_dict
+from processes import start_fairseq_by_fork
 from refusals import refusal, script
-from toy_corpus import ROOT, command
+from toy_corpus import ROOT
 from toy_glue import write_examples
 
 from pixelgpt_fairseq.checkpoints.loading import load_checkpoint
@@ -340,15 +341,16 @@ def test_mistakes_are_told_in_one_line(arguments, message, data, monkeypatch):
         finetune([str(argument) for argument in (*choose(*arguments[:3], data["rte"], *arguments[3:]), "--dry-run")])
 
 
-def test_finetuning_by_recipe_from_a_pretrained_checkpoint(data, checkpoint, tmp_path, capsys):
+def test_finetuning_by_recipe_from_a_pretrained_checkpoint(data, checkpoint, tmp_path, monkeypatch, capsys):
     save_dir = tmp_path / "run"
     few = ["--", "--max-update", "4", "--validate-interval-updates", "2"]
     start = ["--checkpoint", checkpoint, "--save-dir", save_dir]
     arguments = choose("dualgpt", "rte", "pixel", data["rte"], *start, *few)
-    process = command("finetune.py", *arguments)
-    assert process.returncode == 0, process.stderr
-    assert "loading pretrained model" in process.stderr + process.stdout
-    *_, last = process.stdout.splitlines()
+    with monkeypatch.context() as patch:
+        printed = start_fairseq_by_fork(patch)
+        finetune([str(argument) for argument in arguments])
+    assert "loading pretrained model" in printed[0]
+    *_, last = capsys.readouterr().out.splitlines()
     best = torch.load(save_dir / "checkpoint_best.pt", weights_only=True)["extra_state"]["best"]
     assert last == f"{save_dir / 'checkpoint_best.pt'}: accuracy {best}"
     assert json.loads((save_dir / "run.json").read_text())["finished"] is True

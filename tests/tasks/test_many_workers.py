@@ -1,10 +1,8 @@
 """Runs of several workers that begin with a checkpoint, started as fairseq starts them on a machine with GPUs."""
 
-import contextlib
 import json
 import re
 import shutil
-import subprocess
 from types import SimpleNamespace
 
 import fairseq_cli.train
@@ -15,6 +13,7 @@ import torch
 import torch.distributed
 from fairseq.distributed import utils as distributed_utils
 from fairseq_runs import Run, scores, train, validate
+from processes import start_fairseq_by_fork
 from refusals import script
 from test_glue_runs import FINETUNING, VALIDATION
 from toy_corpus import TOY_TRAINING
@@ -144,15 +143,7 @@ def test_two_workers_validate_pretraining_as_one_does(toy_data, checkpoint):
 
 
 def test_finetune_py_trains_by_two_workers(rte, checkpoint, tmp_path, monkeypatch, capsys):
-    printed = []
-
-    def start(command, pass_fds):
-        program, *arguments = command
-        assert program.endswith("fairseq-train")
-        printed.append(start_two_workers(fairseq_cli.train.cli_main, *arguments))
-        return contextlib.nullcontext(SimpleNamespace(wait=lambda: 0))
-
-    monkeypatch.setattr(subprocess, "Popen", start)
+    printed = start_fairseq_by_fork(monkeypatch, start_two_workers)
     options = ["--model", "dualgpt", "--task", "rte", "--modality", "pair", "--data", rte, "--save-dir", tmp_path]
     options += ["--checkpoint", checkpoint, "--gpus", 2, "--batch-size", 8, "--"]
     options += [*GLOO, *"--max-update 2 --max-positions 32 --validate-interval-updates 2".split()]

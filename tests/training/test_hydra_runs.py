@@ -1,7 +1,9 @@
 """Runs by fairseq-hydra-train: each in one folder, where the same command goes on."""
 
-import subprocess
+import os
+from functools import partial
 
+import fairseq_cli.hydra_train
 import pytest
 from fairseq import checkpoint_utils
 from fairseq_cli.train import should_stop_early
@@ -15,7 +17,7 @@ from hydra_runs import (
     hydra_train,
     updates,
 )
-from toy_corpus import BIN, ENVIRONMENT
+from processes import Command
 from toy_glue import write_examples
 from two_workers import free_port
 
@@ -103,6 +105,11 @@ def test_a_sweep_given_again_with_another_value_trains_that_alone(work, monkeypa
         assert updates(work / "sweep" / f"seed={seed}" / "checkpoints" / "checkpoint_last.pt") == 2
 
 
+def hydra_train_in(folder):
+    os.chdir(folder)
+    fairseq_cli.hydra_train.cli_main()
+
+
 def test_all_ranks_have_one_folder(work):
     """Two processes, as torchrun or srun would start them."""
     port = free_port()
@@ -112,21 +119,17 @@ def test_all_ranks_have_one_folder(work):
         "distributed_training.distributed_backend=gloo",
         f"distributed_training.distributed_init_method=tcp://127.0.0.1:{port}",
     ]
-    start = {"cwd": work, "env": ENVIRONMENT, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
     for length in (2, 4):
         more = [*distributed, f"optimization.max_update={length}"]
         workers = [
-            subprocess.Popen(
-                [
-                    BIN / "fairseq-hydra-train",
-                    *hydra_options(*options("monogpt_tiny", *more, f"distributed_training.distributed_rank={rank}")),
-                ],
-                **start,
+            Command(
+                partial(hydra_train_in, work),
+                *hydra_options(*options("monogpt_tiny", *more, f"distributed_training.distributed_rank={rank}")),
             )
             for rank in (0, 1)
         ]
-        outputs = [worker.communicate(timeout=240)[0] for worker in workers]
-        assert all(worker.returncode == 0 for worker in workers), outputs
+        for worker in workers:
+            worker.wait()
     assert [path.name for path in (work / "runs").glob("monogpt*")] == ["monogpt_tiny-data"]
     run = work / "runs" / "monogpt_tiny-data"
     assert updates(run / "checkpoints" / "checkpoint_last.pt") == 4

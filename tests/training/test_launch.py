@@ -2,15 +2,16 @@
 
 import os
 import subprocess
-import sys
+from functools import partial
 
+import fairseq_cli.hydra_train
 import pytest
 import torch
 from fairseq.dataclass.configs import DistributedTrainingConfig
 from fairseq.distributed.utils import infer_init_method
 from hydra_runs import PRETRAINING, SMALL_PRETRAINING, hydra_options
 from toy_corpus import BIN, ENVIRONMENT, ROOT
-from two_workers import free_port
+from two_workers import free_port, start_on_two_gpus
 
 from pixelgpt_fairseq.errors import UserError
 from pixelgpt_fairseq.training import launch
@@ -95,9 +96,12 @@ def start(command, **environment):
     )
 
 
-def assert_two_workers_trained(run, process):
-    output, _ = process.communicate(timeout=240)
-    assert process.returncode == 0, output
+def hydra_train_in(environment):
+    os.environ.update(environment)
+    fairseq_cli.hydra_train.cli_main()
+
+
+def assert_two_workers_trained(run):
     saved = torch.load(run / "checkpoints" / "checkpoint_last.pt", weights_only=True)
     assert saved["optimizer_history"][-1]["num_updates"] == 2
     assert saved["cfg"]["distributed_training"]["distributed_world_size"] == 2
@@ -132,14 +136,16 @@ def test_every_way_to_start_gives_one_run_of_all_workers(way, slurm, toy_data, t
     """Two processes of torchrun; one of srun that starts two workers, as fairseq does on a single machine, too."""
     run = tmp_path / "run"
     arguments = hydra_options(PRETRAINING, "dualgpt", "size=released", f"task.data={toy_data}", *recipe(run))
-    (tmp_path / "start.py").write_text(TWO_GPUS)
     if way == "torchrun":
+        (tmp_path / "start.py").write_text(TWO_GPUS)
         command = [BIN / "torchrun", "--nproc-per-node", 2, "--master-port", free_port()]
         process = start([*command, tmp_path / "start.py", *arguments])
+        output, _ = process.communicate(timeout=240)
+        assert process.returncode == 0, output
     else:
         environment = slurm(tasks=1) | {"SLURM_PROCID": "0", "SLURM_LOCALID": "0"}
-        process = start([sys.executable, tmp_path / "start.py", *arguments], **environment)
-    assert_two_workers_trained(run, process)
+        start_on_two_gpus(partial(hydra_train_in, environment), *arguments)
+    assert_two_workers_trained(run)
 
 
 def test_a_slurm_task_for_each_gpu_becomes_a_worker(machine, slurm, monkeypatch):
