@@ -1,4 +1,4 @@
-"""fairseq-hydra-train in this process, on the recipes in ``examples/``."""
+"""fairseq-hydra-train in this process, on the recipes in ``pixelgpt_fairseq/config/``."""
 
 import sys
 import warnings
@@ -12,7 +12,7 @@ from toy_corpus import ROOT
 
 import pixelgpt_fairseq.training.hydra_callbacks  # noqa: F401  (registers the resolvers that the recipes name)
 
-PRETRAINING, GLUE, XNLI = (ROOT / "examples" / path for path in ("pretraining", "finetuning/glue", "finetuning/xnli"))
+PRETRAINING, GLUE, XNLI = (ROOT / "pixelgpt_fairseq" / "config" / name for name in ("pretraining", "glue", "xnli"))
 _SMALL = "model.hidden_size=32 model.num_hidden_layers=1 model.intermediate_size=32".split()
 SMALL_PRETRAINING = [*_SMALL, "task.tokens_per_sample=64", "dataset.batch_size=2"]
 SMALL_FINETUNING = ["size=tiny", *(f"+{size}" for size in _SMALL)]
@@ -28,7 +28,7 @@ def hydra_options(folder, name, *arguments):
 
 
 def hydra_train(folder, name, *arguments):
-    """Train by a recipe in ``examples/``, from the folder that this process is in."""
+    """Train by a recipe in ``pixelgpt_fairseq/config/``, from the folder that this process is in."""
     with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings(), nothing_left_behind():
         warnings.simplefilter("ignore")  # Hydra's, of fairseq's ways
         patch.setattr(sys, "argv", ["fairseq-hydra-train", *hydra_options(folder, name, *arguments)])

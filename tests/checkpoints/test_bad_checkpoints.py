@@ -44,7 +44,7 @@ def test_data_of_another_tokenizer_than_the_checkpoints(fairseq, toy_data, check
     # In a process of its own it is the same: fairseq's trainer hides exceptions.
     options = ["--restore-file", checkpoint, "--modalities", "text,pixel,pair", "--save-dir", tmp_path / "checkpoints"]
     status, printed = Command(fairseq_cli.train.cli_main, data, *TOY_TRAINING, *options).end()
-    assert status == 1
+    assert status == 1, printed
     assert "Traceback" not in printed
     assert printed.splitlines()[-1].startswith(f"error: {expected}")
     assert printed.count("error: ") == 1
