@@ -4,6 +4,7 @@ from pixelgpt_fairseq.errors import UserError
 from pixelgpt_fairseq.perturbations import ATTACKS, Perturbation, read_typos
 
 ALL = "all"
+NATURAL_TYPO = "natural-typo"
 # Why no attack can be made.
 RELEASED_STRIPS = "--released-dir has strips that are drawn already: attack the text, in the task's own files"
 # Options as they are stored, and as messages call them.
@@ -52,7 +53,7 @@ def perturbations_of(args, splits) -> dict[str, Perturbation | None]:
     severity = 0.5 if args.severity is None else args.severity
     seed = 1 if args.attack_seed is None else args.attack_seed
     typos = read_typos(args.typos) if args.typos else None
-    perturbation = Perturbation(args.attack, severity, seed, typos if args.attack == "natural-typo" else None)
+    perturbation = Perturbation(args.attack, severity, seed, typos if args.attack == NATURAL_TYPO else None)
     if args.attack_splits in (None, ALL):
         return dict.fromkeys(splits, perturbation)
     wanted = [name.strip() for name in args.attack_splits.split(",") if name.strip()]
@@ -83,3 +84,36 @@ def _given(args):
 
 def _kind(split):
     return split.partition(".")[0].partition("_")[0]
+
+
+def chosen_attacks(text, typos):
+    """The names of the attacks that ``--attacks`` names.
+
+    Raises:
+        UserError: for one that there is not.
+    """
+    if text == "all":
+        if typos is None:
+            print(f"{NATURAL_TYPO}: left out, it needs a list of misspellings (--typos FILE)")
+        return [name for name in ATTACKS if name != NATURAL_TYPO or typos is not None]
+    names = list(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
+    if not names:
+        raise UserError(f"--attacks {text!r}: names none: choose from {', '.join(ATTACKS)}")
+    return names
+
+
+def chosen_severities(text):
+    """The severities that ``--severities`` names, in rising order.
+
+    Raises:
+        UserError: for one that is no number from 0 to 1.
+    """
+    try:
+        severities = sorted({float(part) for part in text.split(",") if part.strip()})
+    except ValueError:
+        severities = []
+    if not severities or not all(0 < severity <= 1 for severity in severities):
+        raise UserError(
+            f"--severities {text}: numbers above 0 and up to 1, with commas between them, such as 0.2,0.5,0.8"
+        )
+    return severities

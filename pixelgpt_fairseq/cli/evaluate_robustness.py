@@ -8,12 +8,12 @@ import argparse
 import contextlib
 from pathlib import Path
 
+from pixelgpt_fairseq.cli.attack_options import NATURAL_TYPO, chosen_attacks, chosen_severities
 from pixelgpt_fairseq.errors import UserError, command
 from pixelgpt_fairseq.perturbations import ATTACKS, check_attack, read_typos
 from pixelgpt_fairseq.sources.glue import GLUE_TASKS, find_source, task_name
 
 LOCK_FILE = "robustness.lock"
-NATURAL_TYPO = "natural-typo"
 
 
 def get_parser():
@@ -116,39 +116,6 @@ def main(argv=None):
             write_whole(outputs[".png"], picture)
     print(table, end="")
     print(f"{outputs['.md']}, {outputs['.tsv'].name}" + ("" if args.no_plot else f", {outputs['.png'].name}"))
-
-
-def chosen_attacks(text, typos):
-    """The names of the attacks that ``--attacks`` names.
-
-    Raises:
-        UserError: for one that there is not.
-    """
-    if text == "all":
-        if typos is None:
-            print(f"{NATURAL_TYPO}: left out, it needs a list of misspellings (--typos FILE)")
-        return [name for name in ATTACKS if name != NATURAL_TYPO or typos is not None]
-    names = list(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
-    if not names:
-        raise UserError(f"--attacks {text!r}: names none: choose from {', '.join(ATTACKS)}")
-    return names
-
-
-def chosen_severities(text):
-    """The severities that ``--severities`` names, in rising order.
-
-    Raises:
-        UserError: for one that is no number from 0 to 1.
-    """
-    try:
-        severities = sorted({float(part) for part in text.split(",") if part.strip()})
-    except ValueError:
-        severities = []
-    if not severities or not all(0 < severity <= 1 for severity in severities):
-        raise UserError(
-            f"--severities {text}: numbers above 0 and up to 1, with commas between them, such as 0.2,0.5,0.8"
-        )
-    return severities
 
 
 def named_models(given):

@@ -17,6 +17,7 @@ COMMANDS = {
     "evaluate-robustness": "what fine-tuned checkpoints lose under attacks on the text",
     "summarize-results": "a table of what fine-tuning runs reached",
     "show-render": "what a model sees of a text",
+    "show-attack": "what attacks make of a text",
     "show-predictions": "what a model predicts of a text",
     "convert-checkpoint": "the authors' folders to checkpoints, and back; another tokenizer for a checkpoint",
 }

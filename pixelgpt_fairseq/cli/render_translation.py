@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 from typing import NamedTuple
 
+from pixelgpt_fairseq.cli.attack_options import add_attack_options, perturbations_of
 from pixelgpt_fairseq.cli.example_options import add_rendering_options, add_split_options
 from pixelgpt_fairseq.errors import UserError, command
 from pixelgpt_fairseq.sources.translations import read_parallel, read_table
@@ -24,6 +25,7 @@ def get_parser():
     files = parser.add_argument_group("two parallel files (instead of a table)")
     files.add_argument("--sources", nargs="+", metavar="SPLIT=FILE", help="such as train=train.sw valid=valid.sw")
     files.add_argument("--targets", nargs="+", metavar="SPLIT=FILE", help="such as train=train.en valid=valid.en")
+    add_attack_options(parser)
     add_rendering_options(parser)
     return parser
 
@@ -88,14 +90,15 @@ def render_all(args, jobs):
     from pixelgpt_fairseq.preprocessing.partial_folder import check_destination
 
     folder = DataFolder(args.destdir)
+    perturbations = perturbations_of(args, [job.split for job in jobs])
     for job in jobs:
         check_destination(folder, job.split, args.overwrite)
     for job in jobs:
-        render(args, folder, job)
+        render(args, folder, job, perturbations[job.split])
 
 
-def render(args, folder, job):
-    """Render one split, and print what came of it."""
+def render(args, folder, job, perturbation=None):
+    """Render one split, its sources attacked by *perturbation*, and print what came of it."""
     from pixelgpt_fairseq.cli.example_splits import choose_rendering
     from pixelgpt_fairseq.preprocessing.binarize_translations import binarize_translations
 
@@ -117,7 +120,10 @@ def render(args, folder, job):
         max_missing=args.max_missing,
         workers=args.workers,
         overwrite=args.overwrite,
+        perturbation=perturbation,
     )
+    if perturbation and not summary.attacked:
+        print(f"warning: {job.paths[0]}: {perturbation.name} changed none of the sources", file=sys.stderr)
     for line in summary.missing:
         print(f"warning: {job.paths[0]}: no font has a glyph for {line}", file=sys.stderr)
     for error in skipped[:3]:
@@ -126,6 +132,7 @@ def render(args, folder, job):
     print(
         f"{folder.path}, {job.split}: {counts.translations:,} translations"
         + (f", {len(skipped):,} rows skipped" if skipped else "")
+        + (f", {summary.attacked:,} sources changed by {perturbation}" if perturbation else "")
         + f", {counts.patches:,} patches, {counts.tokens:,} source and {counts.target_tokens:,} target tokens, "
         f"{counts.full_strips:,} strips cut at {config.max_patches} patches, {summary.bytes:,} bytes; "
         f"{summary.seconds:.1f} s, {counts.translations / summary.seconds:,.0f} translations/s"

@@ -4,11 +4,10 @@ Patches and tokens are predicted by :func:`predict_patches` and :func:`predict_t
 :func:`draw_predictions`.
 """
 
-import itertools
 from dataclasses import dataclass
 
 import torch
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
 from pixelgpt_fairseq.data.patches import (
     BCE,
@@ -21,8 +20,7 @@ from pixelgpt_fairseq.data.patches import (
 )
 from pixelgpt_fairseq.data.tokens import WORD_START
 from pixelgpt_fairseq.errors import UserError
-from pixelgpt_fairseq.rendering import default_fonts
-from pixelgpt_fairseq.rendering.repertoire import Repertoire
+from pixelgpt_fairseq.rendering.lettering import Lettering
 
 _PAPER, _INK, _LABEL = (255, 255, 255), (0, 0, 0), (60, 90, 160)
 _RIGHT, _TICK = (200, 235, 200), (140, 140, 140)
@@ -151,40 +149,17 @@ def draw_predictions(patches=None, predictions=None, tokens=(), patches_per_row=
     return picture
 
 
-class _Pen:
-    """Writes labels in the default fonts, in a size that suits the patches' *scale*."""
+class _Pen(Lettering):
+    """Writes labels in a size that suits the patches' *scale*."""
 
     def __init__(self, scale):
-        self.scale, size = scale, 4 + 4 * scale
-        files = [font.path for font in default_fonts()]
-        self.fonts = [(Repertoire(path), ImageFont.truetype(path, size)) for path in files]
-        ascent, descent = self.fonts[0][1].getmetrics()
-        self.height = ascent + descent
+        # The mark that begins a word stands on the left of right-to-left words, too.
+        super().__init__(size=4 + 4 * scale, apart=WORD_START)
+        self.scale = scale
         self.margin = round(max(self.length(label) for label in (_READ, _PREDICTED))) + 2 * scale  # of every row
 
-    def runs(self, text):
-        """Yield the parts of *text* that one font draws, with that font: the first that has a character, or the first.
-
-        The mark that begins a word is a part of its own, so that it stands on the left of right-to-left words, too.
-        """
-
-        def kind(character):
-            having = (n for n, (repertoire, _) in enumerate(self.fonts) if repertoire.has(character))
-            return character == WORD_START, next(having, 0)
-
-        for (_, number), part in itertools.groupby(text, kind):
-            yield "".join(part), self.fonts[number][1]
-
-    def length(self, text):
-        return sum(font.getlength(part) for part, font in self.runs(text))
-
     def write(self, draw, position, text, fill=_LABEL):
-        left, top = position
-        for part, font in self.runs(text):
-            # All on the baseline of the first font.
-            baseline = top + self.fonts[0][1].getmetrics()[0]
-            draw.text((left, baseline), part, fill=fill, font=font, anchor="ls")
-            left += font.getlength(part)
+        super().write(draw, position, text, fill)
 
     def sentence(self, text, width):
         """A picture of *text*, broken into lines no wider than rows of *width* with their labels."""

@@ -71,7 +71,9 @@ _SWAP = (
 
 ATTACKS = {
     "full-swap": Attack("a word's letters in another order (3 letters or more)", _SWAP, word_attacks.full_swap),
-    "inner-swap": Attack("the same, the first and the last letter stay (4 or more)", _SWAP, word_attacks.inner_swap),
+    "inner-swap": Attack(
+        "a word's letters between the first and the last in another order (4 or more)", _SWAP, word_attacks.inner_swap
+    ),
     "intrude": Attack(
         "one punctuation character after some of a word's letters (2 or more)", _SWAP, word_attacks.intrude
     ),

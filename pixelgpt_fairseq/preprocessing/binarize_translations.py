@@ -44,10 +44,20 @@ class TranslationSummary:
     bytes: int
     seconds: float
     missing: list[str] = field(default_factory=list)  # a line for each script with characters that no font has
+    attacked: int = 0  # sources that the perturbation changed
 
 
 def binarize_translations(
-    translations, destdir, split, config, tokenizer, max_missing=0.01, workers=1, overwrite=False, progress=True
+    translations,
+    destdir,
+    split,
+    config,
+    tokenizer,
+    max_missing=0.01,
+    workers=1,
+    overwrite=False,
+    progress=True,
+    perturbation=None,
 ):
     """Render and tokenise *translations* into ``destdir`` as *split*.
 
@@ -57,10 +67,13 @@ def binarize_translations(
         split: ``train``, ``valid``, ``test``.
         config: RendererConfig.
         tokenizer: Tokenizer of sources and targets.
-        max_missing: the greatest share of the sources' visible characters that may lack a glyph in every font.
+        max_missing: the greatest share of the sources' visible characters that may lack a glyph in every font, before
+            the perturbation.
         workers: processes that render; the files are the same for any number of them.
         overwrite: replace the split if it is there.
         progress: show a bar.
+        perturbation: :class:`~pixelgpt_fairseq.perturbations.Perturbation` of every source, before it is rendered and
+            tokenised; None leaves them as they are. The manifest records it.
 
     Returns:
         TranslationSummary
@@ -84,14 +97,16 @@ def binarize_translations(
         dtypes = {PIXEL: np.uint8, PIECES: np.uint8, TEXT: token, TARGET: token}
         with partial_folder(folder, split) as partial:
             writer = StreamWriter(partial / split, dtypes)
-            rendered = map_in_order(_ChunkRenderer, (config, tokenizer), _chunks(translations), workers)
+            worker_settings = (config, tokenizer, perturbation)
+            rendered = map_in_order(_ChunkRenderer, worker_settings, _chunks(translations), workers)
             with contextlib.closing(rendered), tqdm(unit=" translations", desc=split, disable=not progress) as bar:
-                counts, characters = _write(rendered, writer, config.max_patches, bar)
+                written = _write(rendered, writer, config.max_patches, bar)
+            counts, characters = written.counts, written.characters
             writer.close()
             if not counts.translations:
                 raise UserError(f"{folder.path}: split {split} would have no translations: is the table empty?")
             try:
-                check_missing(characters, config, max_missing)
+                check_missing(written.original_characters, config, max_missing)
             except UserError as error:
                 raise UserError(f"{folder.path}, {split}: {error}") from None
             sizes = {path.name: path.stat().st_size for path in writer.files()}
@@ -105,13 +120,16 @@ def binarize_translations(
                 "renderer": config.to_dict(),
                 "tokenizer_sha256": tokenizer.sha256,
                 "special_tokens": tokenizer.special_tokens(),
+                "attack": dict(perturbation.to_dict(), changed_sentences=written.attacked) if perturbation else None,
             }
             stage(partial, folder, shared_files(config, tokenizer), manifest)
             move_into_place(folder, partial, split)
     except OSError as error:
         raise UserError(f"{error.filename or folder.path}: {error.strerror or error}") from error
     missing = missing_summary(characters, config)
-    return TranslationSummary(counts, sum(sizes.values()), time.perf_counter() - began, missing)
+    return TranslationSummary(
+        counts, sum(sizes.values()), time.perf_counter() - began, missing, attacked=written.attacked
+    )
 
 
 def _chunks(translations):
@@ -120,34 +138,49 @@ def _chunks(translations):
 
 
 class _ChunkRenderer:
-    """Renders and tokenises chunks; one in each process."""
+    """Attacks, renders and tokenises chunks; one in each process."""
 
-    def __init__(self, config, tokenizer):
-        self.renderer, self.tokenizer = TextRenderer(config), tokenizer
+    def __init__(self, config, tokenizer, perturbation):
+        self.renderer, self.tokenizer, self.perturbation = TextRenderer(config), tokenizer, perturbation
 
     def __call__(self, translations):
-        return [(translation, self._streams(translation)) for translation in translations]
+        return [(translation, *self._binarize(translation)) for translation in translations]
 
-    def _streams(self, translation):
-        return {
-            PIXEL: self.renderer(translation.source).patches(),
-            PIECES: np.frombuffer(translation.source.encode(), dtype=np.uint8),
-            TEXT: encode_texts([translation.source], self.tokenizer),
+    def _binarize(self, translation):
+        """The source as it is rendered, and the streams."""
+        source = self.perturbation(translation.source) if self.perturbation else translation.source
+        return source, {
+            PIXEL: self.renderer(source).patches(),
+            PIECES: np.frombuffer(source.encode(), dtype=np.uint8),
+            TEXT: encode_texts([source], self.tokenizer),
             TARGET: np.append(encode_texts([translation.target], self.tokenizer), self.tokenizer.eos),
         }
 
 
+@dataclass
+class _Written:
+    """What :func:`_write` wrote."""
+
+    counts: TranslationCounts = field(default_factory=TranslationCounts)
+    characters: collections.Counter = field(default_factory=collections.Counter)  # of sources, as rendered
+    original_characters: collections.Counter = field(default_factory=collections.Counter)  # before the perturbation
+    attacked: int = 0  # sources that it changed
+
+
 def _write(rendered, writer, max_patches, bar):
-    counts, characters = TranslationCounts(), collections.Counter()
-    for translation, streams in itertools.chain.from_iterable(rendered):
+    written = _Written()
+    counts = written.counts
+    for translation, source, streams in itertools.chain.from_iterable(rendered):
         for stream, values in streams.items():
             writer.add(stream, values.reshape(-1))
-        characters.update(translation.source)
+        written.original_characters.update(translation.source)
+        written.characters.update(source)
+        written.attacked += source != translation.source
         counts.translations += 1
-        counts.characters += len(translation.source)
+        counts.characters += len(source)
         counts.patches += len(streams[PIXEL])
         counts.full_strips += len(streams[PIXEL]) == max_patches
         counts.tokens += len(streams[TEXT])
         counts.target_tokens += len(streams[TARGET])
         bar.update()
-    return counts, characters
+    return written

@@ -2,11 +2,12 @@
 
 from PIL import Image, ImageDraw
 
+from pixelgpt_fairseq.rendering.lettering import Lettering
 from pixelgpt_fairseq.rendering.renderer import RenderedText
 from pixelgpt_fairseq.storage.files import check_absent, whole_file
 
 _GRID = (230, 80, 60)
-_PAPER = (255, 255, 255)
+_PAPER, _INK, _HEADING = (255, 255, 255), (0, 0, 0), (60, 90, 160)
 
 
 def preview(rendered: RenderedText, scale: int = 1, grid: bool = False) -> Image.Image:
@@ -39,6 +40,37 @@ def preview_rows(captions: list[RenderedText], strips: list[RenderedText], scale
         picture.paste(left.crop((0, 0, left.width - side, side)), (0, top))
         picture.paste(right, (margin, top))
         top += side + gap
+    return picture
+
+
+def preview_texts(blocks, fonts, scale: int = 2, grid: bool = False) -> Image.Image:
+    """Texts as people read them, each above its strip, in blocks with headings: an RGB picture.
+
+    Args:
+        blocks: list of (heading, rows); a row is (label on the left, text, RenderedText).
+        fonts: FontFiles that texts are written in.
+        scale: how many times larger strips are, in whole pixels.
+        grid: see :func:`preview`.
+    """
+    writing, labels = Lettering(11 * scale, fonts), Lettering(9 * scale)
+    gap, rows = 4 * scale, [row for _, found in blocks for row in found]
+    left = gap + round(max(labels.length(label) for label, _, _ in rows)) + gap
+    strips = {id(strip): preview(strip, scale, grid) for _, _, strip in rows}
+    widest = [writing.length(text) for _, text, _ in rows] + [strip.width for strip in strips.values()]
+    width = round(max(left + max(widest), *(gap + labels.length(heading) for heading, _ in blocks))) + gap
+    row_height = writing.height + max(strip.height for strip in strips.values()) + gap
+    height = gap + sum(labels.height + gap + row_height * len(found) + gap for _, found in blocks)
+    picture = Image.new("RGB", (width, height), _PAPER)
+    draw, top = ImageDraw.Draw(picture), gap
+    for heading, found in blocks:
+        labels.write(draw, (gap, top), heading, _HEADING)
+        top += labels.height + gap
+        for label, text, strip in found:
+            labels.write(draw, (gap, top), label, _HEADING)
+            writing.write(draw, (left, top), text, _INK)
+            picture.paste(strips[id(strip)], (left, top + writing.height))
+            top += row_height
+        top += gap
     return picture
 
 

@@ -11,6 +11,7 @@ from toy_translation import render_translation
 from pixelgpt_fairseq.data.data_folder import DataFolder
 from pixelgpt_fairseq.data.streams import PIECES, PIXEL, TARGET, TEXT
 from pixelgpt_fairseq.data.translations import TranslationDataset
+from pixelgpt_fairseq.perturbations import Perturbation
 from pixelgpt_fairseq.rendering import TextRenderer
 
 
@@ -127,3 +128,29 @@ def test_a_corpus_is_no_folder_of_translations(toy_translations, toy_data, tmp_p
     options = ["--input", f"test={table}", "--columns", "small", "capital", "--destdir", toy_data]
     assert f"{toy_data}: split" in refusal(script("render_translation"), *options)
     assert not list(toy_data.glob("test*"))
+
+
+def test_sources_are_attacked_as_strips_and_as_tokens_and_targets_are_not(toy_translations, tmp_path):
+    tables = toy_translations.parent / "tables"
+    fixed = ["--columns", "small", "capital", "--tokenizer", toy_translations.parent / "tokenizer.model"]
+    attack = "--attack truncate --severity 1 --seed 2 --attack-splits valid --workers 2".split()
+    inputs = [f"{split}={tables / split}.tsv" for split in ("train", "valid")]
+    render_translation("--input", *inputs, *fixed, "--destdir", tmp_path / "attacked", *attack)
+    # The same sources, from a table that holds them.
+    header, *rows = (line.split("\t") for line in (tables / "valid.tsv").read_text().splitlines())
+    perturbation = Perturbation("truncate", 1.0, 2)
+    table = tmp_path / "valid.tsv"
+    lines = [header, *([perturbation(source), target] for source, target in rows)]
+    table.write_text("".join("\t".join(line) + "\n" for line in lines))
+    render_translation("--input", f"valid={table}", *fixed, "--destdir", tmp_path / "expected")
+
+    def streams(folder, split):
+        paths = DataFolder(folder).split_files(split)
+        return {path.name: path.read_bytes() for path in paths if path.suffix != ".json"}
+
+    assert streams(tmp_path / "attacked", "valid") == streams(tmp_path / "expected", "valid")
+    assert streams(tmp_path / "attacked", "train") == streams(toy_translations, "train")
+    assert streams(tmp_path / "attacked", "valid") != streams(toy_translations, "valid")
+    manifests = [DataFolder(tmp_path / "attacked").read_manifest(split) for split in ("train", "valid")]
+    assert manifests[0]["attack"] is None
+    assert {name: manifests[1]["attack"][name] for name in ("name", "severity", "seed")} == perturbation.to_dict()
