@@ -81,7 +81,9 @@ def take_architecture(cfg, task_cfg):
     if path is None:
         fill_settings(cfg, SETTINGS)
         return
-    trained = complete_config(SimpleNamespace(**_read(path)["cfg"]["model"]))
+    held = _read(path)["cfg"]["model"]
+    trained = complete_config(SimpleNamespace(**held))
+    trained.patch_size = held.get("patch_size")  # None: it was trained on text alone
     # "pixelgpt" is also the name of the model class, so it does not ask for particular sizes.
     named = {} if cfg._name == "pixelgpt" else ARCHITECTURES.get(cfg._name, {})
     differing = [
@@ -89,6 +91,8 @@ def take_architecture(cfg, task_cfg):
         for name in SIZES
         if (wanted := getattr(cfg, name) or named.get(name)) and wanted != getattr(trained, name)
     ]
+    if trained.patch_size and cfg.patch_size not in (None, trained.patch_size):
+        differing.append(f"--patch-size {cfg.patch_size} (the checkpoint: {trained.patch_size})")
     if differing:
         arch = f"--arch {cfg._name}, " if named else ""
         raise UserError(

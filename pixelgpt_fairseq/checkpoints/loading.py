@@ -58,7 +58,7 @@ class Checkpoint:
         settings = self.model.data_settings.get("renderer")
         if not settings:
             logger.warning(f"{self.path}: does not say how its text was rendered: drawing it with the default settings")
-            return RendererConfig(**chosen).located()
+            return RendererConfig(**{"patch_size": self.model.config.patch_size, **chosen}).located()
         return RendererConfig.from_dict(settings).with_settings(chosen, self.path)
 
 

@@ -152,8 +152,27 @@ def settings_text(settings: dict) -> bytes:
     return json.dumps(settings, indent=2, sort_keys=True).encode() + b"\n"
 
 
+def check_layout(model: PixelGPTModel):
+    """Check that the released layout has a place for *model*.
+
+    Raises:
+        UserError: if its patches are not of the published size.
+    """
+    side = model.config.patch_size
+    if model.uses_patches and side != PATCH_SIZE:
+        raise UserError(
+            f"the model's patches are {side} x {side} pixels; the released layout has models of {PATCH_SIZE} x "
+            f"{PATCH_SIZE} alone"
+        )
+
+
 def released_settings(model: PixelGPTModel, dtype: torch.dtype) -> dict:
-    """Contents of ``config.json`` for *model*, whose weights have type *dtype*."""
+    """Contents of ``config.json`` for *model*, whose weights have type *dtype*.
+
+    Raises:
+        UserError: see :func:`check_layout`.
+    """
+    check_layout(model)
     settings = written_config(model.config, RELEASED_SETTINGS | getattr(model, "released_settings", {}))
     for name in {"torch_dtype", "dtype"} & settings.keys() or {"torch_dtype"}:  # versions 4 and 5 of transformers
         settings[name] = str(dtype).removeprefix("torch.")

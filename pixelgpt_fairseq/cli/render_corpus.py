@@ -1,7 +1,6 @@
 """Render and tokenise a text corpus into fairseq's indexed format, for pretraining."""
 
 import argparse
-import dataclasses
 import sys
 
 from pixelgpt_fairseq.cli.renderer_options import add_renderer_options, chosen_settings
@@ -82,7 +81,7 @@ def choose_config(args, folder):
     chosen = chosen_settings(args)
     if not folder.splits():
         return RendererConfig(**chosen)
-    return dataclasses.replace(folder.renderer_config(locate_fonts="fonts" not in chosen), **chosen)
+    return folder.renderer_config(locate_fonts="fonts" not in chosen).replaced(chosen)
 
 
 def choose_tokenizer(args, folder):

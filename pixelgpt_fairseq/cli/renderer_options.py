@@ -2,13 +2,14 @@
 
 import argparse
 
-from pixelgpt_fairseq.rendering.config import BACKENDS, RENDER_MODES, RendererConfig
+from pixelgpt_fairseq.rendering.config import BACKENDS, FONT_SIZE, RENDER_MODES, RendererConfig
 
 # Options, and the settings of RendererConfig that they choose.
 _SETTINGS = {
     "font": "fonts",
     "font_size": "font_size",
     "dpi": "dpi",
+    "patch_size": "patch_size",
     "max_patches": "max_patches",
     "render_mode": "render_mode",
     "background_color": "background_color",
@@ -38,7 +39,18 @@ def add_renderer_options(
         metavar="FILE",
         help="paths, or names of installed fonts; those after the first draw what it lacks",
     )
-    look.add_argument("--font-size", type=_number, metavar="POINTS", help=f"default: {default.font_size}")
+    look.add_argument(
+        "--patch-size",
+        type=int,
+        metavar="PIXELS",
+        help=f"height of the strip and side of its square patches (default: {default.patch_size}, as published)",
+    )
+    look.add_argument(
+        "--font-size",
+        type=_number,
+        metavar="POINTS",
+        help=f"default: {FONT_SIZE}, or with another --patch-size as much larger or smaller: 4 at 8, 16 at 32",
+    )
     look.add_argument("--dpi", type=int, help=f"pixels per inch (default: {default.dpi})")
     look.add_argument("--max-patches", type=int, metavar="N", help=f"longest strip (default: {max_patches})")
     modes, backends = ("{" + ",".join(choices) + "}" for choices in (RENDER_MODES, BACKENDS))

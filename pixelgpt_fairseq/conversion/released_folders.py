@@ -27,6 +27,7 @@ from pixelgpt_fairseq.checkpoints.auxiliary_files import (
 )
 from pixelgpt_fairseq.checkpoints.loading import read_state, shapes_of
 from pixelgpt_fairseq.checkpoints.released import (
+    check_layout,
     open_released,
     released_settings,
     settings_text,
@@ -147,6 +148,7 @@ def export_released(checkpoint, folder, progress=True):
     try:
         model = shapes_of(SimpleNamespace(**state["cfg"]["model"]), tensors)
         provenance.check_tensors(dict(model.named_parameters()), tensors, "the checkpoint")
+        check_layout(model)
     except UserError as error:
         raise UserError(f"{checkpoint}: {error}") from None
     original = state.get(RELEASED)

@@ -192,7 +192,9 @@ class DataFolder:
         try:
             patch_layout(manifest["patch_values"])
             if manifest["renderer"] is not None:
-                RendererConfig.from_dict(manifest["renderer"])
+                expected = RendererConfig.from_dict(manifest["renderer"]).patch_values
+                if expected != manifest["patch_values"]:
+                    raise UserError(f"damaged: patches of {manifest['patch_values']} values, its look has {expected}")
         except (UserError, ValueError) as error:
             raise UserError(f"{path}: {error}") from None
         return manifest

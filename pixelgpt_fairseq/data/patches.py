@@ -10,7 +10,8 @@ import math
 import torch
 from torch import Tensor
 
-PATCH_SIZE = 16  # pixels per side; the released models know no other
+from pixelgpt_fairseq.rendering.config import PATCH_SIZE  # of the released models, and of others where nothing is said
+
 # What a model's predictions of patches are: see the criterion patch_token_loss.
 NORMALIZED_MSE, MSE, BCE = PATCH_LOSSES = ("normalized_mse", "mse", "bce")
 NORMALIZATION_EPSILON = 1e-6  # added to the variance, as in MAE's norm_pix_loss

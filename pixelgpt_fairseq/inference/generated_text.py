@@ -68,11 +68,13 @@ def generate_texts(loaded, sources, max_tokens=None, modality=None, beam=1, **op
     ]
 
 
-def strip_patches_of(strip) -> torch.Tensor:
+def strip_patches_of(strip, patch_size: int = PATCH_SIZE) -> torch.Tensor:
     """The patches ``[n, values]`` of a strip: a RenderedText, or an array or tensor.
 
     Args:
-        strip: pixels ``[16, 16 * n]`` or ``[16, 16 * n, channels]``, or patches ``[n, 256 or 768]``; uint8, or 0 to 1.
+        strip: pixels ``[P, P * n]`` or ``[P, P * n, channels]``, or patches ``[n, P * P * channels]``; uint8, or
+            0 to 1.
+        patch_size: P, the model's.
 
     Raises:
         UserError: if it is none of them.
@@ -80,12 +82,12 @@ def strip_patches_of(strip) -> torch.Tensor:
     if hasattr(strip, "patches"):
         return torch.from_numpy(strip.patches())
     array = strip if torch.is_tensor(strip) else torch.as_tensor(np.asarray(strip))
-    is_pixels = array.dim() in (2, 3) and array.shape[0] == PATCH_SIZE and array.shape[1] % PATCH_SIZE == 0
-    is_patches = array.dim() == 2 and array.shape[1] in (PATCH_SIZE**2, 3 * PATCH_SIZE**2)
+    is_pixels = array.dim() in (2, 3) and array.shape[0] == patch_size and array.shape[1] % patch_size == 0
+    is_patches = array.dim() == 2 and array.shape[1] in (patch_size**2, 3 * patch_size**2)
     if is_pixels and is_patches:
         raise UserError(
             f"a strip of shape {list(array.shape)} may be pixels or patches: give pixels as "
-            f"[{PATCH_SIZE}, {array.shape[1]}, 1], or patches as what the renderer returns"
+            f"[{patch_size}, {array.shape[1]}, 1], or patches as what the renderer returns"
         )
     if is_patches and len(array):
         return array
@@ -93,8 +95,8 @@ def strip_patches_of(strip) -> torch.Tensor:
         channels = array[None] if array.dim() == 2 else array.permute(2, 0, 1)
         return patchify(channels[None])[0]
     raise UserError(
-        f"a strip of shape {list(array.shape)}: give pixels [{PATCH_SIZE}, {PATCH_SIZE} * n], patches "
-        f"[n, {PATCH_SIZE**2}], or what the renderer returns"
+        f"a strip of shape {list(array.shape)}: give pixels [{patch_size}, {patch_size} * n], patches "
+        f"[n, {patch_size**2}], or what the renderer returns"
     )
 
 
@@ -108,7 +110,8 @@ def _strips(loaded, sources) -> dict:
     rows = []
     for source in sources:
         drawn = isinstance(source, str)
-        patches = strip_patches_of(loaded.renderer(_not_empty(source)) if drawn else source)
+        strip = loaded.renderer(_not_empty(source)) if drawn else source
+        patches = strip_patches_of(strip, loaded.model.config.patch_size)
         # A renderer cuts what is longer than its strips.
         if len(patches) > width or (drawn and len(patches) == loaded.renderer.config.max_patches):
             raise UserError(f"a strip of {len(patches)} patches or more: the model was trained on {width} at most")

@@ -8,6 +8,7 @@ from typing import Optional
 from fairseq.dataclass import FairseqDataclass
 from fairseq.models import ARCH_CONFIG_REGISTRY, register_model_architecture
 
+from pixelgpt_fairseq.data.patches import PATCH_SIZE
 from pixelgpt_fairseq.errors import UserError
 
 # Named sets of sizes. The first is the size of the released models.
@@ -49,6 +50,7 @@ SETTINGS = {
     "num_channels": 3,
     "tie_word_embeddings": False,
     "extra_token_rows": 0,
+    "patch_size": None,  # that of the data: see take_patch_size
 }
 _SIZE_HELP = " (default: that of the architecture; the released models have {})"
 
@@ -82,6 +84,13 @@ class PixelGPTConfig(FairseqDataclass):
     rms_norm_eps: Optional[float] = _setting("added to the mean square in RMSNorm", "rms_norm_eps")
     rope_theta: Optional[float] = _setting("base of the rotary position frequencies", "rope_theta")
     num_channels: Optional[int] = _setting("colour channels of a patch: 3, or 1 for gray only", "num_channels")
+    patch_size: Optional[int] = field(
+        default=None,
+        metadata={
+            "help": "pixels per side of a patch (default: that of the data, which --patch-size of the render commands "
+            "chooses)"
+        },
+    )
     tie_word_embeddings: Optional[bool] = _setting(
         "use the token embedding as the token prediction head, too", "tie_word_embeddings"
     )
@@ -112,8 +121,31 @@ def complete_config(config) -> PixelGPTConfig:
     """A copy of *config*, detached from its configuration tree, with all sizes filled in."""
     config = PixelGPTConfig(**{f.name: getattr(config, f.name, f.default) for f in fields(PixelGPTConfig)})
     _fill_sizes(config, config._name if config._name in ARCHITECTURES else "pixelgpt")
-    fill_settings(config, SETTINGS)
+    fill_settings(config, SETTINGS | {"patch_size": PATCH_SIZE})
     return config
+
+
+def take_patch_size(config, data_settings: dict | None):
+    """Give *config*, which may leave the patch size open, that of the data that its model is to read.
+
+    Args:
+        config: anything with the fields of :class:`PixelGPTConfig`; changed in place.
+        data_settings: see :class:`~pixelgpt_fairseq.models.pixelgpt.PixelGPTModel`; None where nothing is known.
+
+    Raises:
+        UserError: if it has another.
+    """
+    if data_settings is None:
+        return
+    # Strips that the authors rendered have no settings, and the published size.
+    held = (data_settings.get("renderer") or {}).get("pixels_per_patch", PATCH_SIZE)
+    wanted = getattr(config, "patch_size", None)
+    if wanted not in (None, held):
+        raise UserError(
+            f"the data has patches of {held} x {held} pixels, the model reads {wanted} x {wanted} (--patch-size, or "
+            f"the checkpoint that training begins with): render the data with --patch-size {wanted}"
+        )
+    config.patch_size = held
 
 
 def fill_settings(config, values: dict):
@@ -154,7 +186,7 @@ def check_sizes(config):
     Raises:
         UserError: naming the options.
     """
-    for name in (*ARCHITECTURES["pixelgpt"], "max_position_embeddings", "num_channels"):
+    for name in (*ARCHITECTURES["pixelgpt"], "max_position_embeddings", "num_channels", "patch_size"):
         if getattr(config, name) < 1:
             raise UserError(f"--{name.replace('_', '-')} {getattr(config, name)} must be at least 1")
     if config.extra_token_rows < 0:

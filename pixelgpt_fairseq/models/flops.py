@@ -38,7 +38,7 @@ def training_flops(model, patches=0, tokens=0, squares=0, rows=0, patch_values=2
     total = 4 * hidden * patch_values * patches
     if model.num_labels is None:
         total += 6 * layer * layers * positions + 6 * hidden * layers * attention
-        total += 6 * hidden * 256 * config.num_channels * patches
+        total += 6 * hidden * config.patch_size**2 * config.num_channels * patches
         total += 6 * hidden * ((model.vocab_size or 0) + config.extra_token_rows) * tokens
     else:
         total += 6 * layer * (layers - 1) * positions + 6 * hidden * (layers - 1) * attention

@@ -13,10 +13,16 @@ import torch.nn.functional as F
 from fairseq.models import BaseFairseqModel, register_model
 from torch import Tensor, nn
 
-from pixelgpt_fairseq.data.patches import NORMALIZED_MSE, PATCH_SIZE, patchify, scale_pixels
+from pixelgpt_fairseq.data.patches import NORMALIZED_MSE, patchify, scale_pixels
 from pixelgpt_fairseq.errors import UserError
 from pixelgpt_fairseq.models import provenance
-from pixelgpt_fairseq.models.architectures import PixelGPTConfig, check_sizes, complete_config, register_architectures
+from pixelgpt_fairseq.models.architectures import (
+    PixelGPTConfig,
+    check_sizes,
+    complete_config,
+    register_architectures,
+    take_patch_size,
+)
 from pixelgpt_fairseq.models.cache import KeyValueCache, position_after
 from pixelgpt_fairseq.models.decoder import Decoder, Projection
 from pixelgpt_fairseq.models.master_weights import MasterWeights
@@ -43,13 +49,14 @@ class PatchEmbeddings(nn.Module):
 
     def __init__(self, config):
         super().__init__()
-        self.projection = nn.Conv2d(config.num_channels, config.hidden_size, PATCH_SIZE, stride=PATCH_SIZE)
+        size = config.patch_size
+        self.projection = nn.Conv2d(config.num_channels, config.hidden_size, size, stride=size)
         self.norm = nn.LayerNorm(config.hidden_size, eps=1e-5)
 
     def forward(self, patches: Tensor) -> Tensor:
         """``[B, Lp, P * P * C]`` or gray ``[B, Lp, P * P]`` to ``[B, Lp, H]``."""
         weight = self.projection.weight  # [H, C, P, P]
-        if patches.shape[-1] == PATCH_SIZE * PATCH_SIZE:
+        if patches.shape[-1] == weight[0, 0].numel():
             # Equal values in every channel: adding up the weights first gives the same sum for a third of the work.
             weight = weight.sum(1).flatten(1)
         else:
@@ -108,7 +115,7 @@ class PixelGPTModel(BaseFairseqModel):
             self.score = Projection(config.hidden_size, num_labels)
         else:
             if uses_patches:
-                values = PATCH_SIZE * PATCH_SIZE * config.num_channels
+                values = config.patch_size**2 * config.num_channels
                 self.lm_pixel_head = Projection(config.hidden_size, values)
             if vocab_size is not None and not config.tie_word_embeddings:
                 self.lm_token_head = Projection(config.hidden_size, token_rows)
@@ -122,11 +129,14 @@ class PixelGPTModel(BaseFairseqModel):
     @classmethod
     def build_model(cls, cfg, task):
         """Build the model for a task: its modalities, vocabulary, labels and data settings (each optional)."""
-        cfg = complete_config(cfg)
         dictionary = getattr(task, "dictionary", None)
         uses_tokens = getattr(task, "uses_tokens", dictionary is not None)
         uses_patches = getattr(task, "uses_patches", True)
-        renderer = (getattr(task, "data_settings", None) or {}).get("renderer") or {}
+        data_settings = getattr(task, "data_settings", None)
+        if uses_patches:
+            take_patch_size(cfg, data_settings)
+        cfg = complete_config(cfg)
+        renderer = (data_settings or {}).get("renderer") or {}
         if uses_patches and renderer.get("render_mode") == "rgb" and cfg.num_channels != 3:
             raise UserError(
                 f"the data has colours (render mode rgb), a model with --num-channels {cfg.num_channels} reads none: "
@@ -139,7 +149,7 @@ class PixelGPTModel(BaseFairseqModel):
             uses_patches=uses_patches,
             vocab_size=len(dictionary) if uses_tokens else None,
             num_labels=getattr(task, "num_labels", None),
-            data_settings=getattr(task, "data_settings", None),
+            data_settings=data_settings,
         )
 
     def _init_weights(self, module: nn.Module):
@@ -340,9 +350,13 @@ class PixelGPTModel(BaseFairseqModel):
     def _embed_patches(self, patches: Tensor) -> Tensor:
         if not self.uses_patches:
             raise UserError("this model reads no patches: it was built for text alone")
-        gray, values = PATCH_SIZE * PATCH_SIZE, patches.shape[-1]
+        gray, values = self.config.patch_size**2, patches.shape[-1]
         if values not in (gray, gray * self.config.num_channels):
-            raise UserError(f"patches of {values} values, the model reads {gray * self.config.num_channels} or {gray}")
+            side = self.config.patch_size
+            raise UserError(
+                f"patches of {values} values, the model reads {gray * self.config.num_channels} or {gray}: its patches "
+                f"are {side} x {side} pixels"
+            )
         return self.model.embed_patches["patch_embeddings"](patches)
 
     def _embed_tokens(self, tokens: Tensor) -> Tensor:

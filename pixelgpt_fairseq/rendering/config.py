@@ -17,6 +17,9 @@ logger = logging.getLogger(__name__)
 
 BACKENDS = ("pygame", "pillow")
 RENDER_MODES = ("gray", "rgb", "binary")
+# The published models' strips: patches of 16 pixels, text of 8 points.
+PATCH_SIZE = 16  # pixels per side
+FONT_SIZE = 8  # points, on strips of this patch size; others in proportion
 
 # text_renderer_config.json, as checkpoints of the PIXEL family carry it, calls some settings by other names.
 _JSON_NAMES = {"max_patches": "max_seq_length", "patch_size": "pixels_per_patch"}
@@ -31,7 +34,7 @@ class RendererConfig:
     Attributes:
         fonts: the font chain, best first: paths are accepted and kept as a tuple of FontFile. A character is drawn with
             the first font that has it. None is the default chain.
-        font_size: in points.
+        font_size: in points; None: 8 at a patch size of 16, and in proportion at others (4 at 8, 16 at 32).
         dpi: pixels per inch: size 8 at 120 dpi is 13.3 pixels per em.
         patch_size: height of the strip and side of its square patches, in pixels.
         max_patches: the longest strip, its last separator included.
@@ -45,9 +48,9 @@ class RendererConfig:
     """
 
     fonts: tuple[FontFile, ...] | None = None
-    font_size: float = 8
+    font_size: float | None = None
     dpi: int = 120
-    patch_size: int = 16
+    patch_size: int = PATCH_SIZE
     max_patches: int = 1024
     pad_size: int = 3
     background_color: str = "white"
@@ -61,12 +64,14 @@ class RendererConfig:
             fonts = (fonts,)
         fonts = tuple(font if isinstance(font, FontFile) else FontFile.from_path(font) for font in fonts)
         object.__setattr__(self, "fonts", fonts)
+        if self.font_size is None and isinstance(self.patch_size, int):
+            object.__setattr__(self, "font_size", _in_proportion(FONT_SIZE, PATCH_SIZE, self.patch_size))
         self._check()
 
     def _check(self):
         if not self.fonts:
             raise UserError("fonts: name at least one font file")
-        for name, least in {"font_size": 1, "dpi": 1, "patch_size": 2, "max_patches": 2, "pad_size": 0}.items():
+        for name, least in {"patch_size": 2, "font_size": 1, "dpi": 1, "max_patches": 2, "pad_size": 0}.items():
             value = getattr(self, name)
             kinds = (int, float) if name == "font_size" else (int,)
             if isinstance(value, bool) or not isinstance(value, kinds) or not value >= least:
@@ -114,6 +119,22 @@ class RendererConfig:
         """
         return dataclasses.replace(self, fonts=tuple(font.located(near) for font in self.fonts))
 
+    def replaced(self, chosen: dict) -> "RendererConfig":
+        """These settings but for those that a user chose; fonts are not looked for.
+
+        A font size that is not chosen keeps its proportion to the patch size.
+
+        Args:
+            chosen: attributes and their values.
+
+        Raises:
+            UserError: for a value that cannot be.
+        """
+        if "patch_size" in chosen and "font_size" not in chosen:
+            size = _in_proportion(self.font_size, self.patch_size, chosen["patch_size"])
+            chosen = {**chosen, "font_size": size}
+        return dataclasses.replace(self, **chosen)
+
     def with_settings(self, chosen: dict, like, near=None) -> "RendererConfig":
         """These settings but for those that a user chose, with every font's file found.
 
@@ -125,7 +146,7 @@ class RendererConfig:
         Raises:
             UserError: for an invalid value, or a font that is not there.
         """
-        config = dataclasses.replace(self, **chosen).located(near)
+        config = self.replaced(chosen).located(near)
         differences = config.differences(self)
         if differences:
             logger.warning("the look is not that of %s: %s", like, "; ".join(differences))
@@ -211,12 +232,18 @@ class RendererConfig:
         path = Path(path)
         values = read_json(path)
         try:
-            config = dataclasses.replace(cls.from_dict(values), **overrides)
+            config = cls.from_dict(values).replaced(overrides)
             return config.located(near=path.parent) if locate_fonts else config
         except (OSError, ValueError) as error:
             raise UserError(f"{path}: cannot read renderer settings: {error}") from None
         except UserError as error:
             raise UserError(f"{path}: {error}") from None
+
+
+def _in_proportion(font_size, patch_size, other_patch_size):
+    """A font size for strips of another height; an int where it is whole, so that it is recorded as one."""
+    size = font_size * other_patch_size / patch_size
+    return int(size) if size == int(size) else size
 
 
 def _recorded_font(values):

@@ -17,6 +17,7 @@ from pixelgpt_fairseq.checkpoints.architecture import take_architecture, trained
 from pixelgpt_fairseq.criterions.speed import batch_flops, log_speed
 from pixelgpt_fairseq.data.epoch_batches import UpdateBatchIterator
 from pixelgpt_fairseq.errors import UserError
+from pixelgpt_fairseq.models.architectures import take_patch_size
 from pixelgpt_fairseq.tasks.early_stopping import early_stopping_state, restore_early_stopping
 
 
@@ -91,6 +92,8 @@ class RenderedTask(FairseqTask):
             self.__dict__.setdefault("trained_settings", {})
         else:
             take_architecture(cfg, self.cfg)
+        if getattr(self, "uses_patches", True):
+            take_patch_size(cfg, getattr(self, "data_settings", None))
         model = super().build_model(cfg, from_checkpoint)
         model.checkpoint_settings = self.trained_settings
         if self.strip_patches is not None:

@@ -239,3 +239,13 @@ def test_the_chain_lacks_only_what_all_of_its_fonts_lack(latin, chinese):
 )
 def test_scripts_have_names(character, script):
     assert script_name(character) == script
+
+
+@pytest.mark.parametrize(("patch_size", "font_size"), [(8, 4), (16, 8), (32, 16), (12, 6)])
+def test_the_font_size_is_in_proportion_to_the_patch_size(patch_size, font_size):
+    config = RendererConfig(patch_size=patch_size)
+    assert (config.font_size, type(config.font_size)) == (font_size, int)
+    assert RendererConfig(patch_size=patch_size, font_size=9).font_size == 9
+    larger = RendererConfig(font_size=10)
+    assert larger.replaced({"patch_size": patch_size}).font_size == 10 * patch_size / 16
+    assert larger.replaced({"patch_size": patch_size, "font_size": 7}).font_size == 7
