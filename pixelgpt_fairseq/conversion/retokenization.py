@@ -14,7 +14,7 @@ from torch import Tensor
 
 from pixelgpt_fairseq.checkpoints.loading import read_state, shapes_of
 from pixelgpt_fairseq.conversion.new_checkpoints import bytes_as_tensor, new_checkpoint, save_checkpoint
-from pixelgpt_fairseq.data.tokens import WORD_START, Tokenizer
+from pixelgpt_fairseq.data.tokens import Tokenizer
 from pixelgpt_fairseq.errors import UserError
 from pixelgpt_fairseq.storage.files import check_absent
 
@@ -87,6 +87,8 @@ class OldPieces:
         used = {character for i in range(len(tokenizer)) for character in self.model.id_to_piece(i)}
         self.anchor = next(character for character in _PRIVATE_USE if character not in used)
         self.before = len(tokenizer(self.anchor))
+        # Tokenizers of another kind spell the same pieces otherwise.
+        self.by_text = {tokenizer.text_of(i): i for i in range(len(tokenizer)) if not self.model.is_byte(i)}
 
     def source_of(self, new: Tokenizer, i: int) -> tuple[Sequence[int], bool]:
         """The ids that token *i* of another tokenizer is made of, and whether it is one of these pieces itself.
@@ -97,21 +99,20 @@ class OldPieces:
         for ours, theirs in ((new.bos, old.bos), (new.eos, old.eos), (new.model.unk_id(), self.model.unk_id())):
             if i == ours >= 0 and theirs >= 0:
                 return (theirs,), True
-        piece = new.model.id_to_piece(i)
+        piece, text = new.model.id_to_piece(i), new.text_of(i)
         same = self.model.piece_to_id(piece)
-        if 0 <= same < len(old) and self.model.id_to_piece(same) == piece:
+        if 0 <= same < len(old) and (self.model.id_to_piece(same), old.text_of(same)) == (piece, text):
             return (same,), True
-        if new.model.is_byte(i):
-            piece = new.model.decode([i])
-        return self.encode(piece), False
+        same = self.by_text.get(text)
+        return ((same,), True) if same is not None else (self.encode(text), False)
 
-    def encode(self, piece: str) -> list[int]:
-        """The ids of a piece, which begins a word only where it says so; unknown characters have none."""
-        if "\ufffd" in piece:  # a byte that is no character by itself
+    def encode(self, text: str) -> list[int]:
+        """The ids of a piece's text, which begins a word only where it says so; unknown characters have none."""
+        if "\ufffd" in text:  # a byte that is no character by itself
             return []
         # A tokenizer puts a space before a text. No piece has the anchor's character, so nothing is merged with it,
         # and what follows it is encoded by itself.
-        ids = self.tokenizer(self.anchor + piece.replace(WORD_START, " "))[self.before :]
+        ids = self.tokenizer(self.anchor + text)[self.before :]
         return [token for token in ids if token != self.model.unk_id()]
 
 

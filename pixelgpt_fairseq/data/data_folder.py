@@ -3,7 +3,8 @@
 ::
 
     text_renderer_config.json   the renderer's settings
-    tokenizer.model, dict.txt   the tokenizer and its vocabulary (absent if only pixels were rendered)
+    tokenizer.model, dict.txt   the tokenizer and its vocabulary (absent if only pixels were rendered); for a Hugging
+                                Face tokenizer, tokenizer.model has the content of its tokenizer.json
     train.pixel.{bin,idx}       uint8, a strip an item; its rows are patches, in the render mode rgb of three channels
                                 (where only text was stored, the .idx alone)
     train.pieces.{bin,idx}      uint8, the same pieces of text in UTF-8 (absent where only patches were stored)

@@ -1,4 +1,4 @@
-"""SentencePiece tokenizers, and their vocabularies as fairseq dictionaries with the same ids."""
+"""Tokenizers (SentencePiece's and Hugging Face's), and their vocabularies as fairseq dictionaries with the same ids."""
 
 import hashlib
 import io
@@ -9,6 +9,7 @@ import numpy as np
 import sentencepiece
 from fairseq.data import Dictionary
 
+from pixelgpt_fairseq.data.json_tokenizer import JsonTokenizer, is_json
 from pixelgpt_fairseq.errors import UserError
 
 WORD_START = "▁"
@@ -27,8 +28,9 @@ class TokenDictionary(Dictionary):
     a LLaMA ``tokenizer.model`` and the weights trained with it fit unchanged.
     """
 
-    def __init__(self, symbols, unk=0, bos=1, eos=2):
+    def __init__(self, symbols, unk=0, bos=1, eos=2, word_starts=None):
         self.symbols = list(symbols)
+        self._word_starts = word_starts
         self.indices = {symbol: i for i, symbol in enumerate(self.symbols)}
         self.count = [1] * len(self.symbols)
         self.nspecial = 0
@@ -42,9 +44,10 @@ class TokenDictionary(Dictionary):
         model = tokenizer.model
         return cls(
             [model.id_to_piece(i) for i in range(model.get_piece_size())],
-            unk=model.unk_id(),
+            unk=model.unk_id() if model.unk_id() >= 0 else tokenizer.eos,  # byte-level tokenizers know all text
             bos=tokenizer.bos,
             eos=tokenizer.eos,
+            word_starts=[tokenizer.begins_word(i) for i in range(len(tokenizer))],
         )
 
     def to_text(self):
@@ -57,6 +60,8 @@ class TokenDictionary(Dictionary):
 
     def word_starts(self):
         """Bool ``[vocabulary]``: the tokens that begin a word."""
+        if self._word_starts is not None:
+            return np.array(self._word_starts)
         return np.array([symbol.startswith(WORD_START) for symbol in self.symbols])
 
 
@@ -73,12 +78,13 @@ def _escape(character):
 
 
 class Tokenizer:
-    """A SentencePiece model of any type and the SHA-256 that identifies it.
+    """A tokenizer and the SHA-256 that identifies it: a SentencePiece model of any type, or a ``tokenizer.json``.
 
     ``tokenizer("text")`` is the list of its ids, and ``tokenizer.decode(ids)`` the text of a list of ids.
 
     Args:
-        serialized: the bytes of a ``tokenizer.model``.
+        serialized: the bytes of a ``tokenizer.model``, or of Hugging Face's ``tokenizer.json``, which needs the package
+            tokenizers.
         name: what to call it in messages.
 
     Attributes:
@@ -92,13 +98,7 @@ class Tokenizer:
     def __init__(self, serialized, name="tokenizer"):
         self.serialized = serialized
         self.sha256 = hashlib.sha256(serialized).hexdigest()
-        self.model = sentencepiece.SentencePieceProcessor()
-        try:
-            self.model.LoadFromSerializedProto(serialized)
-        except (RuntimeError, OSError):
-            json = serialized.lstrip()[:1] == b"{"
-            advice = ": it is JSON; take the tokenizer.model or spiece.model that belongs to it" if json else ""
-            raise UserError(f"{name}: not a SentencePiece model{advice}") from None
+        self.model = JsonTokenizer(serialized, name) if is_json(serialized) else _read_sentencepiece(serialized, name)
         bos, eos = self.model.bos_id(), self.model.eos_id()
         if max(bos, eos) < 0:
             raise UserError(f"{name}: the tokenizer has neither a bos nor an eos symbol to begin and to end texts with")
@@ -106,7 +106,7 @@ class Tokenizer:
 
     @classmethod
     def load(cls, path):
-        """Read a ``tokenizer.model`` file."""
+        """Read a ``tokenizer.model`` or ``tokenizer.json`` file."""
         try:
             with open(path, "rb") as file:
                 content = file.read(MAX_BYTES + 1)
@@ -115,7 +115,7 @@ class Tokenizer:
         except OSError as error:
             raise UserError(f"{path}: {error.strerror}") from None
         if len(content) > MAX_BYTES:
-            raise UserError(f"{path}: larger than {MAX_BYTES >> 20} MiB: not a SentencePiece model")
+            raise UserError(f"{path}: larger than {MAX_BYTES >> 20} MiB: not a tokenizer")
         return cls(content, name=str(path))
 
     def __reduce__(self):
@@ -143,6 +143,20 @@ class Tokenizer:
             raise UserError(f"there is no token {unknown}: the tokenizer has those from 0 to {len(self) - 1:,}")
         return self.model.decode(ids)
 
+    def begins_word(self, i):
+        """Whether token *i* begins a word."""
+        if isinstance(self.model, JsonTokenizer):
+            return self.model.begins_word(i)
+        return self.model.id_to_piece(i).startswith(WORD_START)
+
+    def text_of(self, i):
+        """The text of token *i*, with a space before it where it begins a word; that of symbols is their spelling."""
+        if isinstance(self.model, JsonTokenizer):
+            return self.model.text_of(i)
+        if self.model.is_byte(i):
+            return self.model.decode([i])
+        return self.model.id_to_piece(i).replace(WORD_START, " ")
+
     def special_tokens(self):
         """Ids of the tokens that begin and end texts, as manifests keep them."""
         return {"bos": self.bos, "eos": self.eos}
@@ -160,6 +174,15 @@ class Tokenizer:
         characters = np.frombuffer(f"{text}\0".encode("utf-32-le", "surrogatepass"), dtype=np.uint32)
         starts += characters[starts] == ord(" ")
         return ids, starts
+
+
+def _read_sentencepiece(serialized, name):
+    model = sentencepiece.SentencePieceProcessor()
+    try:
+        model.LoadFromSerializedProto(serialized)
+    except (RuntimeError, OSError):
+        raise UserError(f"{name}: neither a SentencePiece model nor a tokenizer.json") from None
+    return model
 
 
 def train_tokenizer(documents, vocab_size):

@@ -25,7 +25,7 @@ class ExampleCounts:
 
 def encode_texts(texts, tokenizer):
     """Tokens of the sentences of an example, each after a bos: int64 ``[m]``."""
-    tokens = itertools.chain.from_iterable([tokenizer.bos, *tokenizer.model.encode(text)] for text in texts)
+    tokens = itertools.chain.from_iterable([tokenizer.bos, *tokenizer(text)] for text in texts)
     return np.fromiter(tokens, dtype=np.int64)
 
 

@@ -189,7 +189,7 @@ def test_a_task_of_ones_own(tmp_path, ending):
         ("--glue-dir {0} --task qnli", r"QNLI/train.tsv: no such file \(split train of qnli\)"),
         ("--glue-dir {0} --task rte --splits dev", "--splits dev: rte has train, valid, test"),
         ("--glue-dir {0} --task rte --render-mode sepia", "render_mode: 'sepia' is not available"),
-        ("--glue-dir {0} --task rte --tokenizer {0}/RTE/dev.tsv", "not a SentencePiece model"),
+        ("--glue-dir {0} --task rte --tokenizer {0}/RTE/dev.tsv", "neither a SentencePiece model nor"),
         ("--input {0}/RTE/dev.tsv --columns sentence1", "say which split it is"),
         ("--input train={0}/RTE/dev.tsv", "--columns: name the one or two columns"),
         ("--input train={0}/RTE/dev.tsv --columns 2 --label-column label", "numbers for those without"),
