@@ -15,6 +15,7 @@ from pixelgpt_fairseq.data.classification import truncate_sentences, truncate_st
 from pixelgpt_fairseq.data.streams import MODALITIES, PAIR, PIXEL, TEXT
 from pixelgpt_fairseq.errors import UserError
 from pixelgpt_fairseq.evaluation.pictures import predict_patches, predict_tokens
+from pixelgpt_fairseq.inference.generated_strip import generate_strips
 from pixelgpt_fairseq.inference.generated_text import generate_texts
 from pixelgpt_fairseq.preprocessing.example_split import encode_texts
 from pixelgpt_fairseq.sources.examples import SentenceTask
@@ -213,6 +214,24 @@ class LoadedModel:
         if isinstance(source, list):
             return generate_texts(self, source, max_tokens, modality, beam, **options)
         return generate_texts(self, [source], max_tokens, modality, beam, **options)[0]
+
+    def generate_patches(self, prompt, max_patches=None, shift=False, temperature=0.0, alphabet=None):
+        """Draw how a text goes on, patch by patch, and read what was drawn.
+
+        Args:
+            prompt: a string, or a list of them, which make one batch.
+            max_patches, shift, temperature, alphabet: see
+                :func:`~pixelgpt_fairseq.inference.generated_strip.generate_strips`.
+
+        Returns:
+            GeneratedStrip (``text``, ``strip``, ``scores``, ...), or a list of them for a list.
+
+        Raises:
+            UserError: if the model generates no patches, or the prompt is empty or does not fit.
+        """
+        if isinstance(prompt, list):
+            return generate_strips(self, prompt, max_patches, shift, temperature, alphabet)
+        return generate_strips(self, [prompt], max_patches, shift, temperature, alphabet)[0]
 
     @property
     def strip_width(self):
