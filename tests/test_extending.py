@@ -12,10 +12,13 @@ from fairseq_runs import run
 from refusals import script
 from toy_corpus import ROOT
 
-import pixelgpt_fairseq.checkpoints.loading as loading
+from pixelgpt_fairseq.checkpoints import loading
+from pixelgpt_fairseq.conversion.released_folders import export_released
 from pixelgpt_fairseq.criterions import metrics
+from pixelgpt_fairseq.errors import UserError
 from pixelgpt_fairseq.evaluation.prediction import predict
 from pixelgpt_fairseq.evaluation.runs import read_log
+from pixelgpt_fairseq.models import heads
 
 PAGE = (ROOT / "docs" / "extending.md").read_text(encoding="utf-8")
 MODULES = dict(re.findall(r"```python\n# (mylab/\w+\.py)\n(.*?)```", PAGE, re.DOTALL))
@@ -25,7 +28,7 @@ SMALL = (
     "--num-workers 0 --cpu --distributed-world-size 1 --log-format simple"
 ).split()
 REGISTRIES = (
-    *(metrics.METRICS,),
+    *(metrics.METRICS, heads.HEADS),
     *(tasks.TASK_REGISTRY, tasks.TASK_DATACLASS_REGISTRY, fairseq_models.MODEL_REGISTRY),
     *(fairseq_models.ARCH_MODEL_REGISTRY, fairseq_models.ARCH_MODEL_NAME_REGISTRY, fairseq_models.ARCH_CONFIG_REGISTRY),
     *(each["registry"] for each in registry.REGISTRIES.values()),
@@ -114,3 +117,23 @@ def test_a_checkpoint_is_used_where_its_metric_is_not_registered(lab, toy_glue, 
     answers = predict(str(save_dir / "checkpoint_best.pt"), toy_glue / "rte", ["valid"], cpu=True, progress=False)
     assert set(answers["valid"].metrics()) == {"accuracy"}
     assert "of its --metrics accuracy,balanced_accuracy only accuracy are registered here" in caplog.text
+
+
+def test_a_head_and_a_loss_of_ones_own_are_trained_and_come_back(lab, toy_glue, monkeypatch):
+    (arguments,) = commands("A head, and a loss")
+    save_dir = train(lab, arguments, toy_glue)
+    checkpoint = save_dir / "checkpoint_best.pt"
+    state = loading.read_state(checkpoint)
+    assert state["cfg"]["criterion"]["focus"] == 1.5
+    assert sum(name.startswith("score.") for name in state["model"]) == 4
+    answers = predict(str(checkpoint), toy_glue / "rte", ["valid"], cpu=True, progress=False)["valid"]
+    assert answers.metrics()["accuracy"] == pytest.approx(state["extra_state"]["best"], abs=1e-4)
+
+    model = loading.load_checkpoint(checkpoint).model
+    assert [type(layer).__name__ for layer in model.score] == ["Linear", "Tanh", "Linear"]
+    assert all(bool((model.state_dict()[name] == weight).all()) for name, weight in state["model"].items())
+    with pytest.raises(UserError, match="classification head two_layers; the released layout"):
+        export_released(checkpoint, lab / "exported", progress=False)
+    monkeypatch.delitem(heads.HEADS, "two_layers")
+    with pytest.raises(UserError, match="--classifier-head two_layers: not registered; there are linear"):
+        loading.load_checkpoint(checkpoint)

@@ -16,8 +16,10 @@ from pixelgpt_fairseq.data.tokens import Tokenizer
 from pixelgpt_fairseq.errors import UserError
 from pixelgpt_fairseq.models import provenance
 from pixelgpt_fairseq.models.architectures import complete_config
+from pixelgpt_fairseq.models.heads import LINEAR
 from pixelgpt_fairseq.models.pixelgpt import PixelGPTModel
 from pixelgpt_fairseq.rendering import RendererConfig, TextRenderer
+from pixelgpt_fairseq.sources.examples import SentenceTask
 
 logger = logging.getLogger(__name__)
 
@@ -126,12 +128,13 @@ def _load_folder(folder):
     return Checkpoint(str(folder), model, auxiliary_files.tokenizer, patch_loss, task_options)
 
 
-def shapes_of(config, weights) -> PixelGPTModel:
+def shapes_of(config, weights, data_settings=None) -> PixelGPTModel:
     """The model of a checkpoint on the meta device, so that a wrong size in the configuration allocates no memory.
 
     Args:
         config: the checkpoint's, complete or not.
         weights: name -> tensor.
+        data_settings: the checkpoint's; needed for the number of outputs of a head that is not linear.
 
     Raises:
         UserError: if a tensor has another shape than the configuration implies, or is not a plain tensor of numbers.
@@ -140,7 +143,7 @@ def shapes_of(config, weights) -> PixelGPTModel:
     config = complete_config(config)
     if config.num_hidden_layers > len(weights):
         raise UserError(f"{config.num_hidden_layers} layers in {len(weights)} weights")
-    embedding, score = weights.get("model.embed_tokens.weight"), weights.get("score.weight")
+    embedding = weights.get("model.embed_tokens.weight")
     if embedding is not None and not 0 <= config.extra_token_rows < len(embedding):
         raise UserError(f"{config.extra_token_rows} extra rows in an embedding of {len(embedding)}")
     with torch.device("meta"):
@@ -148,16 +151,30 @@ def shapes_of(config, weights) -> PixelGPTModel:
             config,
             uses_patches=any(name.startswith("model.embed_patches.") for name in weights),
             vocab_size=None if embedding is None else len(embedding) - config.extra_token_rows,
-            num_labels=None if score is None else len(score),
+            num_labels=_num_labels(config, weights, data_settings or {}),
         )
     expected = dict(model.named_parameters())
+    heads = ({name: held[name] for name in held if name.startswith("score.")} for held in (expected, weights))
+    provenance.check_tensors(*heads, "the checkpoint's classification head")
     common = expected.keys() & weights.keys()
     provenance.check_tensors(*({name: held[name] for name in common} for held in (expected, weights)), "the checkpoint")
     return model
 
 
+def _num_labels(config, weights, data_settings):
+    """The outputs of a checkpoint's classification head; None where it has none."""
+    if not any(name.startswith("score.") for name in weights):
+        return None
+    if config.classifier_head == LINEAR and "score.weight" in weights:
+        return len(weights["score.weight"])
+    task = data_settings.get("classification")
+    if task is None:
+        raise UserError(f"a head {config.classifier_head}, without the task that it was trained on")
+    return SentenceTask.from_dict(task).num_labels
+
+
 def _build_model(config, weights, data_settings):
-    shapes = shapes_of(config, weights)
+    shapes = shapes_of(config, weights, data_settings)
     model = PixelGPTModel(config, shapes.uses_patches, shapes.vocab_size, shapes.num_labels, data_settings)
     state = {name: weight.float() for name, weight in weights.items()}
     provenance.reconcile(model, state)  # raises a UserError for tensors that do not fit, before load_state_dict does

@@ -21,6 +21,7 @@ from pixelgpt_fairseq.data.tokens import Tokenizer
 from pixelgpt_fairseq.errors import UserError
 from pixelgpt_fairseq.models import provenance
 from pixelgpt_fairseq.models.architectures import PixelGPTConfig
+from pixelgpt_fairseq.models.heads import LINEAR
 from pixelgpt_fairseq.models.pixelgpt import PixelGPTModel
 from pixelgpt_fairseq.sources.class_names import read_class_names
 from pixelgpt_fairseq.storage.files import check_absent, read_json, whole_folder
@@ -156,8 +157,11 @@ def check_layout(model: PixelGPTModel):
     """Check that the released layout has a place for *model*.
 
     Raises:
-        UserError: if its patches are not of the published size.
+        UserError: if its patches are not of the published size, or its classification head is not linear.
     """
+    head = model.config.classifier_head
+    if model.num_labels is not None and head != LINEAR:
+        raise UserError(f"the model has the classification head {head}; the released layout has linear ones alone")
     side = model.config.patch_size
     if model.uses_patches and side != PATCH_SIZE:
         raise UserError(

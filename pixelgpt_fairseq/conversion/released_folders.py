@@ -146,7 +146,8 @@ def export_released(checkpoint, folder, progress=True):
     state = read_state(checkpoint)
     tensors = dict(state["model"])
     try:
-        model = shapes_of(SimpleNamespace(**state["cfg"]["model"]), tensors)
+        data_settings = state["task_state"]["data_settings"]
+        model = shapes_of(SimpleNamespace(**state["cfg"]["model"]), tensors, data_settings)
         provenance.check_tensors(dict(model.named_parameters()), tensors, "the checkpoint")
         check_layout(model)
     except UserError as error:

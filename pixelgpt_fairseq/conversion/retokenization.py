@@ -51,7 +51,8 @@ def retokenize(checkpoint, tokenizer: Tokenizer, out, progress=True) -> Retokeni
     check_absent(out, "another name")
     state = read_state(checkpoint)
     try:
-        model = shapes_of(SimpleNamespace(**state["cfg"]["model"]), state["model"])
+        data_settings = state["task_state"]["data_settings"]
+        model = shapes_of(SimpleNamespace(**state["cfg"]["model"]), state["model"], data_settings)
     except UserError as error:
         raise UserError(f"{checkpoint}: {error}") from None
     if model.vocab_size is None:

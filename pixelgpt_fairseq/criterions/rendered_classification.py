@@ -45,12 +45,8 @@ class RenderedClassificationLoss(FairseqCriterion):
             raise UserError("these examples have no labels: choose another --train-subset or --valid-subset")
         labels = sample["labels"]
         logits = model(**sample["net_input"]).class_logits.float()
-        if self.regression:
-            predicted = logits.squeeze(-1)
-            loss = F.mse_loss(predicted, labels.to(predicted.dtype), reduction="sum")
-        else:
-            predicted = logits.argmax(dim=-1)
-            loss = F.cross_entropy(logits, labels, reduction="sum")
+        loss = self.compute_loss(logits, labels)
+        predicted = logits.squeeze(-1) if self.regression else logits.argmax(dim=-1)
         # Summed over workers: only numbers, with the same keys on every worker.
         logged = {
             "loss": loss.detach().double(),
@@ -65,6 +61,17 @@ class RenderedClassificationLoss(FairseqCriterion):
         elif not self.training:
             logged["scores"] = self._score_table(predicted.detach(), sample)
         return loss, sample["nsentences"], logged
+
+    def compute_loss(self, logits, labels):
+        """The loss summed over a batch: what a criterion with a loss of its own overrides.
+
+        Args:
+            logits: float32 ``[B, C]``; of a regression ``[B, 1]``, the predicted scores.
+            labels: int64 ``[B]``, the classes; of a regression float ``[B]``, the scores.
+        """
+        if self.regression:
+            return F.mse_loss(logits.squeeze(-1), labels.to(logits.dtype), reduction="sum")
+        return F.cross_entropy(logits, labels, reduction="sum")
 
     def empty_output(self):
         """The logging output of an empty batch."""

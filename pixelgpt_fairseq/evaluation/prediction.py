@@ -216,17 +216,17 @@ def task_of(data, split):
 
 def _check_task(checkpoint, state, data, split):
     """Refuse, before the model is built, what it cannot answer."""
-    if "score.weight" not in state["model"]:
+    if not any(name.startswith("score.") for name in state["model"]):
         raise UserError(
             f"{checkpoint}: not a classifier: it was pretrained and predicts patches and tokens; fine-tune it first"
         )
     trained, given = state["task_state"].get("classification"), task_of(data, split)
-    if not trained:
+    if not trained and "score.weight" in state["model"]:
         outputs = len(state["model"]["score.weight"])
         if outputs != given.num_labels:
             raise UserError(f"{checkpoint}: {outputs} outputs, task {given.name} has {given.num_labels}")
         logger.warning(f"{checkpoint}: does not say which task it was trained on: it is taken for {given.name}")
-    elif trained["name"] != given.name:
+    elif trained and trained["name"] != given.name:
         raise UserError(f"{checkpoint}: trained on task {trained['name']}, {data} holds {given.name}")
     try:
         check_classes(state["task_state"], given, data)

@@ -50,6 +50,7 @@ SETTINGS = {
     "num_channels": 3,
     "tie_word_embeddings": False,
     "extra_token_rows": 0,
+    "classifier_head": "linear",
     "patch_size": None,  # that of the data: see take_patch_size
 }
 _SIZE_HELP = " (default: that of the architecture; the released models have {})"
@@ -98,6 +99,9 @@ class PixelGPTConfig(FairseqDataclass):
         "rows of the token embedding and head beyond the tokenizer's tokens, as of models whose vocabulary is padded "
         "to a multiple of 64: kept, and never predicted",
         "extra_token_rows",
+    )
+    classifier_head: Optional[str] = _setting(
+        "registered head of a classifier: linear, or one of your own", "classifier_head"
     )
     initializer_range: float = field(
         default=0.02, metadata={"help": "standard deviation of the initial weights of projections and embeddings"}

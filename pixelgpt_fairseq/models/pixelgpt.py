@@ -25,6 +25,7 @@ from pixelgpt_fairseq.models.architectures import (
 )
 from pixelgpt_fairseq.models.cache import KeyValueCache, position_after
 from pixelgpt_fairseq.models.decoder import Decoder, Projection
+from pixelgpt_fairseq.models.heads import build_head
 from pixelgpt_fairseq.models.master_weights import MasterWeights
 from pixelgpt_fairseq.models.packing import few_widths, pack, pad_columns, trim
 
@@ -112,7 +113,7 @@ class PixelGPTModel(BaseFairseqModel):
         self.compiled = False
         self.model = PixelTextDecoder(config, uses_patches, token_rows)
         if num_labels is not None:
-            self.score = Projection(config.hidden_size, num_labels)
+            self.score = build_head(config, num_labels)
         else:
             if uses_patches:
                 values = config.patch_size**2 * config.num_channels

@@ -10,6 +10,7 @@ import logging
 from torch import nn
 
 from pixelgpt_fairseq.errors import UserError
+from pixelgpt_fairseq.models.heads import LINEAR
 from pixelgpt_fairseq.rendering.config import RendererConfig
 from pixelgpt_fairseq.sources.class_names import match_classes
 
@@ -68,11 +69,19 @@ def compare_architectures(trained, config):
 
 
 def _reconcile_classes(model: nn.Module, state: dict, prefix: str, trained: dict):
-    """Reorder the rows of a loaded classification head to match the names of this model's classes."""
+    """Reorder the rows of a loaded classification head to match the names of this model's classes.
+
+    Raises:
+        UserError: if the order differs and the head is not linear: which of its weights belong to a class is unknown.
+    """
     names = (trained.get("classification") or {}).get("labels") or trained.get("class_names")
     task, score = model.data_settings.get("classification") or {}, state.get(prefix + "score.weight")
     labels = task.get("labels")
-    if not names or not labels or score is None or not len(score) == len(names) == len(labels):
+    linear = model.config.classifier_head == LINEAR
+    if linear and (score is None or not names or len(score) != len(names)):
+        return
+    has_head = any(name.startswith(prefix + CLASSIFIER_PARTS[0]) for name in state)
+    if not has_head or not names or not labels or len(names) != len(labels):
         return
     try:
         order = match_classes(names, labels, task["name"])
@@ -82,6 +91,12 @@ def _reconcile_classes(model: nn.Module, state: dict, prefix: str, trained: dict
             "classification head means something else"
         )
         return
+    if order != sorted(order) and not linear:
+        raise UserError(
+            f"the checkpoint's classes are {', '.join(names)}, those of this data {', '.join(labels)}: only a linear "
+            f"head can be reordered, and this one is {model.config.classifier_head}: render the data with --labels in "
+            "the checkpoint's order"
+        )
     if order != sorted(order):
         logger.info(f"the checkpoint's classes are {', '.join(names)}: put into the order {', '.join(labels)}")
         state[prefix + "score.weight"] = score[[order.index(number) for number in range(len(order))]]
@@ -114,6 +129,7 @@ def _compare_data(loaded: dict, own: dict, uses_tokens: bool):
 def _reconcile_tensors(model: nn.Module, state: dict, prefix: str):
     own = {prefix + name: tensor for name, tensor in model.state_dict().items()}
     _average_channels(own, state, prefix)
+    _replace_other_head(own, state, prefix)
 
     optional = tuple(prefix + part for part in PIXEL_PARTS + TOKEN_PARTS + CLASSIFIER_PARTS)
     loaded = {name for name in state if name.startswith(prefix)}
@@ -121,13 +137,6 @@ def _reconcile_tensors(model: nn.Module, state: dict, prefix: str):
         if name.startswith(optional):
             logger.info(f"{name} of the checkpoint has no place in this model and is left out")
             del state[name]
-    score = prefix + "score.weight"
-    if score in own and score in state and state[score].shape != own[score].shape:
-        logger.warning(
-            f"the checkpoint tells {state[score].shape[0]} classes apart, this model {own[score].shape[0]}: "
-            "its classification head starts from random values"
-        )
-        state[score] = own[score]
     fresh = [name for name in sorted(own.keys() - loaded) if name.startswith(optional)]
     for name in fresh:
         state[name] = own[name]
@@ -140,6 +149,26 @@ def _reconcile_tensors(model: nn.Module, state: dict, prefix: str):
             logger.info(f"{', '.join(fresh)} start from random values: the checkpoint has none")
 
     check_tensors(own, {name: tensor for name, tensor in state.items() if name.startswith(prefix)}, "the checkpoint")
+
+
+def _replace_other_head(own: dict, state: dict, prefix: str):
+    """Replace a checkpoint's classification head by the model's fresh one, where it has other tensors."""
+    heads = [
+        {name: tensor for name, tensor in tensors.items() if name.startswith(prefix + CLASSIFIER_PARTS[0])}
+        for tensors in (own, state)
+    ]
+    ours, theirs = ({name: tensor.shape for name, tensor in head.items()} for head in heads)
+    if not ours or not theirs or ours == theirs:
+        return
+    score = prefix + "score.weight"
+    if ours.keys() == theirs.keys() == {score}:
+        difference = f"the checkpoint tells {theirs[score][0]} classes apart, this model {ours[score][0]}"
+    else:
+        difference = "the checkpoint has another classification head than this model"
+    logger.warning(f"{difference}: its classification head starts from random values")
+    for name in theirs:
+        del state[name]
+    state.update(heads[0])
 
 
 def _average_channels(own: dict, state: dict, prefix: str):

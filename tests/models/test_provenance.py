@@ -7,7 +7,9 @@ from naive import small_model
 
 from pixelgpt_fairseq.errors import UserError
 from pixelgpt_fairseq.models import provenance
+from pixelgpt_fairseq.models.heads import HEADS
 from pixelgpt_fairseq.models.provenance import compare_architectures
+from pixelgpt_fairseq.sources.examples import SentenceTask
 
 RENDERER = {
     "font_size": 8,
@@ -156,3 +158,35 @@ def test_one_channel_takes_the_average_of_three():
     averaged = three.lm_pixel_head(hidden).unflatten(-1, (256, 3)).mean(-1)
     torch.testing.assert_close(model.lm_pixel_head(hidden), averaged)
     assert model(patches=patches).patch_predictions.shape == (1, 2, 256)
+
+
+@pytest.fixture
+def two_layers(monkeypatch):
+    def head(config, num_labels):
+        return torch.nn.Sequential(torch.nn.Linear(config.hidden_size, 4), torch.nn.Linear(4, num_labels))
+
+    monkeypatch.setitem(HEADS, "two_layers", head)
+    return "two_layers"
+
+
+@pytest.mark.parametrize("of_the_checkpoint", ["linear", "two_layers"])
+def test_another_head_starts_afresh_and_is_named(two_layers, of_the_checkpoint, caplog):
+    (ours,) = {"linear", two_layers} - {of_the_checkpoint}
+    trained = small_model(num_labels=2, classifier_head=of_the_checkpoint)
+    model = small_model(num_labels=2, classifier_head=ours)
+    fresh = {name: tensor.clone() for name, tensor in model.state_dict().items() if name.startswith("score.")}
+    load(trained.state_dict(), model)
+    assert "another classification head than this model: its classification head starts from random" in caplog.text
+    assert all(torch.equal(model.state_dict()[name], tensor) for name, tensor in fresh.items())
+
+
+def test_classes_in_another_order_are_refused_where_the_head_is_not_linear(two_layers):
+    def of(labels):
+        task = SentenceTask("moods", labels, ("accuracy",), "accuracy").to_dict()
+        return settings(classification=task)
+
+    state = small_model(num_labels=2, classifier_head=two_layers).state_dict()
+    model = small_model(num_labels=2, classifier_head=two_layers, data_settings=of(("good", "bad")))
+    load(state, model, of(("good", "bad")))
+    with pytest.raises(UserError, match="classes are bad, good, those of this data good, bad: only a linear head"):
+        load(state, model, of(("bad", "good")))
