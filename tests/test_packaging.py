@@ -33,6 +33,7 @@ OPTIONAL = (
     "pyarrow",
     "tokenizers",
     "editdistance",
+    "huggingface_hub",
 )
 SCRIPTS = sorted((ROOT / "scripts").glob("*.py"))
 

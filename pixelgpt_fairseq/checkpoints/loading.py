@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import torch
 
 from pixelgpt_fairseq.checkpoints.auxiliary_files import read_auxiliary_files
+from pixelgpt_fairseq.checkpoints.published import local_checkpoint
 from pixelgpt_fairseq.checkpoints.released import load_released
 from pixelgpt_fairseq.checkpoints.weight_files import check_plain
 from pixelgpt_fairseq.data.patches import NORMALIZED_MSE, PATCH_LOSSES
@@ -68,7 +69,8 @@ def load_checkpoint(path):
     """Read a checkpoint, without its data folder and without running code from it.
 
     Args:
-        path: a file of fairseq-train, or a folder in the released layout.
+        path: a file of fairseq-train, a folder in the released layout, or the name of one on the Hugging Face hub:
+            see :func:`~pixelgpt_fairseq.checkpoints.published.local_checkpoint`.
 
     Returns:
         Checkpoint
@@ -76,6 +78,7 @@ def load_checkpoint(path):
     Raises:
         UserError: if the file is absent, damaged, or not a checkpoint of a pixelgpt model.
     """
+    path = local_checkpoint(path)
     if os.path.isdir(path):
         return _load_folder(path)
     state = read_state(path)

@@ -6,7 +6,7 @@ from pixelgpt_fairseq.perturbations import ATTACKS, Perturbation, read_typos
 ALL = "all"
 NATURAL_TYPO = "natural-typo"
 # Why no attack can be made.
-RELEASED_STRIPS = "--released-dir has strips that are drawn already: attack the text, in the task's own files"
+RELEASED_STRIPS = "--released has strips that are drawn already: attack the text, in the task's own files"
 # Options as they are stored, and as messages call them.
 _NAMES = {
     "attack": "--attack",

@@ -14,7 +14,9 @@ def get_parser():
     parser = argparse.ArgumentParser(description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True, metavar="import | export | retokenize")
     reading = commands.add_parser("import", help="make a checkpoint of a released folder")
-    reading.add_argument("folder", metavar="FOLDER", help="with config.json and weights")
+    reading.add_argument(
+        "folder", metavar="FOLDER", help="with config.json and weights; or OWNER/NAME on the Hugging Face hub"
+    )
     reading.add_argument("checkpoint", metavar="CKPT", help="the file to be made, such as dualgpt.pt")
     reading.add_argument(
         "--glue-task",
@@ -71,12 +73,15 @@ def export(args):
 
 def import_folder(args):
     """Make a checkpoint of a released folder, and print what it is."""
+    from pixelgpt_fairseq.checkpoints.published import local_checkpoint
     from pixelgpt_fairseq.conversion.released_folders import import_released
     from pixelgpt_fairseq.data.data_folder import RENDERER_FILE, TOKENIZER_FILE
 
     began = time.perf_counter()
     task = GLUE_TASKS[args.glue_task][0] if args.glue_task else None
-    model, auxiliary_files, files, left_behind = import_released(args.folder, args.checkpoint, task, args.modality)
+    model, auxiliary_files, files, left_behind = import_released(
+        local_checkpoint(args.folder), args.checkpoint, task, args.modality
+    )
     for name in left_behind:
         print(f"warning: {name} is too large to go with the model and was left behind", file=sys.stderr)
     if auxiliary_files.tokenizer is None and model.vocab_size is not None:

@@ -29,7 +29,9 @@ def add_split_options(parser):
 def add_rendering_options(parser):
     """Add to *parser* how text is drawn and tokenised."""
     base = parser.add_argument_group("look and tokens (default: as the data folder's other splits)")
-    base.add_argument("--like", metavar="PATH", help="as this data folder or checkpoint has them")
+    base.add_argument(
+        "--like", metavar="PATH", help="as this data folder, checkpoint or OWNER/NAME on the Hugging Face hub has them"
+    )
     base.add_argument("--tokenizer", metavar="FILE", help="SentencePiece model or tokenizer.json: the checkpoint's")
     add_renderer_options(parser, "look, where it is to be another", MAX_PATCHES)
 
@@ -37,7 +39,11 @@ def add_rendering_options(parser):
 def add_released_options(parser, example):
     """Add to *parser* where the authors' rendered data is; *example* is the name of one of its folders."""
     group = parser.add_argument_group("the authors' rendered data (instead of text)")
-    group.add_argument("--released-dir", metavar="DIR", help=f"with folders such as {example}, as the archives unpack")
+    group.add_argument(
+        "--released",
+        metavar="PATH",
+        help=f"a folder with folders such as {example}, the archive of them, or OWNER/NAME on the Hugging Face hub",
+    )
     group.add_argument(
         "--verify-rendering",
         action="store_true",

@@ -44,7 +44,10 @@ def get_parser():
     )
     start = parser.add_mutually_exclusive_group(required=True)
     start.add_argument(
-        "--checkpoint", metavar="CKPT", help="of pretraining, or a released folder; the architecture is read from it"
+        "--checkpoint",
+        metavar="CKPT",
+        help="of pretraining, or a released folder, here or as OWNER/NAME on the Hugging Face hub; the architecture is "
+        "read from it",
     )
     start.add_argument("--from-scratch", action="store_true", help="no pretraining: random weights, see --arch")
     parser.add_argument("--arch", metavar="NAME", help="with --from-scratch: the size (default: pixelgpt)")
@@ -77,8 +80,10 @@ def get_parser():
 def starting_point(args, recipe, save_dir):
     """The options of fairseq-train that say what the model is, where its weights come from, and a pair's layout."""
     from pixelgpt_fairseq.checkpoints.loading import read_state
+    from pixelgpt_fairseq.checkpoints.published import local_checkpoint
     from pixelgpt_fairseq.conversion.released_folders import import_released
     from pixelgpt_fairseq.models.architectures import ARCHITECTURES
+    from pixelgpt_fairseq.storage.hub import is_hub_name
 
     if args.arch is not None and args.arch not in ARCHITECTURES:
         raise UserError(f"--arch {args.arch}: none of {', '.join(ARCHITECTURES)}")
@@ -88,14 +93,14 @@ def starting_point(args, recipe, save_dir):
         raise UserError("--arch: the checkpoint says what its architecture is; with --from-scratch you choose")
     checkpoint = Path(args.checkpoint)
     start = ["--arch", "pixelgpt", "--finetune-from-model"]  # sizes that are left open are the checkpoint's
-    if checkpoint.is_dir():
+    if checkpoint.is_dir() or is_hub_name(checkpoint):
         folder, checkpoint = checkpoint, save_dir / f"{checkpoint.resolve().name}.pt"
         if args.dry_run and not checkpoint.exists():
-            print(f"{folder}: would first be converted to {checkpoint}")
+            print(f"{folder}: would first be {'' if folder.is_dir() else 'fetched and '}converted to {checkpoint}")
             return [*start, str(checkpoint)]
         if not checkpoint.exists():
             print(f"{folder}: converting to {checkpoint}", flush=True)
-            import_released(folder, checkpoint)
+            import_released(local_checkpoint(folder), checkpoint)
     else:
         read_state(checkpoint)  # which is refused before anything is written if it is none
     return [*start, str(checkpoint)]

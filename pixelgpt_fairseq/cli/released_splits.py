@@ -12,24 +12,24 @@ from pixelgpt_fairseq.errors import UserError
 from pixelgpt_fairseq.preprocessing.binarize_released import binarize_released
 from pixelgpt_fairseq.rendering import RendererConfig
 from pixelgpt_fairseq.sources.bad_rows import SkippedRows
+from pixelgpt_fairseq.sources.published_data import local_released
 from pixelgpt_fairseq.sources.released import find_released, released_name
 
 
 def find_released_splits(args, task, splits):
-    """Name -> folder of the *splits* that ``--released-dir`` has of a task (``rte``, ``xnli-sw``).
+    """Name -> folder of the *splits* that ``--released`` has of a task (``rte``, ``xnli-sw``); fetched if need be.
 
     Raises:
-        UserError: if there is no such folder.
+        UserError: see :func:`~pixelgpt_fairseq.sources.published_data.local_released`.
     """
-    if not Path(args.released_dir).is_dir():
-        raise UserError(f"--released-dir {args.released_dir}: no such folder")
-    found = {split: find_released(args.released_dir, task, split) for split in splits}
+    folder = local_released(args.released, task, splits)
+    found = {split: find_released(folder, task, split) for split in splits}
     return {split: path for split, path in found.items() if path is not None}
 
 
 def missing_split(args, task, split):
     """The error to raise where a split was asked for that is absent."""
-    path = Path(args.released_dir, released_name(task, split))
+    path = Path(args.released, released_name(task, split))
     return UserError(f"{path}: no such folder (split {split} of {task})")
 
 

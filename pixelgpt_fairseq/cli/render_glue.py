@@ -104,7 +104,7 @@ def glue_jobs(args):
 
 
 def binarize_released_glue(args):
-    """Binarise the splits of ``--task`` that ``--released-dir`` has."""
+    """Binarise the splits of ``--task`` that ``--released`` has."""
     from pixelgpt_fairseq.cli.released_splits import binarize_released_split, find_released_splits, missing_split
     from pixelgpt_fairseq.data.data_folder import DataFolder
     from pixelgpt_fairseq.preprocessing.partial_folder import check_destination
@@ -127,7 +127,7 @@ def binarize_released_glue(args):
             print(f"{name}: left out, there is no {released_name(name, (args.splits or splits)[0])}")
         found += [(folder, split, task, path) for split, path in there.items()]
     if not found:
-        raise UserError(f"--released-dir {args.released_dir}: no folders such as {released_name('rte', 'train')} in it")
+        raise UserError(f"--released {args.released}: no folders such as {released_name('rte', 'train')} in it")
     for folder, split, _, _ in found:
         check_destination(DataFolder(folder), split, args.overwrite)
     for job in found:
@@ -169,15 +169,15 @@ def own_jobs(args):
 def main(argv=None):
     """Run the command."""
     args = get_parser().parse_args(argv)
-    chosen = [bool(option) for option in (args.glue_dir, args.released_dir, args.input, args.hatemoji)]
+    chosen = [bool(option) for option in (args.glue_dir, args.released, args.input, args.hatemoji)]
     if sum(chosen) != 1 or bool(args.input or args.hatemoji) == bool(args.task):
         raise UserError(
-            "name --glue-dir and --task; or --released-dir and --task; or --hatemoji; or, for a task of your own, "
+            "name --glue-dir and --task; or --released and --task; or --hatemoji; or, for a task of your own, "
             "--input, --columns and --label-column"
         )
-    if args.verify_rendering and not args.released_dir:
-        raise UserError("--verify-rendering: there is nothing to compare with but in --released-dir")
-    if args.released_dir:
+    if args.verify_rendering and not args.released:
+        raise UserError("--verify-rendering: there is nothing to compare with but in --released")
+    if args.released:
         refuse_attack(args, RELEASED_STRIPS)
         binarize_released_glue(args)
         return

@@ -83,7 +83,7 @@ def choose_sources(args):
 
 
 def binarize_released_xnli(args):
-    """Binarise the languages and splits that ``--released-dir`` has, or those that were asked for."""
+    """Binarise the languages and splits that ``--released`` has, or those that were asked for."""
     from pixelgpt_fairseq.cli.released_splits import binarize_released_split, find_released_splits, missing_split
     from pixelgpt_fairseq.data.data_folder import DataFolder
     from pixelgpt_fairseq.preprocessing.partial_folder import check_destination
@@ -98,11 +98,11 @@ def binarize_released_xnli(args):
             elif args.require_all or args.languages is not None:
                 raise missing_split(args, f"xnli-{language}", split)
     if not found:
-        raise UserError(f"--released-dir {args.released_dir}: no folders such as xnli-en-train in it")
+        raise UserError(f"--released {args.released}: no folders such as xnli-en-train in it")
     for split in args.splits or SPLITS:
         absent = [language for language in languages if split_name(split, language) not in found]
         if absent:
-            print(f"{args.released_dir}, {split}: no {', '.join(absent)}")
+            print(f"{args.released}, {split}: no {', '.join(absent)}")
     if args.resume:
         found = {name: path for name, path in found.items() if name not in folder.splits()}
     for name in found:
@@ -115,11 +115,11 @@ def binarize_released_xnli(args):
 def main(argv=None):
     """Run the command."""
     args = get_parser().parse_args(argv)
-    if bool(args.xnli_dir) == bool(args.released_dir):
-        raise UserError("name --xnli-dir, or --released-dir")
-    if args.verify_rendering and not args.released_dir:
-        raise UserError("--verify-rendering: there is nothing to compare with but in --released-dir")
-    if args.released_dir:
+    if bool(args.xnli_dir) == bool(args.released):
+        raise UserError("name --xnli-dir, or --released")
+    if args.verify_rendering and not args.released:
+        raise UserError("--verify-rendering: there is nothing to compare with but in --released")
+    if args.released:
         refuse_attack(args, RELEASED_STRIPS)
         binarize_released_xnli(args)
         return

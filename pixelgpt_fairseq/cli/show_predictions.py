@@ -8,7 +8,12 @@ from pixelgpt_fairseq.errors import UserError, command
 def get_parser():
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--checkpoint", required=True, metavar="CKPT", help="a checkpoint of fairseq-train")
+    parser.add_argument(
+        "--checkpoint",
+        required=True,
+        metavar="CKPT",
+        help="a checkpoint of fairseq-train, or a released folder, here or as OWNER/NAME on the Hugging Face hub",
+    )
     parser.add_argument("--text", required=True, help="what to render")
     parser.add_argument("--output", required=True, metavar="PNG", help="the picture")
     parser.add_argument("--overwrite", action="store_true", help="replace the picture if it is there")

@@ -10,7 +10,8 @@ def load(path, device="cpu", dtype=None):
     """Read a trained model with its renderer and tokenizer; no code of the files is run.
 
     Args:
-        path: a checkpoint of fairseq-train, or a folder in the released layout.
+        path: a checkpoint of fairseq-train; a folder in the released layout; or ``owner/name``, such a folder on the
+            Hugging Face hub, unless something here has this name.
         device: where the model computes.
         dtype: torch.dtype of its weights (default: float32).
 

@@ -117,5 +117,5 @@ def test_bad_input_is_one_line_and_nothing_is_written(glue, tmp_path, options, p
 @pytest.mark.parametrize("main", [render_glue, render_xnli])
 def test_strips_that_the_authors_drew_cannot_be_attacked(tmp_path, main):
     task = ["--task", "rte"] if main is render_glue else []
-    given = ["--released-dir", tmp_path, *task, "--destdir", tmp_path / "data", "--attack", "truncate"]
-    assert "--attack: --released-dir has strips that are drawn already" in refusal(main, *given)
+    given = ["--released", tmp_path, *task, "--destdir", tmp_path / "data", "--attack", "truncate"]
+    assert "--attack: --released has strips that are drawn already" in refusal(main, *given)

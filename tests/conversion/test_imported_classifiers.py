@@ -39,7 +39,7 @@ def rte_data(tmp_path_factory):
     folder = tmp_path_factory.mktemp("rte")
     for split in ("train", "validation"):
         write_rows(folder / f"GLUE/rte-{split}", [row(*values) for values in ROWS])
-    script("render_glue")(["--released-dir", str(folder / "GLUE"), "--task", "rte", "--destdir", str(folder / "data")])
+    script("render_glue")(["--released", str(folder / "GLUE"), "--task", "rte", "--destdir", str(folder / "data")])
     return folder / "data"
 
 

@@ -171,7 +171,7 @@ def test_an_imported_checkpoint_is_finetuned_and_validates_without_a_word_on_its
     render = script("render_glue")
     render(
         [
-            *("--released-dir", str(tmp_path / "GLUE"), "--task", "rte", "--destdir", str(tmp_path / "rte")),
+            *("--released", str(tmp_path / "GLUE"), "--task", "rte", "--destdir", str(tmp_path / "rte")),
             *("--like", str(tmp_path / "model.pt"), "--verify-rendering"),
         ]
     )
@@ -221,9 +221,7 @@ def test_an_imported_classifier_answers_for_its_task(tmp_path, capsys):
     import_released(tmp_path / "released", tmp_path / "k.pt", RTE, progress=False)
     write_rows(tmp_path / "GLUE/rte-train", [row(*values) for values in ROWS])
     write_rows(tmp_path / "GLUE/rte-validation", [row(*values) for values in ROWS])
-    script("render_glue")(
-        ["--released-dir", str(tmp_path / "GLUE"), "--task", "rte", "--destdir", str(tmp_path / "rte")]
-    )
+    script("render_glue")(["--released", str(tmp_path / "GLUE"), "--task", "rte", "--destdir", str(tmp_path / "rte")])
     arguments = ["--checkpoint", tmp_path / "k.pt", "--data", tmp_path / "rte", "--subset", "valid", "--cpu"]
     script("predict_glue")([*map(str, arguments), "--output", str(tmp_path / "RTE.tsv")])
     lines = (tmp_path / "RTE.tsv").read_text().splitlines()

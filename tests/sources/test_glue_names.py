@@ -62,7 +62,7 @@ def test_all_means_those_that_are_there(tmp_path, capsys):
 
 def test_so_it_is_with_released_data(tmp_path, capsys):
     write_rows(tmp_path / "GLUE/rte-train", [row(*values) for values in ROWS])
-    render("--released-dir", tmp_path / "GLUE", "--task", "all", "--destdir", tmp_path / "data")
+    render("--released", tmp_path / "GLUE", "--task", "all", "--destdir", tmp_path / "data")
     assert [path.name for path in (tmp_path / "data").iterdir()] == ["rte"]
     printed = capsys.readouterr().out
     assert "sst2: left out, there is no sst2-train" in printed

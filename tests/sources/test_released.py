@@ -257,18 +257,18 @@ def test_all_released_languages_become_splits_of_their_own(tmp_path, capsys):
     for language in ("en", "sw"):
         for split in ("train", "validation", "test"):
             write_rows(tmp_path / f"rendered_xnli/xnli-{language}-{split}", [line(label) for label in range(3)])
-    run("render_xnli", "--released-dir", tmp_path, "--destdir", tmp_path / "data")
+    run("render_xnli", "--released", tmp_path, "--destdir", tmp_path / "data")
     splits = ["test.en", "test.sw", "train.en", "train.sw", "valid.en", "valid.sw"]
     assert DataFolder(tmp_path / "data").splits() == splits
     assert capsys.readouterr().out.count("(entailment: 1, neutral: 1, contradiction: 1)") == 6
-    options = ["--released-dir", tmp_path, "--destdir", tmp_path / "more", "--languages", "en,fr"]
+    options = ["--released", tmp_path, "--destdir", tmp_path / "more", "--languages", "en,fr"]
     assert "xnli-fr-train: no such folder (split train of xnli-fr)" in refusal(script("render_xnli"), *options)
 
 
 def test_the_script_counts_skipped_lines_and_reports_agreement(tmp_path, capsys):
     for split in ("train", "validation"):
         write_rows(tmp_path / f"rte-{split}", [GOOD, b"{", {**GOOD, "label": 7}, GOOD])
-    options = ["--released-dir", tmp_path, "--task", "rte", "--destdir", tmp_path / "data", "--verify-rendering"]
+    options = ["--released", tmp_path, "--task", "rte", "--destdir", tmp_path / "data", "--verify-rendering"]
     line = refusal(script("render_glue"), *options)
     assert "part-00000.gz, line 2: not JSON" in line
     assert not (tmp_path / "data").exists()
@@ -282,13 +282,13 @@ def test_the_script_counts_skipped_lines_and_reports_agreement(tmp_path, capsys)
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ("--released-dir {0}/none --task rte", "no such folder"),
-        ("--released-dir {0} --task qnli", "qnli-train: no such folder (split train of qnli)"),
-        ("--released-dir {0} --task rte --splits test", "rte-test: no such folder (split test of rte)"),
-        ("--released-dir {0} --task rte --splits dev", "--splits dev: the released rte has train, valid, test"),
-        ("--released-dir {0} --task all --splits test", "no folders such as rte-train in it"),
-        ("--glue-dir {0} --released-dir {0} --task rte", "name --glue-dir and --task; or --released-dir and --task"),
-        ("--glue-dir {0} --task rte --verify-rendering", "there is nothing to compare with but in --released-dir"),
+        ("--released {0}/none --task rte", "no such folder"),
+        ("--released {0} --task qnli", "qnli-train: no such folder (split train of qnli)"),
+        ("--released {0} --task rte --splits test", "rte-test: no such folder (split test of rte)"),
+        ("--released {0} --task rte --splits dev", "--splits dev: the released rte has train, valid, test"),
+        ("--released {0} --task all --splits test", "no folders such as rte-train in it"),
+        ("--glue-dir {0} --released {0} --task rte", "name --glue-dir and --task; or --released and --task"),
+        ("--glue-dir {0} --task rte --verify-rendering", "there is nothing to compare with but in --released"),
     ],
 )
 def test_mistakes_are_told_in_one_line(folder, options, message):
