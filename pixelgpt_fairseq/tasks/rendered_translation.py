@@ -99,7 +99,7 @@ class RenderedTranslationTask(RenderedTask):
             raise UserError("--max-source-positions and --max-target-positions: at least 2")
         for path in utils.split_paths(cfg.path) if cfg.path else ():
             if "://" not in path:
-                read_state(path)  # fairseq-generate itself shows frames where a file is absent
+                check_model(path, cls.modalities_of(cfg))
         folder = DataFolder(cfg.data)
         if not folder.path.is_dir():
             raise UserError(f"{folder.path}: no such folder: render translations into it with {RENDER_SCRIPT}")
@@ -308,6 +308,23 @@ class RenderedTranslationTask(RenderedTask):
         scores = self.scores_of(self.cfg)
         if scores and not criterion.training:
             log_text_scores(scores, logging_outputs)
+
+
+def check_model(path, modalities):
+    """Check that the model of a checkpoint reads strips where they are sources, and writes tokens.
+
+    fairseq-generate itself would fill what is missing with random values, or show frames where the file is absent.
+
+    Raises:
+        UserError: if it does not, or the file is none.
+    """
+    weights = tuple(read_state(path)["model"])
+    needed = {"patches": "model.embed_patches.", "tokens": "model.embed_tokens."}
+    for what, prefix in needed.items():
+        if (what == "tokens" or PAIR in modalities) and not any(name.startswith(prefix) for name in weights):
+            raise UserError(f"{path}: its model reads no {what}: choose another --source-modality or checkpoint")
+    if "score.weight" in weights:
+        raise UserError(f"{path}: a classifier predicts no patch and no token that follows: take a language model")
 
 
 def read_generation_options(text):

@@ -180,9 +180,12 @@ def test_training_that_cannot_be_is_refused(toy_translations, tmp_path, options,
     assert "\n" not in str(caught.value)
 
 
-def test_generation_that_cannot_be_is_refused(toy_translations, translator, toy_data, checkpoint, tmp_path):
+def test_generation_that_cannot_be_is_refused(toy_translations, translator, toy_data, checkpoint, finetuned, tmp_path):
     given = [*GENERATION, "--results-path", tmp_path, "--source-modality"]
     cases = {
+        "its model reads no patches": [toy_translations, *given, "pixel", "--path", translator["text"]],
+        "its model reads no tokens": [toy_translations, *given, "text", "--path", finetuned["stsb"].checkpoint],
+        "a classifier predicts": [toy_translations, *given, "text", "--path", finetuned["mnli"].checkpoint],
         "no such file": [toy_translations, *given, "text", "--path", tmp_path / "absent.pt"],
         "holds no translations": [toy_data, *given, "pixel", "--path", checkpoint],
         "the tokenizer of the data": [toy_translations, *given, "text", "--path", checkpoint],
