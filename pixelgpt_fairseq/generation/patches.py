@@ -134,12 +134,15 @@ def is_separator(patches: Tensor) -> Tensor:
 
 
 def prompt_patches(renderer, text: str, shift: bool = False) -> Tensor:
-    """The strip of a text without its separator, for a model to continue.
+    """The strip of a text, for a model to continue: up to the last patch that the text fills.
+
+    What stands in the patch that it does not fill is left for the model to draw: a blank rest would end the text.
 
     Args:
         renderer: TextRenderer.
         text: what is to be continued.
-        shift: move the text to the right, so that a word that follows it after a space begins at a patch border.
+        shift: instead move the text to the right, so that all of it is there, and a word that follows it after a space
+            begins at a patch border.
 
     Returns:
         uint8 ``[L, values]``
@@ -158,8 +161,10 @@ def prompt_patches(renderer, text: str, shift: bool = False) -> Tensor:
             f"a prompt of {-(-(pen + before) // side)} patches is longer than a strip of the renderer, "
             f"{renderer.config.max_patches} patches with its separator (--max-patches): shorten it"
         )
-    pixels = strip.pixels[:, : strip.num_text_patches * side]
-    if shift:
+    if not shift:
+        pixels = strip.pixels[:, : max(side, pen // side * side)]
+    else:
+        pixels = strip.pixels[:, : strip.num_text_patches * side]
         ends = before + pen
         paper = np.empty_like(pixels, shape=(side, ends, *pixels.shape[2:]))
         paper[:] = renderer("").pixels[:1, :1]

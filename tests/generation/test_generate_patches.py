@@ -107,14 +107,20 @@ def test_a_shifted_prompt_ends_where_the_next_word_begins(renderer, text):
     assert np.array_equal(pixels[:, shift:], whole[:, :start])
 
 
-def test_a_prompt_is_the_strip_without_its_separator(renderer):
-    pixels = patches_to_pixels(prompt_patches(renderer, "Any text"), 16)
-    assert np.array_equal(pixels, renderer("Any text").pixels[:, :-16])
+@pytest.mark.parametrize("text", ["Any text", "mmm", "m", "Texts of many lengths end within a patch"])
+def test_a_prompt_is_the_patches_that_its_text_fills(renderer, text):
+    pixels = patches_to_pixels(prompt_patches(renderer, text), 16)
+    end = 2 + int(renderer.pen_positions(text)[-1])
+    assert pixels.shape[1] == max(16, end - end % 16)
+    assert np.array_equal(pixels, renderer(text).pixels[:, : pixels.shape[1]])
+
+
+def test_a_prompt_keeps_its_colours():
     colours = TextRenderer(RendererConfig(render_mode="rgb", font_color="red"))
     for shift in (False, True):
         assert prompt_patches(colours, "Any text", shift).shape[1] == 768
     rgb = patches_to_pixels(prompt_patches(colours, "Any text"), 16)
-    assert np.array_equal(rgb, colours("Any text").pixels[:, :-16])
+    assert np.array_equal(rgb, colours("Any text").pixels[:, : rgb.shape[1]])
 
 
 def test_bad_input_is_one_line(model, renderer):
@@ -123,7 +129,7 @@ def test_bad_input_is_one_line(model, renderer):
         (lambda: generate_patches(small_model(num_labels=2), prompt, 2), "gives labels"),
         (lambda: generate_patches(small_model(uses_patches=False), prompt, 2), "built for text alone"),
         (lambda: generate_patches(model, prompt, 0), "at least 1"),
-        (lambda: generate_patches(model, prompt, 64), r"need 6\d positions, the model has 64"),
+        (lambda: generate_patches(model, prompt, 65 - len(prompt) + 1), r"need 65 positions, the model has 64"),
         (lambda: generate_patches(model, prompt[:0], 2), "prompt is empty"),
         (lambda: generate_patches(model, prompt, 2, patch_loss="huber"), "one of normalized_mse, mse, bce"),
         (lambda: generate_patches(model, prompt, 2, temperature=1.0), "only bce gives probabilities"),

@@ -10,6 +10,7 @@ from refusals import refusal, script
 import pixelgpt_fairseq
 from pixelgpt_fairseq.checkpoints.released import save_released
 from pixelgpt_fairseq.errors import UserError
+from pixelgpt_fairseq.generation.patches import prompt_patches
 from pixelgpt_fairseq.inference.generated_strip import read_continuation
 from pixelgpt_fairseq.rendering import RendererConfig, TextRenderer
 
@@ -27,7 +28,7 @@ def drawing(loaded, monkeypatch):
 
     def draw(text, prompt=PROMPT):
         whole = loaded.renderer(f"{prompt} {text}")
-        before = loaded.renderer(prompt).num_text_patches
+        before = len(prompt_patches(loaded.renderer, prompt))
         patches = (torch.from_numpy(whole.patches())[before:].float() / 255).repeat_interleave(3, dim=1)
         drawn = iter(patches)
 
