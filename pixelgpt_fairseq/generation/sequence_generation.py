@@ -98,6 +98,9 @@ class TokenDecoder(FairseqIncrementalDecoder):
         logits = self.model(tokens=prev_output_tokens[:, -1:], cache=encoder_out).token_logits
         return F.pad(logits.float(), (0, 1), value=-torch.inf), None  # padding is never predicted
 
+    def reorder_incremental_state_scripting(self, incremental_state, new_order):
+        """Nothing: the cache is reordered as the encoder's output. fairseq would ask every module of the model."""
+
 
 class GenerationModel(nn.Module):
     """A PixelGPT model in the shape that the generator expects.
