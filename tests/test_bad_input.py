@@ -275,7 +275,7 @@ def test_splits_made_in_different_ways(fairseq, damaged):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ("--modalities text,sound", "--modalities text,sound: 'sound' is none of pixel, text, pair"),
+        ("--modalities text,sound", "--modalities text,sound: 'sound' is none of text, pixel, pair"),
         ("--modalities text,text", "--modalities text,text: a modality is named twice"),
         ("--modality-weights 1,2", "--modality-weights 1,2: 2 weights for 3 modalities (text,pixel,pair)"),
         ("--modality-weights 1,x,2", "--modality-weights 1,x,2: not numbers joined by commas"),
