@@ -1,5 +1,6 @@
 """A few rows of each of the corpora that people train on, laid out as their publishers' cards describe them."""
 
+import html
 import io
 import json
 from typing import NamedTuple
@@ -13,12 +14,14 @@ class Corpus(NamedTuple):
     """What a corpus looks like."""
 
     name: str  # of a file
-    rows: list
+    rows: list | str
     text: str = "text"
     id: str = "id"
 
     def content(self):
         """The bytes of the file, before it is compressed."""
+        if isinstance(self.rows, str):
+            return self.rows.encode()
         if ".parquet" not in self.name:
             return "".join(json.dumps(row) + "\n" for row in self.rows).encode()
         from pyarrow import parquet
@@ -30,6 +33,14 @@ class Corpus(NamedTuple):
 
 def _rows(text="text", **fields):
     return [{**{key: f"{value}{i}" for key, value in fields.items()}, text: body} for i, body in enumerate(TEXTS)]
+
+
+def _extracted():
+    documents = (
+        f'<doc id="{i}" url="https://example.org/wiki?curid={i}" title="A &amp; {i}">\n{html.escape(body)}\n\n</doc>\n'
+        for i, body in enumerate(TEXTS)
+    )
+    return "".join(documents)
 
 
 def _oscar(identity, body):
@@ -89,6 +100,8 @@ CORPORA = {
     "Wikipedia, extracted from a dump": Corpus(
         "wiki_00", _rows(id="12", revid="9", url="https://example.org/", title="A ")
     ),
+    "Wikipedia, extracted without --json": Corpus("wiki_00", _extracted()),
+    "Wikipedia, extracted without --json and compressed": Corpus("wiki_00.bz2", _extracted(), id="title"),
     "Wikipedia, extracted and compressed": Corpus(
         "wiki_00.bz2", _rows(id="12", url="https://example.org/", title="A ")
     ),

@@ -4,13 +4,16 @@ import zlib
 
 from pixelgpt_fairseq.errors import UserError
 from pixelgpt_fairseq.sources.bad_rows import refuse_bad_row
-from pixelgpt_fairseq.sources.corpus_formats import JSON, TEXT, corpus_format
+from pixelgpt_fairseq.sources.corpus_formats import EXTRACTED, JSON, PARQUET, TEXT, corpus_format
+from pixelgpt_fairseq.sources.extracted_documents import read_extracted_rows
 from pixelgpt_fairseq.sources.json_documents import read_json_rows
 from pixelgpt_fairseq.sources.parquet_documents import read_parquet_rows
 from pixelgpt_fairseq.sources.passages import Position
 from pixelgpt_fairseq.sources.row_documents import Fields, row_passages
 from pixelgpt_fairseq.sources.standard_input import STANDARD_INPUT
 from pixelgpt_fairseq.sources.text_documents import text_passages
+
+_ROWS = {JSON: read_json_rows, PARQUET: read_parquet_rows, EXTRACTED: read_extracted_rows}
 
 
 def read_passages(
@@ -24,10 +27,10 @@ def read_passages(
     """Read the documents of *paths*, one file after the other.
 
     Args:
-        paths: files of text, JSON lines or Parquet, as :func:`~pixelgpt_fairseq.sources.corpus_inputs.find_inputs`
-            finds them.
+        paths: files of text, JSON lines, Parquet or WikiExtractor's documents, as
+            :func:`~pixelgpt_fairseq.sources.corpus_inputs.find_inputs` finds them.
         documents: what a document of a text file is. ``"blank-line"``: lines up to the next empty line, or to the end
-            of the file, joined by spaces; ``"line"``: every line that is not empty. A row of JSON lines or Parquet is
+            of the file, joined by spaces; ``"line"``: every line that is not empty. A row of the other formats is
             always one document.
         encoding_errors: what to do with bytes that are not UTF-8: ``"fail"``, or ``"replace"`` them by U+FFFD.
         start: where to begin: what comes then is what came after the passage that this position is from. Standard
@@ -69,7 +72,7 @@ def _read_file(path, documents, encoding_errors, begin, fields, on_bad_row):
                 passage = passage._replace(after=passage.after._replace(bad_rows=begin.bad_rows))
             yield passage
     else:
-        rows = (read_json_rows if kind == JSON else read_parquet_rows)(path, fields, encoding_errors, begin)
+        rows = _ROWS[kind](path, fields, encoding_errors, begin)
         yield from row_passages(rows, fields, encoding_errors, begin, on_bad_row)
 
 

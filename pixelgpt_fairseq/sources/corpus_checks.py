@@ -6,7 +6,16 @@ import re
 
 from pixelgpt_fairseq.errors import UserError
 from pixelgpt_fairseq.sources.containers import open_contents
-from pixelgpt_fairseq.sources.corpus_formats import JSON, PARQUET, begins_as_json, corpus_format, first_lines, has_text
+from pixelgpt_fairseq.sources.corpus_formats import (
+    EXTRACTED,
+    JSON,
+    PARQUET,
+    begins_as_json,
+    corpus_format,
+    first_lines,
+    has_text,
+)
+from pixelgpt_fairseq.sources.extracted_documents import check_extracted
 from pixelgpt_fairseq.sources.json_documents import check_json
 from pixelgpt_fairseq.sources.parquet_documents import check_parquet
 from pixelgpt_fairseq.sources.row_documents import Fields
@@ -42,6 +51,9 @@ def check_inputs(paths, documents="blank-line", fields=Fields()):  # noqa: B008
         with_text = [line for line in lines if has_text(line)]
         if kind == JSON:
             check_json(path, fields, with_text, cut)
+            continue
+        if kind == EXTRACTED:
+            check_extracted(path, fields, with_text[0])
             continue
         texts.append(path)
         _warn_of_marks(path, with_text)

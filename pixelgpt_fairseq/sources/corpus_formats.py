@@ -7,8 +7,9 @@ from pixelgpt_fairseq.errors import UserError
 from pixelgpt_fairseq.sources.compression import text_suffix
 from pixelgpt_fairseq.sources.containers import open_contents, open_text
 from pixelgpt_fairseq.sources.encodings import SAMPLE_BYTES, is_text
+from pixelgpt_fairseq.sources.extracted_documents import is_extracted
 
-TEXT, JSON, PARQUET = "text", "JSON lines", "Parquet"
+TEXT, JSON, PARQUET, EXTRACTED = "text", "JSON lines", "Parquet", "WikiExtractor's documents"
 SUFFIXES = {
     ".txt": TEXT,
     ".text": TEXT,
@@ -25,9 +26,10 @@ _JSON_START = re.compile(r'\s*\[?\s*\{\s*"(?:[^"\\]|\\.)*"\s*:')
 
 
 def corpus_format(path) -> str:
-    """The format of a file: ``TEXT``, ``JSON`` or ``PARQUET``.
+    """The format of a file: ``TEXT``, ``JSON``, ``PARQUET`` or ``EXTRACTED``.
 
-    A file that begins as Parquet, or whose first lines are JSON objects, is that whatever its name.
+    A file that begins as Parquet or a document of WikiExtractor does, or whose first lines are JSON objects, is that
+    whatever its name.
 
     Raises:
         UserError: if its name says Parquet, and it is not, or if it cannot be read.
@@ -39,7 +41,10 @@ def corpus_format(path) -> str:
         return PARQUET
     if named == PARQUET:
         raise UserError(f"{path}: its name says Parquet, but it does not begin as such a file does: fetch it again")
-    return JSON if named == JSON or is_json(*first_lines(path)) else TEXT
+    lines, cut = first_lines(path)
+    if named == JSON or is_json(lines, cut):
+        return JSON
+    return EXTRACTED if is_extracted(next(filter(has_text, lines), "")) else TEXT
 
 
 def first_lines(path):

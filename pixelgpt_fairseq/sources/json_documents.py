@@ -4,11 +4,10 @@ import codecs
 import itertools
 
 from pixelgpt_fairseq.errors import UserError
-from pixelgpt_fairseq.sources import row_documents
 from pixelgpt_fairseq.sources.bad_rows import BadRow, parse_json_object
 from pixelgpt_fairseq.sources.containers import Progress, open_text
 from pixelgpt_fairseq.sources.corpus_formats import MOST_LINES
-from pixelgpt_fairseq.sources.row_documents import CorpusRow, find_field, too_long
+from pixelgpt_fairseq.sources.row_documents import CorpusRow, find_field, read_line, too_long
 
 _CONVERT = "what is read are JSON lines, an object on each line: convert it, such as with"
 
@@ -29,7 +28,7 @@ def read_json_rows(path, fields, encoding_errors, begin):
         file.seek(begin.offset)  # a compressed file is read up to there
         progress, offset = Progress(file, raw_file), begin.offset
         for line in itertools.count(begin.line):
-            raw, length = _read_line(file)
+            raw, length = read_line(file)
             if not length:
                 return
             start, offset = offset, offset + length
@@ -44,7 +43,7 @@ def read_json_rows(path, fields, encoding_errors, begin):
                 values = _values(raw, where, fields, encoding_errors)
             except BadRow as error:
                 values = error
-            yield CorpusRow(where, line, start, offset, progress.stored(offset), values)
+            yield CorpusRow(where, line, start, offset, progress.stored(offset), values, line + 1)
 
 
 def check_json(path, fields, lines, cut):
@@ -102,16 +101,3 @@ def _has(row, name):
 
 def _listed(keys):
     return ", ".join(repr(key[:20]) for key in list(keys)[:10]) + (", ..." if len(keys) > 10 else "") or "nothing"
-
-
-def _read_line(file):
-    """(the next line, or None if it is too long; its length in bytes)."""
-    limit = row_documents.MAX_ROW_BYTES
-    raw = file.readline(limit)
-    length = len(raw)
-    if length < limit or raw.endswith(b"\n"):
-        return raw, length
-    while raw and not raw.endswith(b"\n"):
-        raw = file.readline(limit)
-        length += len(raw)
-    return None, length

@@ -53,7 +53,7 @@ def read_parquet_rows(path, fields, encoding_errors, begin):
                         found = error
                     else:
                         found = found if fields.id else (*found, None)
-                    yield CorpusRow(where, row, row - 1, row, size * row // total, found)
+                    yield CorpusRow(where, row, row - 1, row, size * row // total, found, row + 1)
 
 
 def check_parquet(path, fields):

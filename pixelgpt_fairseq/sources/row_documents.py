@@ -29,6 +29,7 @@ class CorpusRow(NamedTuple):
         offset, end: where it begins and where the next one does: see Position.
         stored: bytes of the file that have been read, for progress.
         values: of the text and the id, as they stand there, or the error that says why there are none.
+        next_line: number of the line or row at *end*.
     """
 
     where: str
@@ -37,6 +38,7 @@ class CorpusRow(NamedTuple):
     end: int
     stored: int
     values: tuple | BadRow
+    next_line: int
 
 
 def row_passages(rows, fields, encoding_errors, begin, on_bad_row=refuse_bad_row):
@@ -68,7 +70,7 @@ def row_passages(rows, fields, encoding_errors, begin, on_bad_row=refuse_bad_row
             end = _cut(text, start)
             part = text[start:end].strip()
             if end == len(text):
-                after = Position(begin.file, row.end, row.line + 1, stored=row.stored, bad_rows=bad_rows)
+                after = Position(begin.file, row.end, row.next_line, stored=row.stored, bad_rows=bad_rows)
             else:
                 after = Position(begin.file, row.offset, row.line, False, True, row.stored, end, bad_rows)
             if part:
@@ -94,6 +96,23 @@ def find_field(row, name):
 def too_long(where):
     """The BadRow to give for a row of more than ``MAX_ROW_BYTES``."""
     return BadRow(f"{where}: longer than {MAX_ROW_BYTES:,} bytes")
+
+
+def read_line(file):
+    """Read a line of a file.
+
+    Returns:
+        (the line, or None if it has more than ``MAX_ROW_BYTES``; its length in bytes, 0 at the end of the file)
+    """
+    limit = MAX_ROW_BYTES
+    raw = file.readline(limit)
+    length = len(raw)
+    if length < limit or raw.endswith(b"\n"):
+        return raw, length
+    while raw and not raw.endswith(b"\n"):
+        raw = file.readline(limit)
+        length += len(raw)
+    return None, length
 
 
 def _text(row, name, value, encoding_errors):

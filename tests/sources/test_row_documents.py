@@ -156,6 +156,65 @@ def test_memory_is_bound_by_the_longest_row_that_is_read(tmp_path, monkeypatch):
     assert peak < 8 << 20
 
 
+# WikiExtractor's documents
+
+
+def extracted(texts):
+    return "".join(f'<doc id="{i}" url="u" title="Title">\n{text}\n</doc>\n\n' for i, text in enumerate(texts)).encode()
+
+
+@pytest.mark.parametrize("limit", [40, 1 << 20])
+@pytest.mark.parametrize("suffix", ["", ".bz2"])
+def test_reading_goes_on_after_any_passage_of_extracted_documents(tmp_path, monkeypatch, suffix, limit):
+    paths = [
+        compressed(tmp_path / f"wiki_0{i}{suffix}", extracted([row["text"] for row in long_rows()])) for i in (0, 1)
+    ]
+    monkeypatch.setattr(LIMIT, limit)
+    whole = list(read_passages(paths, fields=Fields(id="id")))
+    assert sum(passage.ends_document for passage in whole) == 24
+    assert whole[-1].id == "11"
+    for number, passage in enumerate(whole):
+        after = list(read_passages(paths, start=passage.after))
+        assert [p[:3] for p in after] == [p[:3] for p in whole[number + 1 :]]
+
+
+def test_bad_extracted_documents_are_named_and_skipped_on_request(tmp_path, monkeypatch):
+    monkeypatch.setattr(row_documents, "MAX_ROW_BYTES", 1000)
+    good = extracted(["a &lt;b&gt; c", "two"])
+    path = tmp_path / "wiki_00"
+    path.write_bytes(
+        b'<doc id="1" url="u" title="t">\nno end\n'
+        + good
+        + b"stray\n"
+        + extracted(["word\n" * 300])
+        + extracted(["\n"])
+        + b"x" * 5000
+        + b"\n\n"
+        + b'<doc id="2" url="u" title="\xe9">\nx\n</doc>\n'
+        + b'<doc id="3" url="u" title="t">\ncut short'
+    )
+    errors = []
+    passages = list(read_passages([path], on_bad_row=errors.append))
+    assert [passage.text for passage in passages] == ["a <b> c", "two"]
+    assert [str(error).partition("wiki_00, ")[2] for error in errors] == [
+        "line 1: a document without </doc>",
+        "line 11: not between <doc ...> and </doc>",
+        "line 12: longer than 1,000 bytes",
+        "line 321: not between <doc ...> and </doc>",
+        "line 323: byte 0xe9 in this document is not UTF-8",
+        "line 326: a document without </doc>",
+    ]
+    later = []
+    list(read_passages([path], start=passages[-1].after, on_bad_row=later.append))
+    assert [str(error) for error in later] == [str(error) for error in errors[1:]]
+    with pytest.raises(
+        UserError, match=r"wiki_00, line 1: a document without </doc>: mend it, or pass --skip-bad-rows"
+    ):
+        texts([path])
+    with pytest.raises(UserError, match=r"wiki_00: no field 'name': it has 'id', 'url', 'title': name one with --id-f"):
+        check_inputs([path], fields=Fields(id="name"))
+
+
 # Parquet
 
 
