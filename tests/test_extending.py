@@ -15,20 +15,28 @@ from toy_corpus import ROOT
 from pixelgpt_fairseq.checkpoints import loading
 from pixelgpt_fairseq.conversion.released_folders import export_released
 from pixelgpt_fairseq.criterions import metrics
+from pixelgpt_fairseq.data.data_folder import DataFolder
+from pixelgpt_fairseq.data.streams import PRETRAINING_STREAMS
 from pixelgpt_fairseq.errors import UserError
 from pixelgpt_fairseq.evaluation.prediction import predict
 from pixelgpt_fairseq.evaluation.runs import read_log
-from pixelgpt_fairseq.models import heads
+from pixelgpt_fairseq.models import architectures, heads
+from pixelgpt_fairseq.rendering import RendererConfig, TextRenderer
+from pixelgpt_fairseq.rendering.backends import BACKENDS
 
 PAGE = (ROOT / "docs" / "extending.md").read_text(encoding="utf-8")
 MODULES = dict(re.findall(r"```python\n# (mylab/\w+\.py)\n(.*?)```", PAGE, re.DOTALL))
-SMALL = (
-    "--hidden-size 32 --num-hidden-layers 1 --num-attention-heads 2 --num-key-value-heads 1 --intermediate-size 32 "
-    "--max-positions 48 --max-update 2 --validate-interval-updates 1 --save-interval-updates 1 --batch-size 4 "
-    "--num-workers 0 --cpu --distributed-world-size 1 --log-format simple"
+SIZES = (
+    "--hidden-size 32 --num-hidden-layers 1 --num-attention-heads 2 --num-key-value-heads 1 --intermediate-size 32"
 ).split()
+SMALL = [
+    *SIZES,
+    *"--max-update 2 --validate-interval-updates 1 --save-interval-updates 1 --batch-size 4".split(),
+    *"--num-workers 0 --cpu --distributed-world-size 1 --log-format simple".split(),
+]
+EXAMPLES, BLOCKS = ["--max-positions", "48"], ["--tokens-per-sample", "48"]
 REGISTRIES = (
-    *(metrics.METRICS, heads.HEADS),
+    *(metrics.METRICS, heads.HEADS, BACKENDS, architectures.ARCHITECTURES, PRETRAINING_STREAMS),
     *(tasks.TASK_REGISTRY, tasks.TASK_DATACLASS_REGISTRY, fairseq_models.MODEL_REGISTRY),
     *(fairseq_models.ARCH_MODEL_REGISTRY, fairseq_models.ARCH_MODEL_NAME_REGISTRY, fairseq_models.ARCH_CONFIG_REGISTRY),
     *(each["registry"] for each in registry.REGISTRIES.values()),
@@ -72,7 +80,11 @@ def train(lab, arguments, toy_glue, **places):
     save_dir = lab / options[options.index("--save-dir") + 1]
     save_dir.mkdir(parents=True)
     options[options.index("--save-dir") + 1] = str(save_dir)
-    run(fairseq_cli.train.cli_main, at.get(data, data), *options, *SMALL, "--log-file", save_dir / "train.log")
+    task = options[options.index("--task") + 1]
+    small = [*SMALL, *(BLOCKS if task == "rendered_pretraining" else EXAMPLES)]
+    if options[options.index("--arch") + 1] == "pixelgpt_deep":
+        small = small[len(SIZES) :]
+    run(fairseq_cli.train.cli_main, at.get(data, data), *options, *small, "--log-file", save_dir / "train.log")
     return save_dir
 
 
@@ -137,3 +149,46 @@ def test_a_head_and_a_loss_of_ones_own_are_trained_and_come_back(lab, toy_glue, 
     monkeypatch.delitem(heads.HEADS, "two_layers")
     with pytest.raises(UserError, match="--classifier-head two_layers: not registered; there are linear"):
         loading.load_checkpoint(checkpoint)
+
+
+def test_an_architecture_of_ones_own(lab, toy_glue, toy_data):
+    (arguments,) = commands("A size")
+    save_dir = train(lab, arguments, toy_glue, data=str(toy_data))
+    sizes = loading.read_state(save_dir / "checkpoint_last.pt")["cfg"]["model"]
+    assert (sizes["num_hidden_layers"], sizes["hidden_size"]) == (12, 256)
+    with pytest.raises(ValueError, match="there is an architecture pixelgpt already"):
+        architectures.register_architecture("pixelgpt", **architectures.ARCHITECTURES["pixelgpt_tiny"])
+    with pytest.raises(ValueError, match=r"the sizes are hidden_size, .*, not hidden_size"):
+        architectures.register_architecture("pixelgpt_wide", hidden_size=4096)
+
+
+def test_a_task_of_ones_own(lab, toy_glue):
+    (arguments,) = commands("A task on sentences")
+    save_dir = train(lab, arguments, toy_glue)
+    task = loading.read_state(save_dir / "checkpoint_best.pt")["cfg"]["task"]
+    assert (task["_name"], task["label_noise"]) == ("noisy_labels", 0.3)
+    assert "accuracy" in scores(save_dir)
+
+
+def test_a_stream_of_ones_own(lab, toy_glue, toy_data):
+    (arguments,) = commands("A stream")
+    save_dir = train(lab, arguments, toy_glue, data=str(toy_data))
+    found = scores(save_dir)
+    assert {"text_token_loss", "backwards_token_loss", "backwards_ppl", "pixel_patch_loss"} <= found.keys()
+
+
+def test_a_backend_of_ones_own(lab, toy_glue, toy_data, tmp_path, monkeypatch):
+    show, render, arguments = commands("A renderer backend")
+    monkeypatch.chdir(lab)
+    (lab / "train.txt").write_text((toy_data.parent / "train.txt").read_text())
+    for _, name, *options in (show, render):
+        script(name.removeprefix("scripts/").removesuffix(".py"))(options)
+    assert (lab / "seen.png").is_file()
+    assert DataFolder(lab / "cells").manifest("train")["renderer"]["backend"] == "cells"
+    assert TextRenderer(RendererConfig(backend="cells"))("x" * 10).num_text_patches == 6  # with the margins
+    save_dir = train(lab, arguments, toy_glue, cells=str(lab / "cells"))
+    renderer = loading.load_checkpoint(save_dir / "checkpoint_last.pt").renderer()
+    assert renderer.config.backend == "cells"
+    monkeypatch.delitem(BACKENDS, "cells")
+    with pytest.raises(UserError, match="backend: 'cells' is not available, choose pygame or pillow"):
+        DataFolder(lab / "cells").manifest("train")

@@ -1,7 +1,11 @@
 """The command-line options that say how text looks, the same for every script that renders."""
 
 import argparse
+import importlib
+import sys
+from pathlib import Path
 
+from pixelgpt_fairseq.errors import UserError
 from pixelgpt_fairseq.rendering.config import BACKENDS, FONT_SIZE, RENDER_MODES, RendererConfig
 
 # Options, and the settings of RendererConfig that they choose.
@@ -62,6 +66,23 @@ def add_renderer_options(
         metavar=backends,
         help=f"pygame: the look of the published models; pillow: shaped text (default: {default.backend})",
     )
+    look.add_argument(
+        "--user-dir",
+        action=_ImportPackage,
+        metavar="DIR",
+        help="a Python package of your own that registers backends (docs/extending.md)",
+    )
+
+
+class _ImportPackage(argparse.Action):
+    """Import the package that the option names at once: data folders and checkpoints may have its backends."""
+
+    def __call__(self, parser, namespace, value, option_string=None):
+        folder = Path(value).resolve()
+        if not folder.is_dir():
+            raise UserError(f"{option_string} {value}: no such folder")
+        sys.path.insert(0, str(folder.parent))
+        importlib.import_module(folder.name)
 
 
 def chosen_settings(args: argparse.Namespace) -> dict:

@@ -22,16 +22,17 @@ from pixelgpt_fairseq.data.patches import (
     normalize_patches,
     scale_pixels,
 )
-from pixelgpt_fairseq.data.streams import MODALITIES, PAIR, PIXEL, TEXT
-
-LOSSES = ("patch", "token")
-_LOSSES_OF = {PIXEL: ("patch",), TEXT: ("token",), PAIR: LOSSES}
+from pixelgpt_fairseq.data.streams import LOSSES, PRETRAINING_STREAMS
 
 
 def reported_losses(modalities) -> list[str]:
     """Names of what is logged of batches of *modalities*, see :meth:`PatchTokenLoss.reduce_metrics`."""
-    names = [f"{modality}_{loss}_loss" for modality in modalities for loss in _LOSSES_OF[modality]]
-    return ["loss", *names, *(f"{modality}_ppl" for modality in modalities if "token" in _LOSSES_OF[modality])]
+    names = [f"{modality}_{loss}_loss" for modality in modalities for loss in PRETRAINING_STREAMS[modality].losses]
+    return [
+        "loss",
+        *names,
+        *(f"{modality}_ppl" for modality in modalities if "token" in PRETRAINING_STREAMS[modality].losses),
+    ]
 
 
 @dataclass
@@ -110,7 +111,7 @@ class PatchTokenLoss(FairseqCriterion):
         zero = torch.zeros((), dtype=torch.float64, device=sample_size.device)
         logged = {
             f"{modality}_{loss}_{what}": zero
-            for modality in MODALITIES
+            for modality in PRETRAINING_STREAMS
             for loss in LOSSES
             for what in ("sum", "targets")
         }
@@ -134,7 +135,7 @@ class PatchTokenLoss(FairseqCriterion):
         keys = [key for key in logging_outputs[0] if key.endswith(("_sum", "_targets", "_weight", "batches"))]
         totals = sum(torch.stack([torch.as_tensor(output[key]) for key in keys]).cpu() for output in logging_outputs)
         totals = dict(zip(keys, totals.tolist(), strict=True))
-        for modality in MODALITIES:
+        for modality in PRETRAINING_STREAMS:
             for loss in LOSSES:
                 targets = totals[f"{modality}_{loss}_targets"]
                 if targets == 0:
@@ -263,7 +264,7 @@ def _perplexity(loss):
 def _mean_over_modalities(meters, weights):
     """The mean over the modalities seen of each one's weighted loss; a pair's is the sum of its two."""
     losses = []
-    for modality in MODALITIES:
+    for modality in PRETRAINING_STREAMS:
         means = {loss: _mean(meters, f"{modality}_{loss}_loss") for loss in LOSSES}
         if any(mean is not None for mean in means.values()):
             losses.append(sum(weights[loss] * mean for loss, mean in means.items() if mean is not None))

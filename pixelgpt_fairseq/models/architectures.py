@@ -163,6 +163,25 @@ def _fill_sizes(config, architecture: str):
     fill_settings(config, ARCHITECTURES[architecture])
 
 
+def register_architecture(name: str, **sizes: int):
+    """Let ``--arch`` name a set of sizes.
+
+    Args:
+        name: of the architecture.
+        sizes: every one that those of :data:`ARCHITECTURES` have.
+
+    Raises:
+        ValueError: if one is missing or unknown, or others have the name.
+    """
+    expected = ARCHITECTURES["pixelgpt"].keys()
+    if sizes.keys() != expected:
+        raise ValueError(f"architecture {name}: the sizes are {', '.join(expected)}, not {', '.join(sizes)}")
+    if ARCHITECTURES.get(name, sizes) != sizes or (name in ARCH_CONFIG_REGISTRY and name not in ARCHITECTURES):
+        raise ValueError(f"there is an architecture {name} already")
+    ARCHITECTURES[name] = sizes
+    _register_architecture(name)
+
+
 def register_architectures():
     """Register the architectures of the model ``pixelgpt`` with fairseq."""
     for name in ARCHITECTURES:

@@ -10,12 +10,12 @@ from pathlib import Path
 from PIL import ImageColor
 
 from pixelgpt_fairseq.errors import UserError
+from pixelgpt_fairseq.rendering.backends import BACKENDS
 from pixelgpt_fairseq.rendering.fonts import FontFile, default_fonts
 from pixelgpt_fairseq.storage.files import read_json, write_whole
 
 logger = logging.getLogger(__name__)
 
-BACKENDS = ("pygame", "pillow")
 RENDER_MODES = ("gray", "rgb", "binary")
 # The published models' strips: patches of 16 pixels, text of 8 points.
 PATCH_SIZE = 16  # pixels per side
@@ -41,7 +41,8 @@ class RendererConfig:
         pad_size: pixels above the words in the words layout.
         background_color, font_color: names or ``#rrggbb``, as Pillow understands them.
         render_mode: ``gray``; ``rgb``; or ``binary``: gray, but white (255) where it is above 127, else black (0).
-        backend: what draws the lines: ``pygame``, the look of the published models; or ``pillow``: shaped text.
+        backend: what draws the lines: ``pygame``, the look of the published models; ``pillow``: shaped text; or another
+            that is registered (:func:`~pixelgpt_fairseq.rendering.backends.register_backend`).
 
     Raises:
         UserError: for an invalid value, or a font that cannot be read.

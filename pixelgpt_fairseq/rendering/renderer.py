@@ -10,11 +10,10 @@ from typing import NamedTuple
 import numpy as np
 
 from pixelgpt_fairseq.errors import UserError
+from pixelgpt_fairseq.rendering.backends import BACKENDS
 from pixelgpt_fairseq.rendering.colours import Palette
 from pixelgpt_fairseq.rendering.config import RendererConfig
 from pixelgpt_fairseq.rendering.cutting import cut_text, pen_columns
-from pixelgpt_fairseq.rendering.pillow_raster import PillowRaster
-from pixelgpt_fairseq.rendering.pygame_raster import PygameRaster
 
 MARGIN = 2  # pixels left and right of a text
 SEPARATOR = 0  # black, whatever the colours of the text
@@ -60,7 +59,7 @@ class TextRenderer:
 
     def __init__(self, config: RendererConfig | None = None):
         self.config = (config or RendererConfig()).located()
-        self._raster = PillowRaster(self.config) if self.config.backend == "pillow" else PygameRaster(self.config)
+        self._raster = BACKENDS[self.config.backend](self.config)
         self._palette = Palette(self.config)
         self._patch = self.config.patch_size
         self._last = (self.config.max_patches - 1) * self._patch  # column of the last patch

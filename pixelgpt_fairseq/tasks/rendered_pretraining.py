@@ -19,7 +19,18 @@ from pixelgpt_fairseq.data.data_folder import DataFolder, settings_differences
 from pixelgpt_fairseq.data.modality_mixture import MixtureOrder, ModalityMixture
 from pixelgpt_fairseq.data.pairs import PairDataset
 from pixelgpt_fairseq.data.rendered_rows import RenderedRows
-from pixelgpt_fairseq.data.streams import COLUMNS, MODALITIES, PAIR, PIECES, PIXEL, TEXT
+from pixelgpt_fairseq.data.streams import (
+    COLUMNS,
+    LOSSES,
+    PAIR,
+    PATCH,
+    PIECES,
+    PIXEL,
+    PRETRAINING_STREAMS,
+    TEXT,
+    TOKEN,
+    register_stream,
+)
 from pixelgpt_fairseq.errors import UserError
 from pixelgpt_fairseq.rendering import RendererConfig
 from pixelgpt_fairseq.tasks.rendered_task import RenderedTask, RenderedTaskConfig
@@ -115,8 +126,9 @@ class RenderedPretrainingTask(RenderedTask):
         data_settings = folder.settings(folder.first_split())
         for other in others:
             _check_settings(other, other.first_split(), data_settings, folder)
-        dictionary = folder.dictionary() if {TEXT, PAIR} & set(modalities) else None
-        if dictionary is None and set(modalities) != {PIXEL}:
+        reads_tokens = _is_predicted(TOKEN, modalities)
+        dictionary = folder.dictionary() if reads_tokens else None
+        if dictionary is None and reads_tokens:
             raise UserError(
                 f"{folder.path}: no {TEXT} (modalities asked for: {cfg.modalities}): it was rendered without a "
                 "tokenizer; render it with --tokenizer or --train-tokenizer"
@@ -129,12 +141,12 @@ class RenderedPretrainingTask(RenderedTask):
     @property
     def uses_patches(self):
         """Whether the model embeds and predicts patches."""
-        return bool({PIXEL, PAIR} & set(self.modalities))
+        return _is_predicted(PATCH, self.modalities)
 
     @property
     def uses_tokens(self):
         """Whether the model embeds and predicts tokens."""
-        return bool({TEXT, PAIR} & set(self.modalities))
+        return _is_predicted(TOKEN, self.modalities)
 
     @functools.cached_property
     def pair_limits(self):
@@ -154,7 +166,7 @@ class RenderedPretrainingTask(RenderedTask):
         model = super().build_model(cfg, from_checkpoint)
         longest = {
             f"--tokens-per-sample {self.cfg.tokens_per_sample}": self.cfg.tokens_per_sample
-            if {PIXEL, TEXT} & set(self.modalities)
+            if set(self.modalities) - {PAIR}
             else 0,
             f"--pair-patches {pair_patches} and --pair-tokens {pair_tokens}": pair_patches + pair_tokens
             if PAIR in self.modalities
@@ -174,7 +186,9 @@ class RenderedPretrainingTask(RenderedTask):
         folder = DataFolder(paths[(epoch - 1) % len(paths)])
         _check_settings(folder, split, self.data_settings, DataFolder(paths[0]))
         strips = self._open_strips(folder, split) if self.uses_patches else None
-        streams = {modality: self._load_stream(folder, split, modality, strips) for modality in self.modalities}
+        streams = {
+            modality: PRETRAINING_STREAMS[modality].load(self, folder, split, strips) for modality in self.modalities
+        }
         self.datasets[split] = ModalityMixture(
             streams, pad=self.dictionary.pad() if self.dictionary else None, strip_patches=self.strip_patches
         )
@@ -199,21 +213,6 @@ class RenderedPretrainingTask(RenderedTask):
             strips.check()
             return strips
         return folder.open(split, PIXEL, manifest["patch_values"])
-
-    def _load_stream(self, folder, split, modality, strips):
-        if modality == PAIR:
-            return PairDataset(
-                strips,
-                folder.open(split, TEXT),
-                folder.open(split, COLUMNS, 2),
-                self.dictionary,
-                *self.pair_limits,
-                plans=folder.plans(split),
-            )
-        rows, key = (strips, "patches") if modality == PIXEL else (folder.open(split, modality), "tokens")
-        training = split == self.cfg.train_subset
-        mode, plans = str(self.cfg.sample_break_mode), folder.plans(split)
-        return BlockDataset(rows, key, self.cfg.tokens_per_sample, mode, fill_one=training, plans=plans)
 
     def training_batches(self, dataset, seed, num_shards, **limits):
         """Batches of one modality each, mixed by weight, see MixtureOrder."""
@@ -250,6 +249,35 @@ class RenderedPretrainingTask(RenderedTask):
         return dataset.describe_update
 
 
+@register_stream(TEXT, losses=(TOKEN,))
+def load_text(task, folder, split, strips):
+    """Blocks of tokens."""
+    return _blocks(task, folder, split, folder.open(split, TEXT), "tokens")
+
+
+@register_stream(PIXEL, losses=(PATCH,))
+def load_pixel(task, folder, split, strips):
+    """Blocks of patches."""
+    return _blocks(task, folder, split, strips, "patches")
+
+
+def _blocks(task, folder, split, rows, key):
+    training = split == task.cfg.train_subset
+    mode, plans = str(task.cfg.sample_break_mode), folder.plans(split)
+    return BlockDataset(rows, key, task.cfg.tokens_per_sample, mode, fill_one=training, plans=plans)
+
+
+@register_stream(PAIR, losses=LOSSES)
+def load_pairs(task, folder, split, strips):
+    """Pairs of a strip and the tokens of the same text."""
+    texts, columns = folder.open(split, TEXT), folder.open(split, COLUMNS, 2)
+    return PairDataset(strips, texts, columns, task.dictionary, *task.pair_limits, plans=folder.plans(split))
+
+
+def _is_predicted(loss, modalities):
+    return any(loss in PRETRAINING_STREAMS[modality].losses for modality in modalities)
+
+
 def _check_settings(folder, split, expected, first):
     """Check that *split* has the same settings as the data of the *first* folder."""
     differences = settings_differences(folder.settings(split), expected)
@@ -271,8 +299,8 @@ def parse_modalities(modalities, weights=None):
     """
     names = tuple(name.strip() for name in modalities.split(","))
     for name in names:
-        if name not in MODALITIES:
-            raise UserError(f"--modalities {modalities}: {name!r} is none of {', '.join(MODALITIES)}")
+        if name not in PRETRAINING_STREAMS:
+            raise UserError(f"--modalities {modalities}: {name!r} is none of {', '.join(PRETRAINING_STREAMS)}")
     if len(set(names)) != len(names):
         raise UserError(f"--modalities {modalities}: a modality is named twice")
     if weights is None:
