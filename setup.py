@@ -75,6 +75,7 @@ setup(
             *TOKENIZERS,
             *HUB,
         ],
+        "ocr": ["rapidocr>=3.4,<4", "onnxruntime>=1.18,<2"],
         "lint": ["ruff>=0.15,<0.18"],
         "tensorboard": ["tensorboard>=2.16,<3"],
         "attacks": ATTACKS,

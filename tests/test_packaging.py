@@ -34,6 +34,8 @@ OPTIONAL = (
     "tokenizers",
     "editdistance",
     "huggingface_hub",
+    "rapidocr",
+    "onnxruntime",
 )
 SCRIPTS = sorted((ROOT / "scripts").glob("*.py"))
 

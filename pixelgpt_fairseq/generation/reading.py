@@ -23,6 +23,7 @@ _PADDING = 80  # empty columns on both sides: more than the widest glyph
 _DARK, _LIGHT = 25, 128  # mean values: a separator is below the first, unless the background is below the second, too
 _TRIED = 3  # baselines, of which the best is taken
 _LIKELY = 0.7  # of what the best baseline explains, to be tried
+_CONTEXT = 8  # patches before a continuation that are read, too: they show where the line stands
 _PROBED = 40  # columns, by which baselines are compared where no glyph fits exactly
 _REPAIRED = 16  # columns on both sides of a difference, where a line that all but fits exactly is read once more
 _NEGLIGIBLE = 1.5  # dark pixels: a difference for which not all characters of the fonts are tried
@@ -87,6 +88,24 @@ def read_strip(pixels: np.ndarray, config: RendererConfig, alphabet: Iterable[st
     texts = _texts(pixels, config.background_rgb)
     parts = [_read_line(ink[:, start:end], config, alphabet, black_and_white, start) for start, end in texts]
     return _joined(parts)
+
+
+def read_continuation(
+    pixels: np.ndarray, start: int, config: RendererConfig, alphabet: Iterable[str] | None = None
+) -> Reading | None:
+    """What a strip reads as from column *start* on; None if the look cannot be read back.
+
+    All of the strip is made black and white, as the patches of the model are; what stands before *start* shows the row
+    on which the line stands, and the letter that *start* cuts in two belongs to it.
+    """
+    if config.backend != "pygame":
+        return None
+    first = max(0, start - _CONTEXT * config.patch_size)
+    reading = read_strip(np.where(pixels[:, first:] > 127, 255, 0).astype(np.uint8), config, alphabet)
+    spans = [span._replace(start=span.start + first, end=span.end + first) for span in reading.spans]
+    spans = [span for span in spans if span.start + span.end >= 2 * start]
+    scores = [span.score for span in spans]
+    return Reading("".join(span.text for span in spans), sum(scores) / len(scores) if scores else 1.0, spans)
 
 
 def _checked(pixels, config):

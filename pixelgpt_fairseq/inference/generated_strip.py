@@ -5,10 +5,9 @@ from typing import NamedTuple
 import numpy as np
 
 from pixelgpt_fairseq.generation.patches import continue_strips, patches_to_pixels, prompt_patches
-from pixelgpt_fairseq.generation.reading import Reading, read_strip
+from pixelgpt_fairseq.generation.reading import read_continuation
 
 MOST_PATCHES = 64  # where none are asked for, and the model's positions allow it
-_CONTEXT = 8  # patches of the prompt that are read, too: they show where the line stands
 
 
 class GeneratedStrip(NamedTuple):
@@ -47,22 +46,6 @@ def generate_strips(
         max_patches = min(MOST_PATCHES, max(room, 1))
     found = continue_strips(loaded.model, rows, max_patches, temperature=temperature)
     return [_read(loaded.renderer.config, row, new, alphabet) for row, new in zip(rows, found, strict=True)]
-
-
-def read_continuation(pixels: np.ndarray, start: int, config, alphabet=None) -> Reading | None:
-    """What a strip reads as from column *start* on; None if the look cannot be read back.
-
-    All of the strip is made black and white, as the patches of the model are; what stands before *start* shows the row
-    on which the line stands, and the letter that *start* cuts in two belongs to it.
-    """
-    if config.backend != "pygame":
-        return None
-    first = max(0, start - _CONTEXT * config.patch_size)
-    reading = read_strip(np.where(pixels[:, first:] > 127, 255, 0).astype(np.uint8), config, alphabet)
-    spans = [span._replace(start=span.start + first, end=span.end + first) for span in reading.spans]
-    spans = [span for span in spans if span.start + span.end >= 2 * start]
-    scores = [span.score for span in spans]
-    return Reading("".join(span.text for span in spans), sum(scores) / len(scores) if scores else 1.0, spans)
 
 
 def _read(config, prompt, new, alphabet):

@@ -11,7 +11,7 @@ import pixelgpt_fairseq
 from pixelgpt_fairseq.checkpoints.released import save_released
 from pixelgpt_fairseq.errors import UserError
 from pixelgpt_fairseq.generation.patches import prompt_patches
-from pixelgpt_fairseq.inference.generated_strip import read_continuation
+from pixelgpt_fairseq.generation.reading import read_continuation
 from pixelgpt_fairseq.rendering import RendererConfig, TextRenderer
 
 PROMPT = "The value of"
