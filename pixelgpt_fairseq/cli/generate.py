@@ -8,7 +8,12 @@ from pixelgpt_fairseq.errors import UserError, command
 def get_parser():
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--checkpoint", required=True, metavar="CKPT", help="a checkpoint, or a released folder")
+    parser.add_argument(
+        "--checkpoint",
+        required=True,
+        metavar="CKPT",
+        help="a checkpoint, or a released folder, here or as OWNER/NAME on the Hugging Face hub",
+    )
     parser.add_argument("--text", required=True, help="the prompt")
     limit = parser.add_mutually_exclusive_group()
     limit.add_argument("--patches", type=int, metavar="N", help="the most patches to draw (default: 40)")
