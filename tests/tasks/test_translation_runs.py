@@ -95,6 +95,24 @@ def test_fairseq_generate_writes_what_generate_tokens_does(toy_translations, tra
         assert rows[f"D-{number}"].split("\t")[1] == " ".join(tokenizer.decode(tokens).splitlines())
 
 
+def test_fairseqs_options_of_generation_are_known(toy_translations, translator, tmp_path):
+    def texts(name, *options):
+        lines, _ = generate(toy_translations, translator["text"], "text", tmp_path / name, *options)
+        return [line.split("\t")[2] for line in lines if line.startswith("D-")]
+
+    greedy = texts("greedy", "--beam", 1)
+    assert texts("sampled", "--beam", 1, "--sampling", "--sampling-topk", 1) == greedy
+    assert texts("nucleus", "--beam", 1, "--sampling", "--sampling-topp", "1e-6", "--temperature", 0.5) == greedy
+    assert len(texts("several", "--beam", 3, "--nbest", 2, "--lenpen", 0.5, "--no-repeat-ngram-size", 2)) == 2 * 11
+    given = texts("given", "--beam", 1, "--prefix-size", 2)
+    dictionary, targets = DataFolder(toy_translations), DataFolder(toy_translations).open("valid", "target")
+    tokenizer = dictionary.tokenizer()
+    begun = sorted((f"D-{i}", tokenizer.decode(targets[i][1:3].tolist())) for i in range(11))
+    assert all(text.startswith(begin) for (_, begin), text in zip(begun, given, strict=True))
+    both = texts("both", "--beam", 1, "--path", f"{translator['text']}:{translator['text']}")
+    assert both == greedy
+
+
 @pytest.mark.parametrize(
     ("scoring", "result"),
     [("sacrebleu", "BLEU = "), ("chrf", "chrF2 = "), ("chrf++", "chrF2++ = "), ("cer", "CER: "), ("wer", "WER: ")],
