@@ -7,6 +7,7 @@ rendered in the data loader's workers, in turn: of each second, how much is spen
 """
 
 import argparse
+import collections
 import itertools
 import os
 import random
@@ -76,10 +77,12 @@ def bench_rendering(corpus, folder, workers, rounds):
         files = [sorted(DataFolder(folder / str(number)).split_files("train")) for number in seconds]
         same = all(one.read_bytes() == other.read_bytes() for one, other in zip(*files, strict=True))
         print(f"the files of 1 and {workers} processes are {'the same' if same else 'NOT the same'}")
-    sizes = {path.name: path.stat().st_size / counts.characters for path in files[0]}
-    index = sizes[f"train.{PIXEL}.idx"]  # which both have
-    patches = sizes[f"train.{PIXEL}.bin"] + index
-    text = sizes[f"train.{PIECES}.bin"] + sizes[f"train.{PIECES}.idx"] + index
+    sizes = collections.Counter()
+    for path in files[0]:
+        sizes[path.name] += path.stat().st_size / counts.characters
+    index = sizes[f"{PIXEL}.idx"]  # which both have
+    patches = sizes[f"{PIXEL}.bin"] + index
+    text = sizes[f"{PIECES}.bin"] + sizes[f"{PIECES}.idx"] + index
     print(f"bytes on disk for a character: patches {patches:.1f}, text instead {text:.2f}: {patches / text:.0f}x")
 
 

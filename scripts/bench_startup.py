@@ -21,6 +21,7 @@ import numpy as np
 from pixelgpt_fairseq.errors import UserError, command
 
 LONGEST_STRIP = 1024  # patches
+DOCUMENTS_PER_SHARD = 2000  # of a gigabyte of text
 PATCHES_PER_TOKEN = 1.5
 WORD = 1.4  # tokens
 ALL = "text,pixel,pair"
@@ -28,75 +29,81 @@ ALL = "text,pixel,pair"
 
 def write_data(folder, documents, patches, seed=1):
     """Write a data folder with a split of so many documents and about so many patches; returns their number."""
-    from fairseq.data.indexed_dataset import data_file_path, index_file_path
-
     from pixelgpt_fairseq.data import data_folder
     from pixelgpt_fairseq.data.data_folder import DataFolder
-    from pixelgpt_fairseq.data.indexed import write_index
-    from pixelgpt_fairseq.data.streams import COLUMNS, PIXEL, TEXT
     from pixelgpt_fairseq.data.tokens import train_tokenizer
     from pixelgpt_fairseq.preprocessing.binarize import shared_files
+    from pixelgpt_fairseq.preprocessing.partial_folder import shard_listing
     from pixelgpt_fairseq.rendering import RendererConfig, TextRenderer
 
     random = np.random.default_rng(seed)
-    lengths = random.lognormal(0, 0.7, documents)
-    lengths = np.maximum(4, lengths * (patches / lengths.sum())).astype(np.int64)
-    # A document is cut into strips, and an empty item ends it.
-    pieces = -(-lengths // (LONGEST_STRIP - 1))
-    items = int(pieces.sum()) + documents
-    ends = np.cumsum(pieces + 1) - 1
-    sizes = np.full(items, LONGEST_STRIP - 1, dtype=np.int64)
-    sizes[ends] = 0
-    sizes[ends - 1] = lengths - (pieces - 1) * (LONGEST_STRIP - 1) + 1  # with the separator
-    texts = np.maximum(3, sizes / PATCHES_PER_TOKEN).astype(np.int64)
-    texts[ends] = 0
-
     data = DataFolder(folder)
     data.path.mkdir(parents=True, exist_ok=True)
     syllables = [a + b for a in "bdfgklmnprst" for b in "aeiou"]
-    words = ("".join(random.choice(syllables, 3)) for _ in range(5000))
-    tokenizer = train_tokenizer(words, 400)
+    tokenizer = train_tokenizer(("".join(random.choice(syllables, 3)) for _ in range(5000)), 400)
     config = TextRenderer(RendererConfig(max_patches=LONGEST_STRIP)).config
     for name, content in shared_files(config, tokenizer).items():
         (data.path / name).write_bytes(content if isinstance(content, bytes) else content.encode())
-    begins_word = np.array([tokenizer.model.id_to_piece(i).startswith("▁") for i in range(len(tokenizer))])
-    word_tokens, inner_tokens = np.flatnonzero(begins_word), np.flatnonzero(~begins_word)[3:]
-    for stream, dtype, elements in (
-        (PIXEL, np.uint8, sizes * 256),
-        (TEXT, np.uint16, texts),
-        (COLUMNS, np.uint16, texts * 2),
-    ):
-        prefix = str(data.prefix("train", stream))
-        write_index(index_file_path(prefix), dtype, elements)
-        with open(data_file_path(prefix), "wb") as file:
-            if stream == PIXEL:
-                file.truncate(int(elements.sum()))
-                continue
-            for start in range(0, items, 20_000):
-                part, rows = texts[start : start + 20_000], sizes[start : start + 20_000]
-                total = int(part.sum())
 
-                if stream == TEXT:
-                    begins = random.random(total) < 1 / WORD
-                    values = np.where(begins, random.choice(word_tokens, total), random.choice(inner_tokens, total))
-                else:
-                    nth = np.arange(total) - np.repeat(np.cumsum(part) - part, part)
-                    step = np.repeat((rows - 2) * 16 / np.maximum(part, 1), part)
-                    left = 3 + nth * step
-                    values = np.stack([left, left + step - 1], axis=1)
-                file.write(values.astype(dtype).tobytes())
-    files = data.split_files("train")
+    lengths = random.lognormal(0, 0.7, documents)
+    lengths = np.maximum(4, lengths * (patches / lengths.sum())).astype(np.int64)
+    shards, total = [], 0
+    for start in range(0, documents, DOCUMENTS_PER_SHARD):
+        path = data.shards_path("train") / data_folder.shard_name(len(shards))
+        path.mkdir(parents=True)
+        total += write_shard(path, lengths[start : start + DOCUMENTS_PER_SHARD], tokenizer, random)
+        shards.append({file.name: (file.stat().st_size, 0) for file in path.iterdir()})
     manifest = {
         "version": data_folder.MANIFEST_VERSION,
         "split": "train",
         "documents": documents,
-        "files": {path.name: path.stat().st_size for path in files},
+        **shard_listing("train", shards),
         "patch_values": config.patch_values,
         "store": "patches",
         "renderer": config.to_dict(),
         "tokenizer_sha256": tokenizer.sha256,
     }
     data.manifest_path("train").write_text(json.dumps(manifest))
+    return total
+
+
+def write_shard(path, lengths, tokenizer, random):
+    """Write a shard of documents of so many patches; returns their sum."""
+    from fairseq.data.indexed_dataset import data_file_path, index_file_path
+
+    from pixelgpt_fairseq.data.indexed import write_index
+    from pixelgpt_fairseq.data.streams import COLUMNS, PIXEL, TEXT
+
+    # A document is cut into strips, and an empty item ends it.
+    pieces = -(-lengths // (LONGEST_STRIP - 1))
+    ends = np.cumsum(pieces + 1) - 1
+    sizes = np.full(int(ends[-1]) + 1, LONGEST_STRIP - 1, dtype=np.int64)
+    sizes[ends] = 0
+    sizes[ends - 1] = lengths - (pieces - 1) * (LONGEST_STRIP - 1) + 1  # with the separator
+    texts = np.maximum(3, sizes / PATCHES_PER_TOKEN).astype(np.int64)
+    texts[ends] = 0
+    total = int(texts.sum())
+    begins_word = np.array([tokenizer.model.id_to_piece(i).startswith("▁") for i in range(len(tokenizer))])
+    tokens = np.where(
+        random.random(total) < 1 / WORD,
+        random.choice(np.flatnonzero(begins_word), total),
+        random.choice(np.flatnonzero(~begins_word)[3:], total),
+    )
+    nth = np.arange(total) - np.repeat(np.cumsum(texts) - texts, texts)
+    step = np.repeat((sizes - 2) * 16 / np.maximum(texts, 1), texts)
+    columns = np.stack([3 + nth * step, 2 + (nth + 1) * step], axis=1)
+    for stream, dtype, elements, values in (
+        (PIXEL, np.uint8, sizes * 256, None),
+        (TEXT, np.uint16, texts, tokens),
+        (COLUMNS, np.uint16, texts * 2, columns),
+    ):
+        prefix = str(path / stream)
+        write_index(index_file_path(prefix), dtype, elements)
+        with open(data_file_path(prefix), "wb") as file:
+            if values is None:
+                file.truncate(int(elements.sum()))
+            else:
+                file.write(values.astype(dtype).tobytes())
     return int(sizes.sum())
 
 

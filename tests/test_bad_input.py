@@ -18,7 +18,7 @@ from toy_corpus import ROOT, TOY_TRAINING, documents
 from pixelgpt_fairseq.cli import render_corpus
 from pixelgpt_fairseq.data.data_folder import DataFolder
 from pixelgpt_fairseq.errors import UserError
-from pixelgpt_fairseq.preprocessing import chunks
+from pixelgpt_fairseq.preprocessing import shards
 from pixelgpt_fairseq.preprocessing.binarize import binarize
 from pixelgpt_fairseq.rendering import RendererConfig, default_fonts
 
@@ -130,7 +130,7 @@ def test_bad_options_of_rendering(render, corpus, monkeypatch, option, value, me
 
 def test_a_split_that_is_there_is_refused_before_anything_else(render, corpus, toy_data):
     line = render("--input", corpus, "--split", "valid", destdir=toy_data)
-    assert line.endswith("valid.pixel.bin: already there: choose another --destdir or --split, or pass --overwrite")
+    assert line.endswith("valid.manifest.json: already there: choose another --destdir or --split, or pass --overwrite")
 
 
 def test_other_settings_than_those_of_the_folders_splits(render, corpus, toy_data):
@@ -159,7 +159,7 @@ def test_an_interrupted_rendering_leaves_nothing_that_looks_finished(tmp_path, n
     text.write_text(("\n\n".join(documents()) + "\n\n") * 300)
     command = Command(partial(in_a_group, render_corpus.main), "--workers", workers, "--input", text, "--destdir", data)
     process = command.process
-    while not list(data.glob(".train.partial/000*.bin")):
+    while not list(data.glob(".train.partial/shards/.000*/*.bin")):
         assert process.is_alive()
         time.sleep(0.01)
     if number == signal.SIGINT:
@@ -202,10 +202,10 @@ def _living(group):
 
 
 def test_a_worker_that_dies_is_told_in_one_line(render, corpus, tmp_path, monkeypatch):
-    def die(self, passages, prefix):
+    def die(self, stretch):
         os.kill(os.getpid(), signal.SIGKILL)
 
-    monkeypatch.setattr(chunks._Worker, "binarize", die)
+    monkeypatch.setattr(shards.ShardMaker, "__call__", die)
     assert (
         render("--input", corpus, "--workers", 2) == "a worker process died: if memory ran out, choose fewer --workers"
     )
@@ -236,11 +236,11 @@ def test_text_asked_of_pixels_alone(fairseq, toy_data, tmp_path):
 @pytest.mark.parametrize("name", ["pixel.bin", "pixel.idx", "text.bin", "text.idx", "columns.bin", "columns.idx"])
 @pytest.mark.parametrize("manifest_agrees", [False, True])
 def test_truncated_files(fairseq, damaged, name, manifest_agrees):
-    path = damaged.path / f"train.{name}"
+    path = damaged.shards("train")[0] / name
     path.write_bytes(path.read_bytes()[:-8])
     if manifest_agrees:
         manifest = json.loads(damaged.manifest_path("train").read_text())
-        manifest["files"][path.name] -= 8
+        manifest["files"][f"train.shards/00000/{name}"] -= 8
         damaged.manifest_path("train").write_text(json.dumps(manifest))
     line = fairseq(damaged.path, "--modalities", "text,pixel,pair")
     assert f"{path}: truncated or damaged" in line
@@ -289,7 +289,7 @@ def test_splits_made_in_different_ways(fairseq, damaged):
         ("--modalities pixel --tokens-per-sample 1", "a block of 1 patches holds nothing to predict"),
         (
             "--modalities pixel --tokens-per-sample 9000 --max-position-embeddings 9000",
-            "train.pixel.bin: too little for one block of 9,000 patches: it holds",
+            "train.shards/00000/pixel.bin: too little for one block of 9,000 patches: it holds",
         ),
         ("--max-tokens 63", "--max-tokens 63 is less than one example of 64 positions"),
         ("--num-attention-heads 5", "--hidden-size 48 is not divisible by --num-attention-heads 5"),

@@ -9,6 +9,7 @@ COMMANDS = {
     "render-glue": "GLUE, or a table of sentences with labels, to a data folder",
     "render-xnli": "XNLI to a data folder",
     "render-translation": "sources and targets, such as sentences and their translations, to a data folder",
+    "check-data": "whether the files of data folders are as they were written",
     "download-glue": "GLUE's public files",
     "recipes": "where the Hydra recipes are",
     "finetune": "fine-tune a checkpoint by its published recipe",

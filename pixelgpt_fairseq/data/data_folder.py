@@ -5,12 +5,14 @@
     text_renderer_config.json   the renderer's settings
     tokenizer.model, dict.txt   the tokenizer and its vocabulary (absent if only pixels were rendered); for a Hugging
                                 Face tokenizer, tokenizer.model has the content of its tokenizer.json
-    train.pixel.{bin,idx}       uint8, a strip an item; its rows are patches, in the render mode rgb of three channels
+    train.manifest.json         counts, settings and shards; written last: with it, the split is whole
+    train.shards/00000/...      the shards of the split, each made of a stretch of the corpus, whole documents:
+        pixel.{bin,idx}         uint8, a strip an item; its rows are patches, in the render mode rgb of three channels
                                 (where only text was stored, the .idx alone)
-    train.pieces.{bin,idx}      uint8, the same pieces of text in UTF-8 (absent where only patches were stored)
-    train.text.{bin,idx}        the tokens of the same pieces of text
-    train.columns.{bin,idx}     where each of these tokens is in the strip: its first column, and the one after its last
-    train.manifest.json         counts, sizes and settings; written last: with it, the split is whole
+        pieces.{bin,idx}        uint8, the same pieces of text in UTF-8 (absent where only patches were stored)
+        text.{bin,idx}          the tokens of the same pieces of text
+        columns.{bin,idx}       where each of these tokens is in the strip: its first column, and the one after its last
+        shard.json              counts, sizes and checksums of this shard
     train.pair-512-512.plan     which pairs the split is cut into; made by the first training (see plans.py)
 
 An item is a *piece*: a document, or a part of one that is longer than a strip. An empty item ends each document, as an
@@ -18,19 +20,20 @@ empty line does in fairseq's language modelling data. A document's last strip en
 tokens begin with bos and its last end with eos.
 
 In a split of labelled examples an item is an example: one sentence in the text layout, two in the pair layout; its
-tokens are ``<s> A`` or ``<s> A <s> B``. It has no columns, but ``train.labels.npy``: the number of each example's class
-(int64) or its score (float64).
+tokens are ``<s> A`` or ``<s> A <s> B``. Its only shard has no columns, but ``labels.npy``: the number of each example's
+class (int64) or its score (float64).
 
 In a split of translations an item is a source and its target: the source's strip, its text (``pieces``) and its tokens
 ``<s> A``; and as one more stream the target's tokens::
 
-    train.target.{bin,idx}      ``<s> B </s>``
+        target.{bin,idx}        ``<s> B </s>``
 """
 
 import hashlib
 import os
 import re
 import types
+import zlib
 from pathlib import Path
 
 from pixelgpt_fairseq.data import indexed
@@ -42,16 +45,20 @@ from pixelgpt_fairseq.errors import UserError
 from pixelgpt_fairseq.rendering import RendererConfig
 from pixelgpt_fairseq.storage.files import read_json
 
-# Only these files are ever replaced or removed: users may keep a train.txt beside the data.
-_SPLIT_FILES = (*(f"{stream}.{kind}" for stream in STREAMS for kind in ("bin", "idx")), "labels.npy", "manifest.json")
 _PLAN = r"\.(pair|patches|tokens)-[\w-]+\.plan"
 RENDERER_FILE = "text_renderer_config.json"
 TOKENIZER_FILE = "tokenizer.model"
 DICTIONARY_FILE = "dict.txt"
 SHARED_FILES = (RENDERER_FILE, TOKENIZER_FILE, DICTIONARY_FILE)
-MANIFEST_VERSION = 1
+MANIFEST_VERSION = 2
+LABELS_FILE, SHARD_FILE = "labels.npy", "shard.json"
+# Only these files are ever replaced or removed: users may keep a train.txt beside the data.
+SHARD_FILES = (*(f"{stream}.{kind}" for stream in STREAMS for kind in ("bin", "idx")), LABELS_FILE, SHARD_FILE)
+SHARD_NAME = r"\d{5,}"
+_LISTED = re.compile(rf"[\w.-]+\.shards/{SHARD_NAME}/({'|'.join(map(re.escape, SHARD_FILES))})")
 # Fields of a manifest that later steps read.
 _MANIFEST_FIELDS = {
+    "checksums": dict,
     "patch_values": int,
     "renderer": dict | types.NoneType,  # None: released strips, rendered by others
     "tokenizer_sha256": str | types.NoneType,
@@ -63,22 +70,39 @@ class DataFolder:
 
     def __init__(self, path):
         self.path = Path(path)
+        self._shards = {}  # split -> (status of the manifest, names of shards): large ones take a while to read
 
-    def prefix(self, split, stream):
-        """Path of a stream's indexed files, without ``.bin`` and ``.idx``."""
-        return self.path / f"{split}.{stream}"
+    def shards_path(self, split):
+        """Path of the folder of a split's shards."""
+        return self.path / f"{split}.shards"
+
+    def shards(self, split):
+        """Paths of the shards of *split*, in order."""
+        status = self.manifest_path(split).stat() if self.manifest_path(split).exists() else None
+        status = status and (status.st_ino, status.st_size, status.st_mtime_ns)
+        if status is None or self._shards.get(split, (None,))[0] != status:
+            self._shards[split] = status, self.read_manifest(split)["shards"]
+        return [self.shards_path(split) / name for name in self._shards[split][1]]
+
+    def prefixes(self, split, stream):
+        """Paths of a stream's indexed files in every shard, without ``.bin`` and ``.idx``."""
+        return [shard / stream for shard in self.shards(split)]
 
     def manifest_path(self, split):
         """Path of a split's manifest."""
         return self.path / f"{split}.manifest.json"
 
     def labels_path(self, split):
-        """Path of the labels of a split of examples."""
-        return self.path / f"{split}.labels.npy"
+        """Path of the labels of a split of examples, which is a single shard."""
+        return self.shards_path(split) / shard_name(0) / LABELS_FILE
 
     def split_files(self, split):
-        """The existing files of *split*, including its manifest."""
-        return [path for name in _SPLIT_FILES if (path := self.path / f"{split}.{name}").exists()]
+        """The existing files of *split*, the manifest last."""
+        shards = [path for path in self.shards_path(split).glob("*") if re.fullmatch(SHARD_NAME, path.name)]
+        shards.sort(key=lambda path: int(path.name))
+        files = [path for shard in shards for name in SHARD_FILES if (path := shard / name).exists()]
+        manifest_path = self.manifest_path(split)
+        return [*files, *([manifest_path] if manifest_path.exists() else [])]
 
     def splits(self):
         """Names of the complete splits."""
@@ -186,7 +210,12 @@ class DataFolder:
             raise UserError(
                 f"{path}: version {manifest['version']}, this program reads {MANIFEST_VERSION}: render the data again"
             )
-        listed_files(manifest, path)
+        for name in listed_files(manifest, path):
+            if not name.startswith(f"{split}.shards/"):
+                raise UserError(f"{path}: damaged: {name!r} is no file of this split: render this split again")
+        shards = manifest.get("shards")
+        if not isinstance(shards, list) or not all(re.fullmatch(SHARD_NAME, str(name)) for name in shards):
+            raise UserError(f"{path}: damaged: shards is absent or not what it was: render this split again")
         for name, kind in _MANIFEST_FIELDS.items():
             if name not in manifest or not isinstance(manifest[name], kind):
                 raise UserError(f"{path}: damaged: {name} is absent or not what it was: render this split again")
@@ -206,14 +235,13 @@ class DataFolder:
         return {"renderer": manifest["renderer"], "tokenizer_sha256": manifest["tokenizer_sha256"]}
 
     def open(self, split, stream, row_width=1):
-        """The items of a stream as :class:`~pixelgpt_fairseq.data.indexed.IndexedRows`."""
-        return indexed.IndexedRows(self.prefix(split, stream), row_width)
+        """The items of a stream in all shards as :class:`~pixelgpt_fairseq.data.indexed.IndexedRows`."""
+        return indexed.IndexedRows(self.prefixes(split, stream), row_width)
 
     def plans(self, split):
         """Where plans of *split* are kept, see :mod:`~pixelgpt_fairseq.data.plans`: they hold for its files alone."""
         manifest_path = self.manifest_path(split)
-        status = [(path.name, path.stat().st_mtime_ns) for path in self.split_files(split)]
-        return Plans(self.path / split, f"{manifest_path.read_text(encoding='utf-8')}{status}")
+        return Plans(self.path / split, manifest_path.read_text(encoding="utf-8"))  # with the checksums of all files
 
     def plan_files(self, split):
         """The plans of *split* that are there."""
@@ -221,7 +249,32 @@ class DataFolder:
 
     def has(self, split, stream):
         """Whether *split* holds *stream*."""
-        return indexed.exists(self.prefix(split, stream))
+        there = self.manifest_path(split).exists()
+        return there and all(indexed.exists(prefix) for prefix in self.prefixes(split, stream)[:1])
+
+    def check_contents(self, split):
+        """Read every file of *split* and compare it with its checksum in the manifest.
+
+        Raises:
+            UserError: naming the first shard that is damaged.
+        """
+        for name, expected in self.manifest(split)["checksums"].items():
+            checksum = 0
+            try:
+                with open(self.path / name, "rb") as file:
+                    while content := file.read(1 << 20):
+                        checksum = zlib.crc32(content, checksum)
+            except OSError as error:
+                raise UserError(f"{self.path / name}: {error.strerror}") from None
+            if checksum != expected:
+                raise UserError(
+                    f"{self.path / name}: damaged: its checksum is not the one in the manifest: render this split again"
+                )
+
+
+def shard_name(number):
+    """Name of the folder of a shard, counted from 0."""
+    return f"{number:05d}"
 
 
 def listed_files(manifest, path) -> dict[str, int]:
@@ -232,14 +285,14 @@ def listed_files(manifest, path) -> dict[str, int]:
         path: of the file, for messages.
 
     Raises:
-        UserError: if it lists anything but files of its own folder with their sizes.
+        UserError: if it lists anything but files of shards with their sizes.
     """
     files = manifest.get("files") if isinstance(manifest, dict) else None
     if not isinstance(files, dict):
         raise UserError(f"{path}: damaged: files is absent or not what it was: render this split again")
     for name, size in files.items():
-        if name != os.path.basename(name) or name in ("", ".", "..") or "\\" in name or "\0" in name:
-            raise UserError(f"{path}: damaged: {name!r} is no name of a file beside it: render this split again")
+        if not _LISTED.fullmatch(name):
+            raise UserError(f"{path}: damaged: {name!r} is no name of a file of a shard: render this split again")
         if isinstance(size, bool) or not isinstance(size, int) or size < 0:
             raise UserError(f"{path}: damaged: {size!r} is no size of {name}: render this split again")
     return files

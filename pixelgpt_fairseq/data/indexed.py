@@ -7,10 +7,11 @@ uint8); its builder, because it holds some hundred bytes of memory for every ite
 
 import array
 import bisect
+import contextlib
 import functools
 import os
-import shutil
 import struct
+import zlib
 
 import numpy as np
 import torch
@@ -32,7 +33,6 @@ _BYTES_PER_ITEM = 4 + 8
 _SIZES_HELD = 1 << 16
 _ITEMS_AT_ONCE = 1 << 20
 _PARTS_OPEN = 256  # mapped at a time: a process may have some 65,000 mappings
-_COPIED_AT_ONCE = 1 << 20  # bytes; whole sizes
 
 
 class ItemIndex:
@@ -202,78 +202,57 @@ def _map(path, dtype, offset=0, length=None):
 class IndexedWriter:
     """Writes one indexed file pair, item by item, in constant memory: the lengths of items wait in a file of their own.
 
-    What was written can be gone on with after the process has ended: see :meth:`lengths`.
-
     Args:
-        prefix: path of the files without ``.bin``, ``.idx`` (which appears when the writer is closed) and ``.sizes``.
+        prefix: path of the files without ``.bin`` and ``.idx`` (which appears when the writer is closed).
         dtype: of the elements.
         index_only: keep the lengths of the items alone; there is no ``.bin`` then.
-        lengths: what :meth:`lengths` returned: go on from there, in the files that are there; None begins anew.
+
+    Attributes:
+        contents: after closing, file name -> (bytes, CRC-32).
     """
 
-    def __init__(self, prefix, dtype, index_only=False, lengths=None):
+    def __init__(self, prefix, dtype, index_only=False):
         self.prefix, self.dtype, self.index_only = str(prefix), np.dtype(dtype), index_only
-        paths = IndexedWriter.files(prefix, index_only)
-        self._files = [_open_up_to(path, (lengths or {}).get(os.path.basename(path), 0)) for path in paths]
+        self._sizes_file = open(f"{prefix}.sizes", "wb", opener=open_without_following)  # noqa: SIM115
+        self._data_file, self._checksum, self.contents = None, 0, {}
+        if not index_only:
+            self._data_file = open(data_file_path(str(prefix)), "wb", opener=open_without_following)  # noqa: SIM115
         self._sizes = array.array("i")
 
     def add(self, values):
         """Append an item: an array of one dimension."""
         if not self.index_only:
-            self._files[1].write(np.ascontiguousarray(values, dtype=self.dtype).data)
+            content = np.ascontiguousarray(values, dtype=self.dtype).data
+            self._data_file.write(content)
+            self._checksum = zlib.crc32(content, self._checksum)
         self._sizes.append(len(values))
         if len(self._sizes) == _SIZES_HELD:
             self._write_sizes()
 
-    def append(self, prefix):
-        """Append all items of the finished files at *prefix*, which are of the same type; they need no ``.idx``."""
-        self._write_sizes()
-        for file, part in zip(self._files, IndexedWriter.files(prefix, self.index_only), strict=True):
-            with open(part, "rb") as source:
-                shutil.copyfileobj(source, file, _COPIED_AT_ONCE)
-
-    def lengths(self):
-        """Bytes in each file, by name, after which another writer can go on once they are on the disk."""
-        self._write_sizes()
-        return {os.path.basename(file.name): file.tell() for file in self._files}
-
-    def sync(self):
-        """Bring everything to the disk."""
-        self._write_sizes()
-        for file in self._files:
-            file.flush()
-            os.fsync(file.fileno())
-
-    def finish(self):
-        """Close the files without an index: what :meth:`append` needs."""
-        self._write_sizes()
-        for file in self._files:
-            file.close()
-
     def close(self):
-        """Finish the files; ``.sizes`` stays until its folder goes, so that this, too, can be done again."""
-        self.finish()
-        sizes = _map(self._files[0].name, np.int32)
-        write_index(index_file_path(self.prefix), self.dtype, sizes)
+        """Finish the files."""
+        self._write_sizes()
+        self._sizes_file.close()
+        sizes_path, index_path = self._sizes_file.name, index_file_path(self.prefix)
+        checksums = {index_path: write_index(index_path, self.dtype, _map(sizes_path, np.int32))}
+        os.unlink(sizes_path)
+        if not self.index_only:
+            self._data_file.close()
+            checksums[data_file_path(self.prefix)] = self._checksum
+        self.contents = {
+            os.path.basename(path): (os.path.getsize(path), checksum) for path, checksum in checksums.items()
+        }
 
-    @staticmethod
-    def files(prefix, index_only=False):
-        """Paths of the files of an unfinished pair."""
-        return [f"{prefix}.sizes", *([] if index_only else [data_file_path(str(prefix))])]
+    def abandon(self):
+        """Close the files as they are."""
+        for file in (self._sizes_file, self._data_file):
+            if file is not None:
+                with contextlib.suppress(OSError):  # the disk may be full
+                    file.close()
 
     def _write_sizes(self):
-        self._files[0].write(self._sizes.tobytes())
+        self._sizes_file.write(self._sizes.tobytes())
         del self._sizes[:]
-
-
-def _open_up_to(path, length):
-    """Open a file for writing after its first *length* bytes; what else it holds is gone."""
-    if not length:
-        return open(path, "wb", opener=open_without_following)
-    file = open(path, "r+b", opener=open_without_following)  # noqa: SIM115
-    file.truncate(length)
-    file.seek(length)
-    return file
 
 
 def write_index(path, dtype, sizes):
@@ -283,17 +262,28 @@ def write_index(path, dtype, sizes):
         path: with its ``.idx``.
         dtype: of the elements.
         sizes: int ``[n]``: elements in each item.
+
+    Returns:
+        int: the file's CRC-32.
     """
+    checksum = 0
     with open(path, "wb", opener=open_without_following) as file:
-        file.write(_HEADER.pack(_MAGIC, _VERSION, _dtype_header_code(np.dtype(dtype).type), len(sizes)))
-        blocks = [slice(start, start + _ITEMS_AT_ONCE) for start in range(0, len(sizes), _ITEMS_AT_ONCE)]
-        for block in blocks:
-            file.write(sizes[block].astype(np.int32).tobytes())
-        offset = 0
-        for block in blocks:
-            ends = np.cumsum(sizes[block], dtype=np.int64) + offset
-            file.write(((ends - sizes[block]) * np.dtype(dtype).itemsize).tobytes())
-            offset = int(ends[-1])
+        for content in _index_content(np.dtype(dtype), sizes):
+            file.write(content)
+            checksum = zlib.crc32(content, checksum)
+    return checksum
+
+
+def _index_content(dtype, sizes):
+    yield _HEADER.pack(_MAGIC, _VERSION, _dtype_header_code(dtype.type), len(sizes))
+    blocks = [slice(start, start + _ITEMS_AT_ONCE) for start in range(0, len(sizes), _ITEMS_AT_ONCE)]
+    for block in blocks:
+        yield sizes[block].astype(np.int32).tobytes()
+    offset = 0
+    for block in blocks:
+        ends = np.cumsum(sizes[block], dtype=np.int64) + offset
+        yield ((ends - sizes[block]) * dtype.itemsize).tobytes()
+        offset = int(ends[-1])
 
 
 def exists(prefix):

@@ -14,14 +14,16 @@ class ModalityMixture(SizesMixin, ConcatDataset):
     """The streams of a pretraining run, one after the other; every batch is of one of them.
 
     Args:
-        streams: modality to dataset: ``pixel`` and ``text`` blocks, ``pair``.
+        streams: modality to dataset: ``pixel`` and ``text`` blocks, ``pair``; or a list of (modality, dataset), in
+            which a modality may come several times.
         pad: token id of padding.
         strip_patches: the width W of a pair's strip, in patches, at which the positions of its text begin.
     """
 
     def __init__(self, streams, pad=None, strip_patches=None):
-        super().__init__(list(streams.values()))
-        self.modalities = list(streams)
+        streams = list(streams.items()) if isinstance(streams, dict) else streams
+        super().__init__([stream for _, stream in streams])
+        self.modalities = [modality for modality, _ in streams]
         self.pad, self.strip_patches = pad, strip_patches
 
     @functools.cached_property

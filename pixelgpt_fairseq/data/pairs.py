@@ -50,9 +50,7 @@ class PairDataset(FairseqDataset):
             f"pair-{max_patches}-{max_tokens}", PAIR_FIELDS, lambda: map(self._plan_part(planned), range(texts.parts))
         )
         if not len(plan):
-            raise UserError(
-                f"{strips.prefix}.bin: no text fits a pair of {max_patches} patches and {max_tokens} tokens"
-            )
+            raise UserError(f"{strips.prefix}: no text fits a pair of {max_patches} patches and {max_tokens} tokens")
         self.cuts, self.sizes = plan["cut"], smallest_integers(plan["size"], max_patches + max_tokens)
 
     def _plan_part(self, planned):

@@ -1,11 +1,11 @@
 """A text corpus to a split of binarised data: strips, tokens and their alignment, whole or not at all.
 
-Passages of the corpus are gathered into chunks; workers render and tokenise a chunk each into files of its own, which
-are appended to the split in order: the result does not depend on the number of workers. Everything is written in a
-hidden folder beside the split's files and moved into place at the end, the manifest last. A run that is ended can be
-started again and goes on where it was, see :mod:`~pixelgpt_fairseq.preprocessing.resumption`.
+The split is a set of shards, see :mod:`~pixelgpt_fairseq.preprocessing.shards`. They are made in a hidden folder beside
+the data and moved into place together at the end, the manifest last. A run that was ended, by whatever, makes only the
+shards that are missing when it is started again.
 """
 
+import collections
 import contextlib
 import sys
 import time
@@ -21,25 +21,27 @@ from pixelgpt_fairseq.data.data_folder import DataFolder, settings_differences
 from pixelgpt_fairseq.data.streams import COLUMNS, PIECES, PIXEL, TEXT
 from pixelgpt_fairseq.data.tokens import TokenDictionary, Tokenizer, train_tokenizer
 from pixelgpt_fairseq.errors import UserError
-from pixelgpt_fairseq.preprocessing.chunks import Counts, Streams, StreamWriter, binarize_chunks, gather_chunks
+from pixelgpt_fairseq.preprocessing.chunks import Counts, Streams
 from pixelgpt_fairseq.preprocessing.partial_folder import (
+    SHARDS,
     check_destination,
     is_moving,
     move_into_place,
     partial_folder,
+    remove_shard,
+    shard_listing,
     stage,
 )
-from pixelgpt_fairseq.preprocessing.resumption import Progress, describe_work, save_progress, take_up
+from pixelgpt_fairseq.preprocessing.shards import ShardMaker, ShardRecord, read_record, stretches
+from pixelgpt_fairseq.preprocessing.unfinished_work import describe_work, finished_work
+from pixelgpt_fairseq.preprocessing.workers import map_in_order
 from pixelgpt_fairseq.rendering import TextRenderer, missing_characters, missing_summary
 from pixelgpt_fairseq.sources.bad_rows import SkippedRows, refuse_bad_row
 from pixelgpt_fairseq.sources.corpus import read_passages
 from pixelgpt_fairseq.sources.corpus_checks import check_inputs
 from pixelgpt_fairseq.sources.corpus_inputs import input_size
 from pixelgpt_fairseq.sources.row_documents import Fields
-from pixelgpt_fairseq.storage.files import check_absent, write_whole
-
-RECORD_EVERY = 5  # seconds; what a killed run did since is done again
-# What is stored of the strips: the patches, the text that they show, or both.
+from pixelgpt_fairseq.storage.files import check_absent, sync, write_whole
 
 
 @dataclass
@@ -77,7 +79,7 @@ def binarize(
 ):
     """Render and tokenise a corpus into ``destdir`` as *split*.
 
-    A run that was ended, by whatever, goes on after the last chunk that it finished when it is started again.
+    A run that was ended, by whatever, makes only the shards that are missing when it is started again.
 
     Args:
         inputs: paths of files: see :func:`~pixelgpt_fairseq.sources.corpus_inputs.find_inputs`.
@@ -114,39 +116,41 @@ def binarize(
         work = describe_work(inputs, documents, encoding_errors, store, config, tokenizer, fields, skip_bad_rows)
         with partial_folder(folder, split, resumable=True, say=say) as partial:
             staged = partial / folder.manifest_path(split).name
-            done = take_up(partial, work, staged.name, overwrite, say)
-            resumed = done.counts
+            finished = finished_work(partial, work, staged.name, overwrite, say)
+            resumed = sum((record.counts for record in finished.values()), start=Counts())
             if resumed.pieces:
                 say(f"{folder.path}, {split}: going on after {resumed.documents:,} documents that are rendered already")
             if not staged.exists():
                 if isinstance(tokenizer, int):
                     on_bad_row = SkippedRows() if skip_bad_rows else refuse_bad_row  # counted when they are rendered
-                    read = read_passages(inputs, documents, encoding_errors, fields=fields, on_bad_row=on_bad_row)
-                    texts = (passage.text for passage in read)
-                    tokenizer = _train_tokenizer(partial, done, texts, tokenizer, say)
-                writer = StreamWriter(partial / split, _streams(config, tokenizer, store), done.lengths)
-                skipped.count = done.position.bad_rows
-                on_bad_row = skipped if skip_bad_rows else refuse_bad_row
-                passages = read_passages(inputs, documents, encoding_errors, done.position, fields, on_bad_row)
+                    passages = read_passages(inputs, documents, encoding_errors, fields=fields, on_bad_row=on_bad_row)
+                    texts = (passage.text for passage in passages)
+                    tokenizer = _train_tokenizer(partial, texts, tokenizer, say)
+
+                def read(position):
+                    skipped.count = position.bad_rows
+                    on_bad_row = skipped if skip_bad_rows else refuse_bad_row
+                    return read_passages(inputs, documents, encoding_errors, position, fields, on_bad_row)
+
                 sizes = [input_size(path) for path in inputs]
                 with tqdm(total=sum(sizes) or None, unit="B", unit_scale=True, desc=split, disable=not progress) as bar:
 
-                    def advance(reached):
-                        bar.update(sum(sizes[: reached.position.file]) + reached.position.stored - bar.n)
-                        bar.set_postfix_str(f"{reached.counts.patches:,} patches")
+                    def advance(position, patches):
+                        bar.update(sum(sizes[: position.file]) + position.stored - bar.n)
+                        bar.set_postfix_str(f"{patches:,} patches")
 
-                    done = _render(passages, partial, writer, config, tokenizer, max_missing, workers, done, advance)
-                writer.close()
+                    maker = ShardMaker, (config, tokenizer, _streams(config, tokenizer, store))
+                    made = _make_shards(read, finished, partial, maker, max_missing, workers, advance)
                 manifest = {
                     "version": data_folder.MANIFEST_VERSION,
                     "split": split,
-                    **vars(done.counts),
-                    "files": {path.name: path.stat().st_size for path in writer.files()},
+                    **vars(made.counts),
+                    **shard_listing(split, made.files),
                     "patch_values": config.patch_values,
                     "store": store,
                     "documents_are": documents,
                     "bad_rows": skipped.count,
-                    "missing_characters": missing_characters(done.characters, config),
+                    "missing_characters": missing_characters(made.characters, config),
                     "special_tokens": tokenizer.special_tokens() if tokenizer else None,
                     **_settings(config, tokenizer),
                 }
@@ -157,43 +161,50 @@ def binarize(
         raise UserError(f"{error.filename or folder.path}: {error.strerror or error}") from error
     except MemoryError:
         raise UserError("memory ran out: choose fewer --workers") from None
-    missing = missing_summary(done.characters, config)
-    return Summary(done.counts, folder.split_files(split), time.perf_counter() - began, missing, resumed, skipped)
+    made = _Made()
+    for shard in folder.shards(split):
+        made.add(read_record(shard))
+    missing = missing_summary(made.characters, config)
+    return Summary(made.counts, folder.split_files(split), time.perf_counter() - began, missing, resumed, skipped)
 
 
-def _render(passages, partial, writer, config, tokenizer, max_missing, workers, done, on_progress):
-    """Write *passages* after what is *done*, chunk by chunk, and record every few seconds how far it is.
+@dataclass
+class _Made:
+    """What the shards made so far hold together."""
 
-    Returns:
-        Progress: at the end.
-    """
-    recorded, last = done, time.monotonic()
+    counts: Counts = field(default_factory=Counts)
+    characters: collections.Counter = field(default_factory=collections.Counter)
+    files: list = field(default_factory=list)  # of each shard
 
-    def record():
-        nonlocal recorded, last
-        if done is not recorded:
-            writer.sync()
-            save_progress(partial, done)
-        recorded, last = done, time.monotonic()
+    def add(self, record):
+        self.counts += record.counts
+        self.characters += record.characters
+        self.files.append(record.files)
 
-    jobs = ((chunk, partial / f"{i:06d}") for i, chunk in enumerate(gather_chunks(passages)))
-    try:
-        with contextlib.closing(binarize_chunks(jobs, config, tokenizer, writer.streams, workers)) as results:
-            for prefix, counts, characters, position in results:
-                reached = Progress(position, done.counts + counts, done.characters + characters)
-                check_missing(reached.characters, config, max_missing)
-                writer.move_in(prefix)
-                reached.lengths = writer.lengths()
-                done = reached
-                on_progress(done)
-                if time.monotonic() - last >= RECORD_EVERY:
-                    record()
-    except BaseException:
-        with contextlib.suppress(OSError, UserError):  # a full disk, say
-            record()
-        raise
-    record()
-    return done
+
+def _make_shards(read, finished, partial, maker, max_missing, workers, on_progress):
+    """Make the shards that are not *finished*; returns what all of them hold."""
+    made, reached = _Made(), {}
+    config = maker[1][0]
+
+    def jobs():
+        for job in stretches(read, finished, partial, partial / SHARDS):
+            reached[job.number] = job.after
+            yield job
+
+    results = map_in_order(*maker, jobs(), workers, known=lambda job: job if isinstance(job, ShardRecord) else None)
+    with contextlib.closing(results):
+        for record in results:
+            (partial / f"{data_folder.shard_name(record.number)}.stretch").unlink(missing_ok=True)
+            made.add(record)
+            try:
+                check_missing(made.characters, config, max_missing)
+            except UserError:  # this shard, too, would have to be made with other fonts
+                remove_shard(partial / SHARDS / data_folder.shard_name(record.number))
+                raise
+            on_progress(reached.pop(record.number), made.counts.patches)
+    sync(partial / SHARDS)
+    return made
 
 
 def _streams(config, tokenizer, store):
@@ -207,13 +218,12 @@ def _streams(config, tokenizer, store):
     return Streams(dtypes, index_only=frozenset({PIXEL} if store == "text" else ()))
 
 
-def _train_tokenizer(partial, done, texts, vocab_size, say):
+def _train_tokenizer(partial, texts, vocab_size, say):
     """Train a tokenizer, or take the one that the run had trained before it was ended: trained again, it may differ."""
     path = partial / data_folder.TOKENIZER_FILE
     if not path.exists():
         say(f"training a tokenizer of {vocab_size:,} tokens ...")
         write_whole(path, train_tokenizer(texts, vocab_size).serialized)
-        save_progress(partial, done)
     return Tokenizer.load(path)
 
 

@@ -16,7 +16,12 @@ from pixelgpt_fairseq.errors import UserError
 from pixelgpt_fairseq.preprocessing.binarize import check_missing, check_shared_files, shared_files
 from pixelgpt_fairseq.preprocessing.chunks import StreamWriter
 from pixelgpt_fairseq.preprocessing.example_split import ExampleCounts, check_task, encode_texts, stage_examples
-from pixelgpt_fairseq.preprocessing.partial_folder import check_destination, move_into_place, partial_folder
+from pixelgpt_fairseq.preprocessing.partial_folder import (
+    check_destination,
+    move_into_place,
+    only_shard,
+    partial_folder,
+)
 from pixelgpt_fairseq.preprocessing.workers import map_in_order
 from pixelgpt_fairseq.rendering import TextRenderer, missing_characters, missing_summary
 
@@ -85,7 +90,7 @@ def binarize_examples(
         if tokenizer:
             dtypes[TEXT] = best_fitting_int_dtype(len(tokenizer))
         with partial_folder(folder, split) as partial:
-            writer = StreamWriter(partial / split, dtypes)
+            writer = StreamWriter(only_shard(partial), dtypes)
             worker_settings = (renderer.config, tokenizer, perturbation)
             rendered = map_in_order(_ChunkRenderer, worker_settings, _chunks(examples), workers)
             with contextlib.closing(rendered), tqdm(unit=" examples", desc=split, disable=not progress) as bar:
@@ -105,7 +110,7 @@ def binarize_examples(
                 task,
                 counts,
                 labels,
-                writer.files(),
+                writer.contents(),
                 shared_files(renderer.config, tokenizer),
                 patch_values=config.patch_values,
                 missing_characters=missing_characters(characters, config),

@@ -8,10 +8,9 @@ split in which one has colours all in three channels.
 import os
 import time
 from dataclasses import asdict, dataclass, field, replace
-from pathlib import Path
 
 import numpy as np
-from fairseq.data.indexed_dataset import best_fitting_int_dtype, data_file_path, index_file_path
+from fairseq.data.indexed_dataset import best_fitting_int_dtype
 from tqdm import tqdm
 
 from pixelgpt_fairseq.data import data_folder
@@ -22,7 +21,12 @@ from pixelgpt_fairseq.data.streams import PIXEL, TEXT
 from pixelgpt_fairseq.errors import UserError
 from pixelgpt_fairseq.preprocessing.binarize import check_shared_files, shared_files
 from pixelgpt_fairseq.preprocessing.example_split import ExampleCounts, check_task, encode_texts, stage_examples
-from pixelgpt_fairseq.preprocessing.partial_folder import check_destination, move_into_place, partial_folder
+from pixelgpt_fairseq.preprocessing.partial_folder import (
+    check_destination,
+    move_into_place,
+    only_shard,
+    partial_folder,
+)
 from pixelgpt_fairseq.rendering import TextRenderer
 from pixelgpt_fairseq.sources.examples import clean, detokenize
 from pixelgpt_fairseq.sources.released import part_files, read_released
@@ -96,10 +100,11 @@ def binarize_released(
         counts, labels, without_separator = ExampleCounts(), [], 0
         comparison = _Comparison(verify) if verify else None
         with partial_folder(folder, split) as partial:
-            strips = _StripWriter(f"{partial / split}.{PIXEL}")
+            shard = only_shard(partial)
+            strips = _StripWriter(shard / PIXEL)
             texts = None
             if tokenizer:
-                texts = IndexedWriter(f"{partial / split}.{TEXT}", best_fitting_int_dtype(len(tokenizer)))
+                texts = IndexedWriter(shard / TEXT, best_fitting_int_dtype(len(tokenizer)))
             with tqdm(total=size, unit="B", unit_scale=True, desc=split, disable=not progress) as bar:
                 for example in read_released(released, task, split.startswith("test"), on_bad_line, bar.update):
                     cleaned = tuple(map(detokenize if detokenized else clean, example.texts or ()))
@@ -123,7 +128,7 @@ def binarize_released(
                 writer.close()
             if not labels:
                 raise UserError(f"{released}: split {split} would have no examples")
-            files = [Path(name(writer.prefix)) for writer in writers for name in (data_file_path, index_file_path)]
+            contents = {name: found for writer in writers for name, found in writer.contents.items()}
             settings = {
                 "patch_values": strips.values,
                 "missing_characters": {},
@@ -136,7 +141,9 @@ def binarize_released(
             if agreement:
                 settings["rendering_agreement"] = {**asdict(agreement), "renderer": verify.to_dict()}
             shared = shared_files(None, tokenizer)
-            size, frequencies = stage_examples(partial, folder, split, task, counts, labels, files, shared, **settings)
+            size, frequencies = stage_examples(
+                partial, folder, split, task, counts, labels, contents, shared, **settings
+            )
             # It may be left of the split that is being replaced.
             (folder.path / data_folder.RENDERER_FILE).unlink(missing_ok=True)
             move_into_place(folder, partial, split)
@@ -150,7 +157,7 @@ class _StripWriter:
     """Writes strips gray until the first with colours comes, and then all in three channels."""
 
     def __init__(self, prefix):
-        self.prefix, self.values = prefix, GRAY
+        self.prefix, self.values = str(prefix), GRAY
         self._writer = IndexedWriter(prefix, np.uint8)
 
     def add(self, patches):
@@ -164,6 +171,7 @@ class _StripWriter:
     def close(self):
         """Finish the files."""
         self._writer.close()
+        self.contents = self._writer.contents
 
     def _add_channels(self):
         self._writer.close()

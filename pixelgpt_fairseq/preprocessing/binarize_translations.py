@@ -16,7 +16,15 @@ from pixelgpt_fairseq.errors import UserError
 from pixelgpt_fairseq.preprocessing.binarize import check_missing, check_shared_files, shared_files
 from pixelgpt_fairseq.preprocessing.chunks import StreamWriter
 from pixelgpt_fairseq.preprocessing.example_split import encode_texts
-from pixelgpt_fairseq.preprocessing.partial_folder import check_destination, move_into_place, partial_folder, stage
+from pixelgpt_fairseq.preprocessing.partial_folder import (
+    check_destination,
+    move_into_place,
+    only_shard,
+    partial_folder,
+    shard_listing,
+    stage,
+    sync_shard,
+)
 from pixelgpt_fairseq.preprocessing.workers import map_in_order
 from pixelgpt_fairseq.rendering import TextRenderer, missing_characters, missing_summary
 
@@ -96,7 +104,8 @@ def binarize_translations(
         token = best_fitting_int_dtype(len(tokenizer))
         dtypes = {PIXEL: np.uint8, PIECES: np.uint8, TEXT: token, TARGET: token}
         with partial_folder(folder, split) as partial:
-            writer = StreamWriter(partial / split, dtypes)
+            shard = only_shard(partial)
+            writer = StreamWriter(shard, dtypes)
             worker_settings = (config, tokenizer, perturbation)
             rendered = map_in_order(_ChunkRenderer, worker_settings, _chunks(translations), workers)
             with contextlib.closing(rendered), tqdm(unit=" translations", desc=split, disable=not progress) as bar:
@@ -109,12 +118,12 @@ def binarize_translations(
                 check_missing(written.original_characters, config, max_missing)
             except UserError as error:
                 raise UserError(f"{folder.path}, {split}: {error}") from None
-            sizes = {path.name: path.stat().st_size for path in writer.files()}
+            listing = shard_listing(split, [writer.contents()])
             manifest = {
                 "version": MANIFEST_VERSION,
                 "split": split,
                 **vars(counts),
-                "files": sizes,
+                **listing,
                 "patch_values": config.patch_values,
                 "missing_characters": missing_characters(characters, config),
                 "renderer": config.to_dict(),
@@ -122,13 +131,14 @@ def binarize_translations(
                 "special_tokens": tokenizer.special_tokens(),
                 "attack": dict(perturbation.to_dict(), changed_sentences=written.attacked) if perturbation else None,
             }
+            sync_shard(shard)
             stage(partial, folder, shared_files(config, tokenizer), manifest)
             move_into_place(folder, partial, split)
     except OSError as error:
         raise UserError(f"{error.filename or folder.path}: {error.strerror or error}") from error
     missing = missing_summary(characters, config)
     return TranslationSummary(
-        counts, sum(sizes.values()), time.perf_counter() - began, missing, attacked=written.attacked
+        counts, sum(listing["files"].values()), time.perf_counter() - began, missing, attacked=written.attacked
     )
 
 

@@ -1,26 +1,19 @@
-"""Passages of a corpus to indexed files, a chunk at a time, in one process or several."""
+"""Passages of a corpus to strips, tokens and their alignment, and these to the indexed files of a shard."""
 
-import collections
-import os
 from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from fairseq.data.indexed_dataset import data_file_path, index_file_path
 
 from pixelgpt_fairseq.data.indexed import IndexedWriter
 from pixelgpt_fairseq.data.streams import COLUMNS, PIECES, PIXEL, TEXT
-from pixelgpt_fairseq.preprocessing.workers import map_in_order
-from pixelgpt_fairseq.rendering import TextRenderer
 from pixelgpt_fairseq.rendering.renderer import MARGIN
-
-CHUNK_CHARACTERS = 1 << 20
 
 
 @dataclass
 class Counts:
-    """What a chunk or a split holds."""
+    """What a shard or a split holds."""
 
     documents: int = 0
     pieces: int = 0
@@ -42,7 +35,7 @@ class Piece(NamedTuple):
 
 
 # What an item of each stream is.
-_ITEMS = {
+ITEMS = {
     PIXEL: lambda piece: piece.patches.reshape(-1),
     PIECES: lambda piece: np.frombuffer(piece.text.encode(), dtype=np.uint8),
     TEXT: lambda piece: piece.tokens,
@@ -144,20 +137,18 @@ def reordered_token_columns(text, starts, columns):
 
 
 class StreamWriter:
-    """The indexed files of a split, or of one chunk of it.
+    """The indexed files of a shard.
 
     Args:
-        prefix: path of the files, to which each stream's name is added.
+        folder: of the shard.
         streams: Streams, or just their types.
-        lengths: what :meth:`lengths` returned: go on from there.
     """
 
-    def __init__(self, prefix, streams, lengths=None):
+    def __init__(self, folder, streams):
         if not isinstance(streams, Streams):
             streams = Streams(streams)
-        self.streams = streams
         self.writers = {
-            stream: IndexedWriter(f"{prefix}.{stream}", dtype, stream in streams.index_only, lengths)
+            stream: IndexedWriter(Path(folder) / stream, dtype, stream in streams.index_only)
             for stream, dtype in streams.dtypes.items()
         }
 
@@ -165,99 +156,16 @@ class StreamWriter:
         """Append an item to *stream*."""
         self.writers[stream].add(values)
 
-    def move_in(self, other_prefix):
-        """Append the files of a finished chunk, and remove them."""
-        for stream, writer in self.writers.items():
-            prefix = f"{other_prefix}.{stream}"
-            writer.append(prefix)
-            for path in IndexedWriter.files(prefix, writer.index_only):
-                os.remove(path)
-
-    def lengths(self):
-        """How long each file is, by name."""
-        return {name: length for writer in self.writers.values() for name, length in writer.lengths().items()}
-
-    def sync(self):
-        """Bring everything to the disk."""
-        for writer in self.writers.values():
-            writer.sync()
-
-    def finish(self):
-        """Finish a chunk, for :meth:`move_in`."""
-        for writer in self.writers.values():
-            writer.finish()
-
     def close(self):
         """Finish all files."""
         for writer in self.writers.values():
             writer.close()
 
-    def files(self):
-        """Paths of the files."""
-        return [
-            Path(name(writer.prefix))
-            for writer in self.writers.values()
-            for name in ((index_file_path,) if writer.index_only else (data_file_path, index_file_path))
-        ]
+    def abandon(self):
+        """Close the files as they are."""
+        for writer in self.writers.values():
+            writer.abandon()
 
-
-def gather_chunks(passages):
-    """Gather passages into lists of about ``CHUNK_CHARACTERS``."""
-    chunk, length = [], 0
-    for passage in passages:
-        chunk.append(passage)
-        length += len(passage.text)
-        if length >= CHUNK_CHARACTERS:
-            yield chunk
-            chunk, length = [], 0
-    if chunk:
-        yield chunk
-
-
-def binarize_chunks(jobs, config, tokenizer, streams, workers):
-    """Binarise chunks in *workers* processes, never holding many of them at a time.
-
-    Args:
-        jobs: iterable of (list of Passage, path prefix for the chunk's files).
-        config, tokenizer: RendererConfig; Tokenizer or None.
-        streams: Streams.
-        workers: processes; one is this process itself.
-
-    Returns:
-        generator of (prefix, Counts, Counter of characters, Position after it), in the order of *jobs*. Close it to end
-        its processes.
-
-    Raises:
-        UserError: if a worker dies.
-    """
-    return map_in_order(_Worker, (config, tokenizer, streams), jobs, workers)
-
-
-class _Worker:
-    """Binarises chunks; one in each process."""
-
-    def __init__(self, config, tokenizer, streams):
-        self.renderer, self.tokenizer, self.streams = TextRenderer(config), tokenizer, streams
-
-    def __call__(self, job):
-        return self.binarize(*job)
-
-    def binarize(self, passages, prefix):
-        """Write the files of *prefix*; returns what :func:`binarize_chunks` yields."""
-        counts, characters = Counts(), collections.Counter()
-        writer = StreamWriter(prefix, self.streams)
-        for passage in passages:
-            characters.update(passage.text)
-            counts.characters += len(passage.text)
-            for piece in binarize_passage(passage, self.renderer, self.tokenizer):
-                counts.pieces += 1
-                counts.patches += len(piece.patches)
-                counts.tokens += len(piece.tokens)
-                for stream in self.streams.dtypes:
-                    writer.add(stream, _ITEMS[stream](piece))
-            if passage.ends_document:
-                counts.documents += 1
-                for stream, dtype in self.streams.dtypes.items():
-                    writer.add(stream, np.empty(0, dtype=dtype))
-        writer.finish()
-        return prefix, counts, characters, passages[-1].after
+    def contents(self):
+        """Of the finished files: name -> (bytes, CRC-32)."""
+        return {name: found for writer in self.writers.values() for name, found in writer.contents.items()}

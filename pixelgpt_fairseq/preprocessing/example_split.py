@@ -1,13 +1,14 @@
 """What it takes to make a split of labelled examples, whoever drew them."""
 
 import itertools
+import zlib
 from dataclasses import dataclass
 
 import numpy as np
 
 from pixelgpt_fairseq.data import data_folder
 from pixelgpt_fairseq.errors import UserError
-from pixelgpt_fairseq.preprocessing.partial_folder import stage
+from pixelgpt_fairseq.preprocessing.partial_folder import SHARDS, shard_listing, stage, sync_shard
 from pixelgpt_fairseq.sources.examples import NO_LABEL, SentenceTask
 from pixelgpt_fairseq.storage.files import open_without_following
 
@@ -48,7 +49,7 @@ def check_task(folder, split, task: SentenceTask):
             )
 
 
-def stage_examples(partial, folder, split, task, counts, labels, files, shared, **settings):
+def stage_examples(partial, folder, split, task, counts, labels, contents, shared, **settings):
     """Finish a split of examples in *partial*: its labels, its manifest, and the files that splits share.
 
     Args:
@@ -58,7 +59,7 @@ def stage_examples(partial, folder, split, task, counts, labels, files, shared, 
         task: SentenceTask.
         counts: ExampleCounts.
         labels: the class or score of every example.
-        files: paths of the streams, in *partial*.
+        contents: of the files of its only shard: name -> (bytes, CRC-32).
         shared: see :func:`~pixelgpt_fairseq.preprocessing.binarize.shared_files`.
         settings: what else the manifest is to say: how strips and tokens were made.
 
@@ -68,24 +69,25 @@ def stage_examples(partial, folder, split, task, counts, labels, files, shared, 
     """
     labels = np.array(labels, dtype=np.float64 if task.regression else np.int64)
     present = labels[labels != NO_LABEL]
-    path = partial / folder.labels_path(split).name
+    path = partial / SHARDS / data_folder.shard_name(0) / data_folder.LABELS_FILE
     with open(path, "wb", opener=open_without_following) as file:
         np.save(file, labels)
-    sizes = {path.name: path.stat().st_size for path in (*files, path)}
+    listing = shard_listing(split, [{**contents, path.name: (path.stat().st_size, zlib.crc32(path.read_bytes()))}])
     manifest = {
         "version": data_folder.MANIFEST_VERSION,
         "split": split,
         **vars(counts),
         "labelled": bool(len(present)),
         "task": task.to_dict(),
-        "files": sizes,
+        **listing,
         **settings,
     }
+    sync_shard(path.parent)
     stage(partial, folder, shared, manifest)
     frequencies = {}
     if len(present) and not task.regression:
         frequencies = dict(zip(task.labels, np.bincount(present, minlength=task.num_labels).tolist(), strict=True))
-    return sum(sizes.values()), frequencies
+    return sum(listing["files"].values()), frequencies
 
 
 def _words(labels):

@@ -10,15 +10,24 @@ import os
 import re
 from pathlib import Path
 
-from pixelgpt_fairseq.data.data_folder import SHARED_FILES, listed_files
+from pixelgpt_fairseq.data.data_folder import (
+    LABELS_FILE,
+    SHARD_FILE,
+    SHARD_NAME,
+    SHARED_FILES,
+    TOKENIZER_FILE,
+    listed_files,
+    shard_name,
+)
 from pixelgpt_fairseq.data.streams import STREAMS
 from pixelgpt_fairseq.errors import UserError
 from pixelgpt_fairseq.storage.files import check_absent, is_temporary, read_json, sync, write_whole
 from pixelgpt_fairseq.storage.locks import locked
 
-WORK_FILE, PROGRESS_FILE = "work.json", "progress.json"  # see the module resumption
+WORK_FILE = "work.json"  # see the module unfinished_work
 LOCK_FILE = "lock"
-_CHUNK = r"\d{6,}"
+SHARDS = "shards"  # the folder in a hidden folder that becomes the split's
+_STRETCH = rf"{SHARD_NAME}\.stretch"  # text that waits for its worker
 _STREAM_FILE = rf"({'|'.join(STREAMS)})(\.rgb)?\.(bin|idx|sizes)"
 
 
@@ -58,9 +67,10 @@ def partial_folder(folder, split, resumable=False, say=None):
                     clear(path)
                 yield path
             except BaseException as error:
-                keep = resumable and (path / PROGRESS_FILE).exists()
+                kept_files = (TOKENIZER_FILE, folder.manifest_path(split).name)
+                keep = resumable and bool(finished_shards(path) or any((path / name).exists() for name in kept_files))
                 if keep:
-                    drop_chunks(path)
+                    drop_unfinished(path)
                     kept = f"{path} keeps what is finished: the same command goes on from there"
                     if isinstance(error, KeyboardInterrupt):
                         raise KeyboardInterrupt(kept) from None  # the one line that the command ends with
@@ -103,10 +113,46 @@ def _check_own(path):
     Raises:
         UserError: naming it.
     """
+    for entry in _foreign(path):
+        kind = "a symbolic link" if entry.is_symlink() else "a folder" if entry.is_dir() else "a file"
+        raise UserError(f"{entry.path}: {kind} that this program did not write: move it out of {path.name}")
+
+
+def _foreign(path):
+    """The entries of a hidden folder that no run of this program wrote."""
     for entry in sorted(os.scandir(path), key=lambda entry: entry.name):
-        if not _is_own(entry):
-            kind = "a symbolic link" if entry.is_symlink() else "a folder" if entry.is_dir() else "a file"
-            raise UserError(f"{entry.path}: {kind} that this program did not write: move it out of {path.name}")
+        if entry.name == SHARDS and _is_folder(entry):
+            yield from foreign_in_shards(entry.path)
+        elif not _is_own(entry):
+            yield entry
+
+
+def foreign_in_shards(path):
+    """The entries of a folder of shards, finished or not, that no run of this program wrote."""
+    for entry in sorted(os.scandir(path), key=lambda entry: entry.name):
+        if _is_folder(entry) and (re.fullmatch(SHARD_NAME, entry.name) or _is_unfinished(entry.name)):
+            yield from (found for found in os.scandir(entry.path) if not _is_of_shard(found))
+        else:
+            yield entry
+
+
+def _is_folder(entry):
+    return entry.is_dir(follow_symlinks=False)
+
+
+def _is_unfinished(name):
+    """Whether this is the name of the folder of a shard that a worker is making."""
+    shard = re.match(rf"\.({SHARD_NAME})\.", name)
+    return bool(shard) and is_temporary(name, shard[1])
+
+
+def _is_of_shard(entry):
+    """Whether an entry of a shard's folder is a file such as runs write."""
+    if entry.is_symlink() or not entry.is_file():
+        return False
+    names = (LABELS_FILE, SHARD_FILE)
+    known = re.fullmatch(_STREAM_FILE, entry.name) or entry.name in names
+    return bool(known) or any(is_temporary(entry.name, name) for name in names)
 
 
 def _is_own(entry):
@@ -114,31 +160,112 @@ def _is_own(entry):
     split = Path(entry.path).parent.name[1:].removesuffix(".partial")
     if entry.is_symlink() or not entry.is_file():
         return False
-    if re.fullmatch(rf"({re.escape(split)}|{_CHUNK})\.{_STREAM_FILE}", entry.name):
+    if re.fullmatch(_STRETCH, entry.name):
         return True
-    small = (f"{split}.labels.npy", f"{split}.manifest.json", *SHARED_FILES, WORK_FILE, PROGRESS_FILE, LOCK_FILE)
+    small = (f"{split}.manifest.json", *SHARED_FILES, WORK_FILE, LOCK_FILE)
     return entry.name in small or any(is_temporary(entry.name, name) for name in small)
 
 
+def finished_shards(path):
+    """Numbers of the shards in a hidden folder that are finished, in order."""
+    names = os.listdir(path / SHARDS) if _is_real_folder(path / SHARDS) else []
+    return sorted(int(name) for name in names if re.fullmatch(SHARD_NAME, name))
+
+
+def _is_real_folder(path):
+    return os.path.isdir(path) and not os.path.islink(path)
+
+
 def clear(path):
-    """Remove from a hidden folder the files that runs wrote, but not the lock."""
+    """Remove from a hidden folder what runs wrote, but not the lock."""
     for entry in list(os.scandir(path)):
-        if _is_own(entry) and entry.name != LOCK_FILE:
+        if entry.name == SHARDS and _is_folder(entry):
+            remove_shards(entry.path)
+        elif _is_own(entry) and entry.name != LOCK_FILE:
             os.unlink(entry.path)
 
 
-def drop_chunks(path):
-    """Remove from a hidden folder the chunks that were not finished, as the next run would."""
+def drop_unfinished(path):
+    """Remove from a hidden folder the shards that were not finished, and the texts of some."""
     for entry in list(os.scandir(path)):
-        if _is_own(entry) and re.match(_CHUNK, entry.name):
+        if entry.name == SHARDS and _is_folder(entry):
+            remove_shards(entry.path, unfinished_only=True)
+        elif _is_own(entry) and re.fullmatch(_STRETCH, entry.name):
             os.unlink(entry.path)
+
+
+def remove_shards(path, unfinished_only=False):
+    """Remove a folder of shards, or those in it that are not finished; what no run wrote stays."""
+    for entry in list(os.scandir(path)):
+        unfinished = _is_unfinished(entry.name)
+        if _is_folder(entry) and (unfinished or (re.fullmatch(SHARD_NAME, entry.name) and not unfinished_only)):
+            remove_shard(entry.path)
+    if not unfinished_only:
+        with contextlib.suppress(OSError):  # not empty
+            os.rmdir(path)
+
+
+def remove_shard(path):
+    """Remove the folder of one shard; the file that says that it is whole goes first."""
+    for entry in sorted(os.scandir(path), key=lambda entry: entry.name != SHARD_FILE):
+        if _is_of_shard(entry):
+            os.unlink(entry.path)
+    with contextlib.suppress(OSError):  # not empty
+        os.rmdir(path)
+
+
+def only_shard(partial):
+    """Make the folder of the only shard of a split of examples in a hidden folder; returns its path."""
+    path = shards_folder(partial) / shard_name(0)
+    path.mkdir()
+    return path
+
+
+def sync_shard(path):
+    """Bring the files of a shard, and their names, to the disk."""
+    for entry in os.scandir(path):
+        sync(entry.path)
+    sync(path)
+
+
+def shards_folder(partial):
+    """Make the folder of finished shards in a hidden folder, unless it is there; returns its path.
+
+    Raises:
+        UserError: if a link has its name.
+    """
+    path = partial / SHARDS
+    with contextlib.suppress(FileExistsError):
+        path.mkdir()
+    if not _is_real_folder(path):
+        raise UserError(f"{path}: a symbolic link or a file that this program did not write: move it away")
+    return path
+
+
+def shard_listing(split, shards):
+    """What a manifest says of the shards of *split*.
+
+    Args:
+        shards: for each shard, in order, its files: name -> (bytes, CRC-32).
+    """
+    names = [shard_name(number) for number in range(len(shards))]
+    found = {
+        f"{split}.shards/{shard}/{name}": content
+        for shard, files in zip(names, shards, strict=True)
+        for name, content in files.items()
+    }
+    return {
+        "shards": names,
+        "files": {name: size for name, (size, _) in found.items()},
+        "checksums": {name: checksum for name, (_, checksum) in found.items()},
+    }
 
 
 def stage(partial, folder, shared, manifest):
     """Write the small files of a split beside its finished ones, the manifest last: with it, all can be moved.
 
     Args:
-        partial: the folder that holds the files which *manifest* names.
+        partial: the hidden folder that holds the shards which *manifest* names.
         folder: DataFolder.
         shared: name -> content of the files that all splits share.
         manifest: as plain values.
@@ -161,22 +288,43 @@ def move_into_place(folder, partial, split):
     """
     manifest_path = folder.manifest_path(split)
     staged = partial / manifest_path.name
-    new = [*listed_files(read_json(staged), staged), *SHARED_FILES]
-    for name in (*new, staged.name):
+    listed_files(read_json(staged), staged)
+    shards, old_shards = partial / SHARDS, folder.shards_path(split)
+    moves = _is_real_folder(shards)  # otherwise they were moved before
+    if moves:
+        _check_old_shards(old_shards)
+        sync(shards)
+    for name in (*SHARED_FILES, staged.name):
         if (partial / name).exists():
             sync(partial / name)
     sync(partial)
     manifest_path.unlink(missing_ok=True)
-    for path in (*folder.split_files(split), *folder.plan_files(split)):
-        if path.name not in new:
-            path.unlink()
+    for path in folder.plan_files(split):
+        path.unlink()
     sync(folder.path)
-    for name in new:
+    if moves:
+        if old_shards.exists():
+            remove_shards(old_shards)
+            sync(folder.path)
+        os.replace(shards, old_shards)
+    for name in SHARED_FILES:
         if (partial / name).exists():
             os.replace(partial / name, folder.path / name)
     sync(folder.path)
     os.replace(staged, manifest_path)
     sync(folder.path)
+
+
+def _check_old_shards(path):
+    """Refuse to replace a folder in which there is anything that is no shard.
+
+    Raises:
+        UserError: naming it.
+    """
+    if os.path.lexists(path) and not _is_real_folder(path):
+        raise UserError(f"{path}: not a folder, where this program puts the shards of a split: move it away")
+    for entry in foreign_in_shards(path) if path.exists() else ():
+        raise UserError(f"{entry.path}: not written by this program: move it out of {path.name}")
 
 
 def check_destination(folder, split, overwrite):
@@ -187,9 +335,10 @@ def check_destination(folder, split, overwrite):
     """
     for whole in folder.splits():
         _remove_rest(partial_path(folder, whole))
+    _check_old_shards(folder.shards_path(split))
     there = folder.split_files(split)
     if there and not is_moving(folder, split):
-        check_absent(there[0], "another --destdir or --split", overwrite)
+        check_absent(there[-1], "another --destdir or --split", overwrite)
 
 
 def is_moving(folder, split):
@@ -202,8 +351,7 @@ def _remove_rest(path):
     """Remove a hidden folder whose run was killed when it had moved everything: it holds small files at most."""
 
     def is_rest():
-        names = set(os.listdir(path)) - {LOCK_FILE, WORK_FILE, PROGRESS_FILE}
-        return all(name.endswith(".sizes") for name in names)
+        return set(os.listdir(path)) <= {LOCK_FILE, WORK_FILE}
 
     if path.is_symlink() or not path.is_dir():
         return

@@ -14,7 +14,7 @@ from pixelgpt_fairseq.errors import UserError
 _worker = None  # of a process of the pool
 
 
-def map_in_order(make_worker, args, jobs, workers):
+def map_in_order(make_worker, args, jobs, workers, known=lambda job: None):
     """Do *jobs* in *workers* processes, never holding many of them at a time.
 
     Args:
@@ -22,6 +22,7 @@ def map_in_order(make_worker, args, jobs, workers):
         args: tuple.
         jobs: iterable.
         workers: processes; one is this process itself.
+        known: function from a job to its result where that is known already; otherwise to None.
 
     Yields:
         The results, in the order of *jobs*. Close the generator to end its processes.
@@ -30,7 +31,10 @@ def map_in_order(make_worker, args, jobs, workers):
         UserError: if a worker dies.
     """
     if workers <= 1:
-        yield from map(make_worker(*args), jobs)
+        worker = make_worker(*args)
+        for job in jobs:
+            result = known(job)
+            yield worker(job) if result is None else result
         return
     others = set(multiprocessing.active_children())
     pool = concurrent.futures.ProcessPoolExecutor(workers, initializer=_begin, initargs=(make_worker, args))
@@ -38,7 +42,8 @@ def map_in_order(make_worker, args, jobs, workers):
         waiting = collections.deque()
         for job in itertools.chain(jobs, itertools.repeat(None, 2 * workers)):
             if job is not None:
-                waiting.append(pool.submit(_do, job))
+                result = known(job)
+                waiting.append(pool.submit(_do, job) if result is None else _finished(result))
             if waiting and (job is None or len(waiting) > 2 * workers):
                 yield waiting.popleft().result()
     except BaseException as error:
@@ -49,6 +54,12 @@ def map_in_order(make_worker, args, jobs, workers):
         raise
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def _finished(result):
+    future = concurrent.futures.Future()
+    future.set_result(result)
+    return future
 
 
 def _begin(make_worker, args):

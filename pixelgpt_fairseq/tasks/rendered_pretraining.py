@@ -46,7 +46,17 @@ class RenderedPretrainingConfig(RenderedTaskConfig):
 
     data: str = field(
         default=MISSING,
-        metadata={"help": "folder that pixelgpt render-corpus wrote; several, joined by colons, take turns by epoch"},
+        metadata={
+            "help": "folder that pixelgpt render-corpus wrote; several, joined by colons, take turns by epoch, or are "
+            "mixed by --data-weights"
+        },
+    )
+    data_weights: Optional[str] = field(
+        default=None,
+        metadata={
+            "help": "share of updates of each of the folders, such as 0.7,0.3: they are one mixture (default: they "
+            "take turns by epoch). --valid-subset valid is then all folders together, valid@1 the first of them"
+        },
     )
     modalities: str = field(
         default="text,pixel,pair",
@@ -180,20 +190,41 @@ class RenderedPretrainingTask(RenderedTask):
                 )
         return model
 
+    def has_sharded_data(self, split):
+        """Whether fairseq is to load another folder in every epoch: folders that are mixed stay."""
+        return self.cfg.data_weights is None and super().has_sharded_data(split)
+
     def load_dataset(self, split, epoch=1, combine=False, task_cfg=None, **kwargs):
-        """Load the streams of *split*."""
-        paths = utils.split_paths(self.cfg.data)
-        folder = DataFolder(paths[(epoch - 1) % len(paths)])
-        _check_settings(folder, split, self.data_settings, DataFolder(paths[0]))
-        strips = self._open_strips(folder, split) if self.uses_patches else None
-        streams = {
-            modality: PRETRAINING_STREAMS[modality].load(self, folder, split, strips) for modality in self.modalities
-        }
+        """Load the streams of *split*: of the folder whose turn it is, or of all that are mixed.
+
+        Raises:
+            UserError: for a folder that is not there, or was made with other settings than the first.
+        """
+        folders = [DataFolder(path) for path in utils.split_paths(self.cfg.data)]
+        name, _, number = split.partition("@")
+        if number:
+            if self.cfg.data_weights is None or not number.isdecimal() or not 1 <= int(number) <= len(folders):
+                raise UserError(
+                    f"split {split}: the number is that of one of the folders of --data-weights, from 1 to "
+                    f"{len(folders)}"
+                )
+            chosen = [folders[int(number) - 1]]
+        else:
+            chosen = folders if self.cfg.data_weights is not None else [folders[(epoch - 1) % len(folders)]]
+        streams = []
+        for folder in chosen:
+            _check_settings(folder, name, self.data_settings, folders[0])
+            strips = self._open_strips(folder, name) if self.uses_patches else None
+            found = [
+                (modality, PRETRAINING_STREAMS[modality].load(self, folder, name, strips))
+                for modality in self.modalities
+            ]
+            held = ", ".join(f"{len(stream):,} {modality} examples" for modality, stream in found)
+            logger.info(f"{folder.path}, {name}: {held}")
+            streams += found
         self.datasets[split] = ModalityMixture(
             streams, pad=self.dictionary.pad() if self.dictionary else None, strip_patches=self.strip_patches
         )
-        held = ", ".join(f"{len(stream):,} {modality} examples" for modality, stream in streams.items())
-        logger.info(f"{folder.path}, {split}: {held}")
 
     def _open_strips(self, folder, split):
         """The patches of *split*, stored or rendered from its text."""
@@ -209,15 +240,20 @@ class RenderedPretrainingTask(RenderedTask):
                 f"{folder.path}, {split}: patches are rendered from text in the --num-workers of the data loader"
             )
             config = RendererConfig.from_dict(manifest["renderer"]).located(near=folder.path)
-            strips = RenderedRows(folder.prefix(split, PIXEL), folder.open(split, PIECES), config)
+            strips = RenderedRows(folder.prefixes(split, PIXEL), folder.open(split, PIECES), config)
             strips.check()
             return strips
         return folder.open(split, PIXEL, manifest["patch_values"])
 
     def training_batches(self, dataset, seed, num_shards, **limits):
         """Batches of one modality each, mixed by weight, see MixtureOrder."""
-        order = MixtureOrder(dataset, self.weights, lambda indices: dataset.batch_by_size(indices, **limits), seed)
         folders = len(utils.split_paths(self.cfg.data))
+        weights = self.weights
+        if self.cfg.data_weights is not None:
+            shares = parse_data_weights(self.cfg.data_weights, folders)
+            weights = np.outer(np.array(shares) / sum(shares), weights).reshape(-1)  # of each modality of each folder
+            folders = 1
+        order = MixtureOrder(dataset, weights, lambda indices: dataset.batch_by_size(indices, **limits), seed)
 
         def draw(epoch):
             # Several folders take turns by epoch, so this one was used only in every n-th of the earlier epochs.
@@ -242,6 +278,7 @@ class RenderedPretrainingTask(RenderedTask):
             "--modalities": list(self.modalities),
             "--modality-weights": list(self.weights),
             "folders": len(utils.split_paths(self.cfg.data)),
+            "--data-weights": self.cfg.data_weights,
         }
 
     def describe_update(self, dataset):
@@ -316,6 +353,23 @@ def parse_modalities(modalities, weights=None):
     if not all(np.isfinite(value) and value > 0 for value in values):
         raise UserError(f"--modality-weights {weights}: weights must be positive; leave a modality out instead")
     return names, values
+
+
+def parse_data_weights(weights, folders):
+    """Check ``--data-weights``: a tuple of float, one for each of so many folders.
+
+    Raises:
+        UserError: if they are not one positive number for each folder.
+    """
+    try:
+        values = tuple(float(weight) for weight in str(weights).split(","))
+    except ValueError:
+        raise UserError(f"--data-weights {weights}: not numbers joined by commas") from None
+    if len(values) != folders:
+        raise UserError(f"--data-weights {weights}: {len(values)} weights for {folders} data folders")
+    if not all(np.isfinite(value) and value > 0 for value in values):
+        raise UserError(f"--data-weights {weights}: weights must be positive; leave a folder out instead")
+    return values
 
 
 def pair_limits(cfg, trained_strip=None):

@@ -37,7 +37,7 @@ _OPEN = {f"--{name}".replace("_", "-") for name in ("pair_patches", *ARCHITECTUR
 _OF_THE_OPTIMIZER = ("--optimizer", "--criterion", "precision")
 _ANOTHER_FOLDER = "choose another --save-dir (Hydra: hydra.run.dir)"
 # Fields of a manifest that describe how a split is stored; all others describe its contents.
-_STORAGE = ("files", "store", "version")
+_STORAGE = ("files", "checksums", "shards", "store", "version")
 
 
 def check_same_run(cfg):

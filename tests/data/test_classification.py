@@ -122,10 +122,10 @@ def test_damaged_labels_are_told_in_one_line(tmp_path):
     path = DataFolder(tmp_path).labels_path("train")
     size = path.stat().st_size
     path.write_bytes(b"x" * size)
-    with pytest.raises(UserError, match=r"train\.labels\.npy: absent or damaged"):
+    with pytest.raises(UserError, match=r"labels\.npy: absent or damaged"):
         dataset(DataFolder(tmp_path), "pixel")
     path.unlink()
-    with pytest.raises(UserError, match=r"train\.labels\.npy: truncated or damaged"):
+    with pytest.raises(UserError, match=r"labels\.npy: truncated or damaged"):
         dataset(DataFolder(tmp_path), "pixel")
 
 
@@ -230,7 +230,7 @@ def test_padding_never_changes_logits(folder, modality):
 def test_logits_through_the_data_set_are_those_of_the_published_code(modality, tmp_path):
     fixture = np.load(shared("reference/model/classifier_io.npz"))
     model = load_released(shared("reference/model/classifier"))
-    writer = StreamWriter(tmp_path / "train", {PIXEL: np.uint8, TEXT: np.uint16})
+    writer = StreamWriter(tmp_path, {PIXEL: np.uint8, TEXT: np.uint16})
     gray = patchify(torch.from_numpy(fixture["pixels"][:, :1])).numpy()
     for patches, patch_mask, tokens, token_mask in zip(
         gray, fixture["patch_mask"], fixture["input_ids"], fixture["token_mask"], strict=True
@@ -240,8 +240,8 @@ def test_logits_through_the_data_set_are_those_of_the_published_code(modality, t
     writer.close()
     examples = ClassificationDataset(
         modality,
-        IndexedRows(tmp_path / f"train.{PIXEL}", 256),
-        IndexedRows(tmp_path / f"train.{TEXT}"),
+        IndexedRows(tmp_path / PIXEL, 256),
+        IndexedRows(tmp_path / TEXT),
         max_patches=48,
         max_tokens=16,
         strip_patches=48,

@@ -25,8 +25,8 @@ def test_splits_and_their_files(folder):
     assert folder.first_split() == "train"
     names = {path.name for path in folder.split_files("valid")}
     assert names == {
-        *("valid.pixel.bin", "valid.pixel.idx", "valid.text.bin", "valid.text.idx"),
-        *("valid.columns.bin", "valid.columns.idx", "valid.manifest.json"),
+        *("pixel.bin", "pixel.idx", "text.bin", "text.idx"),
+        *("columns.bin", "columns.idx", "shard.json", "valid.manifest.json"),
     }
     assert folder.has("train", "text")
     assert not folder.has("test", "text")
@@ -71,8 +71,8 @@ def test_absent_folder_and_split_say_what_to_do(folder, tmp_path):
         (b"\xff", "not JSON"),
         (b"[]", "not a manifest"),
         (b"{}", "not a manifest"),
-        (b'{"version": 2}', "version 2, this program reads 1"),
-        (b'{"version": 1, "files": 3}', "damaged: files"),
+        (b'{"version": 1}', "version 1, this program reads 2: render the data again"),
+        (b'{"version": 2, "files": 3}', "damaged: files"),
     ],
 )
 def test_damaged_manifest_is_named(folder, content, message):
@@ -81,7 +81,7 @@ def test_damaged_manifest_is_named(folder, content, message):
         folder.manifest("train")
 
 
-@pytest.mark.parametrize("name", ["files", "patch_values", "renderer", "tokenizer_sha256"])
+@pytest.mark.parametrize("name", ["files", "shards", "checksums", "patch_values", "renderer", "tokenizer_sha256"])
 def test_manifest_that_lacks_something_is_named(folder, name):
     edit_manifest(folder, **{name: ...})
     with pytest.raises(UserError, match=rf"train\.manifest\.json: damaged: {name} is absent"):
@@ -94,9 +94,9 @@ def test_manifest_of_an_unknown_renderer_is_named(folder):
         folder.settings("train")
 
 
-@pytest.mark.parametrize("name", ["train.pixel.bin", "train.text.idx", "train.columns.bin"])
+@pytest.mark.parametrize("name", ["pixel.bin", "text.idx", "columns.bin"])
 def test_file_that_is_shorter_than_the_manifest_says_is_named(folder, name):
-    path = folder.path / name
+    path = folder.shards("train")[0] / name
     path.write_bytes(path.read_bytes()[:-1])
     with pytest.raises(UserError, match=rf"{name}: truncated or damaged .*: render this split again"):
         folder.manifest("train")

@@ -31,7 +31,7 @@ def folder(tmp_path_factory):
 
 
 def rendered_rows(folder, config=CONFIG):
-    return RenderedRows(folder.prefix("train", PIXEL), folder.open("train", PIECES), config)
+    return RenderedRows(folder.prefixes("train", PIXEL), folder.open("train", PIECES), config)
 
 
 @pytest.fixture(scope="module")
@@ -63,11 +63,11 @@ def test_text_alone_takes_little_space(folder, tmp_path):
     source = folder.path.parent / "corpus.txt"
     binarize([source], tmp_path / "data", "train", CONFIG, folder.tokenizer(), store="text", progress=False)
     data = DataFolder(tmp_path / "data")
-    assert not data.prefix("train", PIXEL).with_suffix(".pixel.bin").exists()
+    assert not data.has("train", PIXEL)
     assert data.manifest("train")["store"] == "text"
     for file in data.split_files("train"):
-        if "manifest" not in file.name:
-            assert file.read_bytes() == (folder.path / file.name).read_bytes()
+        if not file.name.endswith(".json"):
+            assert file.read_bytes() == (folder.path / file.relative_to(data.path)).read_bytes()
     bytes_of = {
         name: sum(file.stat().st_size for file in at.split_files("train"))
         for name, at in (("text", data), ("both", folder))
@@ -82,9 +82,8 @@ def test_patches_alone_keep_no_text(folder, tmp_path):
     data = DataFolder(tmp_path / "data")
     assert data.manifest("train")["store"] == "patches"
     assert not data.has("train", PIECES)
-    assert data.prefix("train", PIXEL).with_suffix(".pixel.bin").read_bytes() == (
-        folder.prefix("train", PIXEL).with_suffix(".pixel.bin").read_bytes()
-    )
+    (ours,), (theirs,) = data.prefixes("train", PIXEL), folder.prefixes("train", PIXEL)
+    assert ours.with_suffix(".bin").read_bytes() == theirs.with_suffix(".bin").read_bytes()
 
 
 @pytest.mark.parametrize("mode", ["rgb", "binary"])
@@ -113,7 +112,7 @@ def test_drawing_in_another_way_is_noticed(folder):
 
 def test_damaged_text_is_noticed(folder, tmp_path):
     data = DataFolder(shutil.copytree(folder.path, tmp_path / "data"))
-    path = data.prefix("train", PIECES).with_suffix(".pieces.bin")
+    path = data.prefixes("train", PIECES)[0].with_suffix(".bin")
     path.write_bytes(b"\xff" + path.read_bytes()[1:])
     with pytest.raises(UserError, match=r"pieces.bin: damaged \(item 0 is no text\): render this split again"):
         rendered_rows(data).check()
@@ -121,14 +120,12 @@ def test_damaged_text_is_noticed(folder, tmp_path):
 
 def test_streams_that_do_not_belong_together_are_refused(folder, tmp_path):
     data = DataFolder(shutil.copytree(folder.path, tmp_path / "data"))
-    for name in ("bin", "idx"):
-        shutil.copy(data.path / f"train.text.{name}", data.path / f"train.pieces.{name}")
     other = DataFolder(tmp_path / "other")
     (tmp_path / "short.txt").write_text("short")
     binarize([tmp_path / "short.txt"], other.path, "train", CONFIG, store="text", progress=False)
     for name in ("bin", "idx"):
-        shutil.copy(other.path / f"train.pieces.{name}", data.path)
-    with pytest.raises(UserError, match=r"train.pixel.idx and .*train.pieces.bin do not belong together"):
+        shutil.copy(other.shards("train")[0] / f"pieces.{name}", data.shards("train")[0])
+    with pytest.raises(UserError, match=r"pixel.idx and .*pieces.bin do not belong together"):
         rendered_rows(data)
 
 

@@ -27,7 +27,8 @@ def dataset(folder, modality, split="valid", **options):
 
 
 def files(folder):
-    return {path.name: path.read_bytes() for path in folder.iterdir() if path.suffix != ".json"}
+    files = (path for path in folder.rglob("*") if path.is_file() and path.suffix != ".json")
+    return {str(path.relative_to(folder)): path.read_bytes() for path in files}
 
 
 def test_a_data_folder_holds_strips_texts_and_tokens(toy_translations):

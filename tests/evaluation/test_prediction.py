@@ -205,7 +205,8 @@ def test_classes_in_another_order_are_matched_by_name(finetuned, tmp_path):
     for split in ("train", "test"):
         (data / f"{split}.manifest.json").unlink()
     manifest.write_text(turned)
-    np.save(data / "valid.labels.npy", 1 - np.load(data / "valid.labels.npy"))
+    labels = DataFolder(data).labels_path("valid")
+    np.save(labels, 1 - np.load(labels))
     ours, theirs = (
         predict(one.checkpoint, folder, ["valid"], cpu=True, progress=False)["valid"] for folder in (data, one.data)
     )

@@ -52,7 +52,7 @@ def test_labels_of_another_task_are_told_in_one_line(finetuned, toy_glue):
 
 def test_damaged_labels_are_told_in_one_line(train, toy_glue, tmp_path):
     data = shutil.copytree(toy_glue / "rte", tmp_path / "rte")
-    labels = data / "train.labels.npy"
+    labels = DataFolder(data).labels_path("train")
     labels.write_bytes(labels.read_bytes()[:-8])
     assert train(data=data).startswith(f"{labels}: truncated or damaged")
 

@@ -2,6 +2,7 @@ import itertools
 import multiprocessing
 import os
 import signal
+from pathlib import Path
 
 import pytest
 from toy_corpus import documents
@@ -28,11 +29,12 @@ def binarized(folder, examples=EXAMPLES, **options):
 def test_files_are_the_same_for_any_number_of_workers(tmp_path):
     summaries = [binarized(tmp_path / str(workers), workers=workers) for workers in (1, 2, 3)]
     assert summaries[0].counts.examples == 200
-    files = sorted(path.name for path in (tmp_path / "1").iterdir())
-    assert "train.labels.npy" in files
+    files = sorted(path.relative_to(tmp_path / "1") for path in (tmp_path / "1").rglob("*") if path.is_file())
+    assert Path("train.shards/00000/labels.npy") in files
     for other, summary in zip("23", summaries[1:], strict=True):
         assert (summary.counts, summary.labels) == (summaries[0].counts, summaries[0].labels)
-        assert sorted(path.name for path in (tmp_path / other).iterdir()) == files
+        found = (path.relative_to(tmp_path / other) for path in (tmp_path / other).rglob("*") if path.is_file())
+        assert sorted(found) == files
         for name in files:
             assert (tmp_path / other / name).read_bytes() == (tmp_path / "1" / name).read_bytes(), name
 

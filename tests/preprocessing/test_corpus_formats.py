@@ -14,15 +14,14 @@ from toy_corpus import documents
 from pixelgpt_fairseq.cli.render_corpus import main
 from pixelgpt_fairseq.data.data_folder import DataFolder
 from pixelgpt_fairseq.preprocessing import binarize as binarizing
-from pixelgpt_fairseq.preprocessing import chunks
+from pixelgpt_fairseq.preprocessing import shards
 
 BAD_ROWS = 2
 
 
 @pytest.fixture(autouse=True)
-def small_chunks(monkeypatch):
-    monkeypatch.setattr(chunks, "CHUNK_CHARACTERS", 700)
-    monkeypatch.setattr(binarizing, "RECORD_EVERY", 0)
+def small_shards(monkeypatch):
+    monkeypatch.setattr(shards, "SHARD_CHARACTERS", 700)
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +62,8 @@ def render(paths, folder, rows, *options):
 
 def contents(folder):
     """The streams; the manifest tells how they were made."""
-    return {path.name: path.read_bytes() for path in folder.path.iterdir() if path.suffix in (".bin", ".idx")}
+    files = (path for path in folder.path.rglob("*") if path.suffix in (".bin", ".idx"))
+    return {str(path.relative_to(folder.path)): path.read_bytes() for path in files}
 
 
 @pytest.mark.parametrize(

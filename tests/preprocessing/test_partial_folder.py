@@ -44,7 +44,7 @@ def render(request, tmp_path, data):
 @pytest.fixture
 def precious(tmp_path):
     """A file of the user's, in a folder of its own."""
-    path = tmp_path / "precious" / "train.pixel.bin"  # a name that this program uses, too
+    path = tmp_path / "precious" / "tokenizer.model"  # a name that this program uses, too
     path.parent.mkdir()
     path.write_text("precious")
     return path
@@ -73,15 +73,16 @@ def test_a_file_in_the_place_of_the_hidden_folder(render, data):
     ("make", "message"),
     [
         (lambda path: (path / "notes.txt").write_text("notes"), "notes.txt: a file that this program did not write"),
-        (lambda path: (path / "train.pixel.bin").mkdir(), "train.pixel.bin: a folder that this program did not write"),
+        (lambda path: (path / "tokenizer.model").mkdir(), "tokenizer.model: a folder that this program did not write"),
         (lambda path: (path / "other").mkdir(), "other: a folder that this program did not write"),
-        (lambda path: (path / "valid.pixel.bin").write_text("x"), "valid.pixel.bin: a file that this program did not"),
+        (lambda path: (path / "shards" / "notes.txt").write_text("x"), "notes.txt: a file that this program did not"),
     ],
 )
 def test_what_others_put_into_the_hidden_folder_is_not_removed(render, data, make, message):
     path = partial_path(data, "train")
     path.mkdir(parents=True)
-    (path / "train.pixel.sizes").touch()  # of a run that was killed
+    (path / "shards" / ".00001.7-ab.partial").mkdir(parents=True)  # of a run that was killed
+    (path / "shards" / ".00001.7-ab.partial" / "pixel.sizes").touch()
     make(path)
     before = sorted(path.iterdir())
     with pytest.raises(UserError, match=rf"{message}.*: move it out of \.train\.partial"):
@@ -89,24 +90,26 @@ def test_what_others_put_into_the_hidden_folder_is_not_removed(render, data, mak
     assert sorted(path.iterdir()) == before
 
 
-@pytest.mark.parametrize("name", ["train.pixel.bin", "train.pixel.sizes", "000000.pixel.bin", "train.labels.npy"])
+@pytest.mark.parametrize(
+    "name", ["tokenizer.model", "shards", "00000.stretch", "shards/00000/pixel.bin", "shards/00001"]
+)
 def test_links_in_the_hidden_folder_are_not_followed(render, data, precious, name):
     path = partial_path(data, "train")
     path.mkdir(parents=True)
+    (path / name).parent.mkdir(parents=True, exist_ok=True)
     (path / name).symlink_to(precious)
     with pytest.raises(UserError, match=rf"{name}: a symbolic link that this program did not write"):
         render()
     assert precious.read_text() == "precious"
 
 
-@pytest.mark.parametrize("name", ["train.pixel.bin", "train.pixel.idx"])
-def test_links_that_appear_while_it_runs_are_not_followed(render, data, precious, name, monkeypatch):
+def test_links_that_appear_while_it_runs_are_not_followed(render, data, precious, monkeypatch):
     def linked(path):
-        (path / name).symlink_to(precious)
+        (path / "shards").symlink_to(precious.parent)
 
     monkeypatch.setattr(partial_folders, "_check_own", linked)
     monkeypatch.setattr(partial_folders, "clear", lambda path: None)
-    with pytest.raises(UserError, match="Too many levels of symbolic links"):
+    with pytest.raises(UserError, match="shards: a symbolic link"):
         render()
     assert precious.read_text() == "precious"
 
@@ -114,7 +117,7 @@ def test_links_that_appear_while_it_runs_are_not_followed(render, data, precious
 def test_what_appears_in_the_hidden_folder_while_it_is_used_is_not_removed(data):
     with partial_folder(data, "train") as path:
         (path / "notes.txt").write_text("notes")
-        (path / "train.pixel.bin").write_text("ours")
+        (path / "tokenizer.model").write_text("ours")
     assert [file.name for file in path.iterdir()] == ["notes.txt"]
 
 
@@ -155,7 +158,7 @@ def test_a_kill_after_the_last_renaming_leaves_nothing_for_ever(data, tmp_path, 
     data.manifest("train")
     assert partial_path(data, "train").exists()
     if again == "train":
-        with pytest.raises(UserError, match=r"train\.pixel\.bin: already there"):
+        with pytest.raises(UserError, match=r"train\.manifest\.json: already there"):
             render()
     else:
         render("valid")
@@ -172,10 +175,10 @@ def test_what_an_unfinished_replacement_of_a_split_has_done_is_kept(data, tmp_pa
         return binarize([corpus], data.path, "train", CONFIG, overwrite=True, progress=False)
 
     kill_in(monkeypatch, "binarize.stage", replace)
-    kept = sorted(partial_path(data, "train").iterdir())
+    kept = sorted(partial_path(data, "train").rglob("*"))
     with pytest.raises(UserError, match="already there"):
         check_destination(data, "train", overwrite=False)
-    assert sorted(partial_path(data, "train").iterdir()) == kept
+    assert sorted(partial_path(data, "train").rglob("*")) == kept
     assert replace().resumed.documents == 3
 
 
@@ -189,7 +192,8 @@ def test_everything_is_on_the_disk_before_the_manifest_has_its_name(render, data
     def replaced(source, target):
         name = os.path.basename(target)
         if os.path.dirname(target) == str(data.path):
-            assert name in synced  # its contents
+            assert ("shards" if name == "train.shards" else name) in synced  # its contents
+            assert {"pixel.bin", "pixel.idx"} <= set(synced)
         if name == "train.manifest.json" and os.path.dirname(target) == str(data.path):
             assert synced[-1] == "data"  # the names of all other files
         replace(source, target)
@@ -201,7 +205,9 @@ def test_everything_is_on_the_disk_before_the_manifest_has_its_name(render, data
     assert synced[-1] == "data"
 
 
-@pytest.mark.parametrize("name", ["../precious/train.pixel.bin", "/etc/hostname", "a/b", "..", "", "a\\b"])
+@pytest.mark.parametrize(
+    "name", ["../precious/tokenizer.model", "/etc/hostname", "a/b", "..", "", "train.shards/../00000/pixel.bin"]
+)
 def test_a_manifest_names_files_beside_it_only(render, data, precious, name):
     render()
     path = data.manifest_path("train")
@@ -210,7 +216,7 @@ def test_a_manifest_names_files_beside_it_only(render, data, precious, name):
     path.write_text(json.dumps(manifest))
     with pytest.raises(UserError) as refusal:
         data.manifest("train")
-    line = f"{path}: damaged: {name!r} is no name of a file beside it: render this split again"
+    line = f"{path}: damaged: {name!r} is no name of a file of a shard: render this split again"
     assert str(refusal.value) == line
 
 
@@ -218,8 +224,8 @@ def test_a_staged_manifest_moves_no_files_of_others(data, precious):
     """Whoever can write into a data folder could leave one there."""
     partial = partial_path(data, "train")
     partial.mkdir(parents=True)
-    (partial / "train.manifest.json").write_text(json.dumps({"files": {"../../precious/train.pixel.bin": 8}}))
-    with pytest.raises(UserError, match="is no name of a file beside it"):
+    (partial / "train.manifest.json").write_text(json.dumps({"files": {"../../precious/tokenizer.model": 8}}))
+    with pytest.raises(UserError, match="is no name of a file of a shard"):
         partial_folders.move_into_place(data, partial, "train")
     assert precious.read_text() == "precious"
 
@@ -229,9 +235,9 @@ def test_a_manifest_of_bad_sizes_is_refused(render, data, size):
     render()
     path = data.manifest_path("train")
     manifest = json.loads(path.read_text())
-    manifest["files"]["train.pixel.bin"] = size
+    manifest["files"]["train.shards/00000/pixel.bin"] = size
     path.write_text(json.dumps(manifest))
-    with pytest.raises(UserError, match=r"is no size of train\.pixel\.bin: render this split again"):
+    with pytest.raises(UserError, match=r"is no size of train\.shards/00000/pixel\.bin: render this split again"):
         data.manifest("train")
 
 

@@ -215,7 +215,7 @@ def test_released_and_rendered_splits_do_not_mix(folder, tmp_path):
     binarize_released(folder, tmp_path / "data", "train", RTE, progress=False)
     with pytest.raises(UserError, match="text rendered here against released strips, whose look is not known"):
         binarize_examples([Example(("a", "b"), 0)], tmp_path / "data", "valid", RTE, LOOK, progress=False)
-    with pytest.raises(UserError, match=r"train\.pixel\.bin: already there"):
+    with pytest.raises(UserError, match=r"train\.manifest\.json: already there"):
         binarize_released(folder, tmp_path / "data", "train", RTE, progress=False)
     with pytest.raises(UserError, match="split train is of task rte"):
         binarize_released(folder, tmp_path / "data", "valid", XNLI, progress=False)

@@ -96,7 +96,7 @@ def test_folders_of_both_kinds_take_turns(toy_data, text_data):
 def test_stored_patches_are_taken_where_both_are_there(toy_data, text_data, tmp_path, caplog):
     both = shutil.copytree(toy_data, tmp_path / "both")
     for name in ("bin", "idx"):
-        shutil.copy(text_data / f"train.pieces.{name}", both)
+        shutil.copy(text_data / f"train.shards/00000/pieces.{name}", both / "train.shards/00000")
     caplog.set_level(logging.INFO)
     setup_task(both).load_dataset("train")
     assert "patches are rendered from text" not in caplog.text

@@ -155,7 +155,7 @@ def test_a_damaged_last_checkpoint_says_what_to_do(refused, toy_data, checkpoint
 def test_a_save_dir_that_cannot_be_written_to_is_told_on_every_rank(toy_data):
     """No rank waits for another to be told: here there is none."""
     workers = "--distributed-world-size 2 --distributed-no-spawn --distributed-init-method tcp://127.0.0.1:1".split()
-    file = toy_data / "train.pixel.bin"
+    file = toy_data / "train.manifest.json"
     assert file.is_file()
     for rank in (0, 1):
         options = [*PRETRAINING, "--save-dir", file / "run", *workers, "--distributed-rank", rank]

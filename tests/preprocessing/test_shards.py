@@ -1,4 +1,4 @@
-"""A rendering that is ended, by whatever, goes on and comes to the same bytes; nothing finished is done again."""
+"""Shards are whole or absent: a run that is ended, by whatever, goes on and comes to the same bytes."""
 
 import contextlib
 import itertools
@@ -16,26 +16,27 @@ import pytest
 from toy_corpus import documents
 
 import pixelgpt_fairseq
+from pixelgpt_fairseq.cli.check_data import main as check_data
 from pixelgpt_fairseq.data.data_folder import DataFolder
+from pixelgpt_fairseq.data.indexed import IndexedRows
 from pixelgpt_fairseq.data.tokens import train_tokenizer
 from pixelgpt_fairseq.errors import UserError
 from pixelgpt_fairseq.preprocessing import binarize as binarizing
-from pixelgpt_fairseq.preprocessing import chunks, resumption
+from pixelgpt_fairseq.preprocessing import shards
 from pixelgpt_fairseq.preprocessing.binarize import binarize
-from pixelgpt_fairseq.preprocessing.partial_folder import partial_path
+from pixelgpt_fairseq.preprocessing.partial_folder import WORK_FILE, finished_shards, partial_path
 from pixelgpt_fairseq.rendering import RendererConfig
 
 CONFIG = RendererConfig(max_patches=40)
 FORK = multiprocessing.get_context("fork")  # a process that is to be killed need not import everything first
-CHUNK = 700  # characters
+STRETCH = 700  # characters
 PACKAGE = str(Path(pixelgpt_fairseq.__file__).parent)
 FULL = OSError(28, "No space left on device")
 
 
 @pytest.fixture(autouse=True)
-def small_chunks(monkeypatch):
-    monkeypatch.setattr(chunks, "CHUNK_CHARACTERS", CHUNK)
-    monkeypatch.setattr(binarizing, "RECORD_EVERY", 0)
+def small_shards(monkeypatch):
+    monkeypatch.setattr(shards, "SHARD_CHARACTERS", STRETCH)
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +46,7 @@ def tokenizer():
 
 @pytest.fixture(scope="module")
 def inputs(tmp_path_factory):
-    """Two files, the first of which ends within a chunk; a document longer than chunks."""
+    """Two files, the first of which ends within a stretch; a document longer than a stretch."""
     folder = tmp_path_factory.mktemp("corpus")
     texts = documents(25)
     for name, part in (("a", texts[:10]), ("b", [*texts[10:20], " ".join(texts[10:20]), *texts[20:]])):
@@ -66,11 +67,11 @@ def render(inputs, tokenizer):
 
 @pytest.fixture(scope="module")
 def whole(render, tmp_path_factory):
-    """The files of a run that nothing ended, and the number of its chunks."""
+    """The files of a run that nothing ended, and the number of its shards."""
     data = tmp_path_factory.mktemp("whole") / "data"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(chunks, "CHUNK_CHARACTERS", CHUNK)
-        rendered = count_chunks(patch)
+        patch.setattr(shards, "SHARD_CHARACTERS", STRETCH)
+        rendered = count_made(patch)
         render(data)
     return contents(data), len(rendered)
 
@@ -81,37 +82,38 @@ def data(tmp_path):
 
 
 def contents(path):
-    assert all(file.is_file() for file in path.iterdir()), "an unfinished folder is left"
-    return {file.name: file.read_bytes() for file in path.iterdir()}
+    assert not list(path.glob(".*")), "an unfinished folder is left"
+    assert not [file for file in path.rglob("*") if "partial" in file.name or "stretch" in file.name]
+    return {str(file.relative_to(path)): file.read_bytes() for file in path.rglob("*") if file.is_file()}
 
 
-def count_chunks(monkeypatch):
-    """A list that grows with every chunk that is rendered in this process."""
-    rendered, binarize_chunk = [], chunks._Worker.binarize
+def count_made(monkeypatch):
+    """A list that grows with every shard that is made in this process."""
+    rendered, make = [], shards.ShardMaker._make
 
-    def counted(self, passages, prefix):
-        rendered.append(prefix)
-        return binarize_chunk(self, passages, prefix)
+    def counted(self, stretch, folder):
+        rendered.append(stretch.number)
+        return make(self, stretch, folder)
 
-    monkeypatch.setattr(chunks._Worker, "binarize", counted)
+    monkeypatch.setattr(shards.ShardMaker, "_make", counted)
     return rendered
 
 
 def interrupt_after(monkeypatch, number):
-    """Let Ctrl-C end the run when *number* chunks are finished."""
-    move_in, count = chunks.StreamWriter.move_in, iter(range(number))
+    """Let Ctrl-C end the run when *number* shards are finished."""
+    make, count = shards.ShardMaker._make, iter(range(number))
 
-    def moved(*args):
+    def interrupted(*args):
         if next(count, None) is None:
             raise KeyboardInterrupt
-        move_in(*args)
+        return make(*args)
 
-    monkeypatch.setattr(chunks.StreamWriter, "move_in", moved)
+    monkeypatch.setattr(shards.ShardMaker, "_make", interrupted)
 
 
 @pytest.fixture
 def unfinished(render, tmp_path, monkeypatch, data):
-    """The hidden folder of a run of which three chunks were finished."""
+    """The hidden folder of a run of which three shards were finished."""
     with monkeypatch.context() as patch:
         interrupt_after(patch, 3)
         with pytest.raises(KeyboardInterrupt):
@@ -119,12 +121,12 @@ def unfinished(render, tmp_path, monkeypatch, data):
     return partial_path(DataFolder(data), "train")
 
 
-def test_finished_chunks_are_not_rendered_again(render, whole, unfinished, monkeypatch, data):
+def test_finished_shards_are_not_made_again(render, whole, unfinished, monkeypatch, data):
     files, total = whole
     assert total > 6
-    rendered = count_chunks(monkeypatch)
+    rendered = count_made(monkeypatch)
     summary = render(data)
-    assert len(rendered) == total - 3
+    assert rendered == list(range(3, total))
     assert 0 < summary.resumed.pieces < summary.counts.pieces
     assert contents(unfinished.parent) == files
 
@@ -141,59 +143,59 @@ def test_a_run_says_what_it_keeps_and_what_it_found(render, tmp_path, monkeypatc
     assert f"train: going on after {found:,} documents that are rendered already" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("workers", [1, 2])
-def test_killed_anywhere_it_comes_to_the_same_bytes(render, whole, tmp_path, monkeypatch, workers):
-    numbers, total, between = random.Random(workers), *count_steps(monkeypatch, render, tmp_path / "counted", workers)
+@pytest.mark.parametrize("workers", [1, 2, 3])
+def test_killed_anywhere_it_comes_to_the_same_bytes(render, whole, tmp_path, workers):
+    numbers, total = random.Random(workers), count_steps(render, tmp_path / "counted", workers)
     for attempt in range(3):
         data = DataFolder(tmp_path / f"{attempt}")
-        # The first run is killed after it has recorded one part at least, the others anywhere from beginning to end.
-        killed = killed_at(render, numbers.randrange(between), after=numbers.randrange(1, whole[1]))
-        assert end_by_sigkill(killed, data.path, workers=workers) == -signal.SIGKILL
-        assert (partial_path(data, "train") / resumption.PROGRESS_FILE).exists()
-        for _ in range(2):
+        for _ in range(3):
             end_by_sigkill(killed_at(render, numbers.randrange(total)), data.path, workers=workers)
         render(data.path, workers=workers, overwrite=bool(data.splits()))
         assert contents(data.path) == whole[0]
 
 
-def count_steps(monkeypatch, render, path, workers):
-    """The steps of a whole run, and those between two records of how far it is; see :func:`killed_at`."""
-    steps, recorded = 0, []
+def test_a_worker_killed_anywhere_is_missed_by_one_shard_alone(render, whole, tmp_path, monkeypatch):
+    """The only worker is this process: what is killed is killed within a shard, too."""
+    total = count_steps(render, tmp_path / "counted", 1)
+    data = DataFolder(tmp_path / "data")
+    assert end_by_sigkill(killed_at(render, total * 2 // 3), data.path) == -signal.SIGKILL
+    kept = finished_shards(partial_path(data, "train"))
+    assert len(kept) > 1
+    made = count_made(monkeypatch)
+    render(data.path)
+    assert made == [number for number in range(whole[1]) if number not in kept]
+    assert contents(data.path) == whole[0]
+
+
+def count_steps(render, path, workers):
+    """The steps of a whole run; see :func:`killed_at`."""
+    steps = 0
 
     def step():
         nonlocal steps
         steps += 1
 
-    with monkeypatch.context() as patch:
-        save = binarizing.save_progress
-        patch.setattr(binarizing, "save_progress", lambda *args: (save(*args), recorded.append(steps)))
-        with each_step(step):
-            render(path, workers=workers)
-    return steps, min(later - earlier for earlier, later in itertools.pairwise(recorded))
+    with each_step(step):
+        render(path, workers=workers)
+    return steps
 
 
-def killed_at(function, step, after=0):
-    """*function*, in whose process step number *step* after *after* records is the last.
+def killed_at(function, step):
+    """*function*, in whose process step number *step* is the last.
 
     A step is a call or a return in this package's own code. Unlike seconds, steps come in the same order on machines
     that are slow, fast or busy with other work.
     """
 
     def killed(*args, **options):
-        save, remaining, records = binarizing.save_progress, step, 0
-
-        def saved(*args):
-            nonlocal records
-            save(*args)
-            records += 1
+        remaining = step
 
         def count():
             nonlocal remaining
-            remaining -= records >= after
+            remaining -= 1
             if remaining < 0:
                 os.kill(os.getpid(), signal.SIGKILL)
 
-        binarizing.save_progress = saved
         with each_step(count):
             function(*args, **options)
 
@@ -228,7 +230,7 @@ def test_killed_between_any_two_changes_of_files_it_comes_to_the_same_bytes(rend
     with monkeypatch.context() as patch:
         changes = count_changes(patch)
         render(tmp_path / "counted")
-    for last in range(0, len(changes), len(changes) // 11):
+    for last in range(0, len(changes), len(changes) // 17):
         data = DataFolder(tmp_path / f"{last}")
 
         def killed(data=data, last=last):
@@ -236,7 +238,7 @@ def test_killed_between_any_two_changes_of_files_it_comes_to_the_same_bytes(rend
             render(data.path)
 
         assert end_by_sigkill(killed) == -signal.SIGKILL
-        render(data.path)
+        render(data.path, overwrite=bool(data.splits()))
         assert contents(data.path) == whole[0]
 
 
@@ -256,7 +258,7 @@ def count_changes(monkeypatch, last=None):
 
         return call
 
-    for name in ("replace", "fsync", "remove"):
+    for name in ("replace", "fsync", "unlink", "rmdir"):
         monkeypatch.setattr(os, name, counted(getattr(os, name), name))
     return calls
 
@@ -277,19 +279,18 @@ def test_a_full_disk_ends_it_and_with_more_room_it_goes_on(render, whole, tmp_pa
     assert contents(data) == files
 
 
-@pytest.mark.parametrize("where", ["copyfileobj", "fsync", "replace"])
+@pytest.mark.parametrize("where", ["fsync", "replace"])
 def test_no_space_left_anywhere(render, whole, tmp_path, where, monkeypatch, data):
     files, _ = whole
-    module = chunks.IndexedWriter.append.__globals__["shutil"] if where == "copyfileobj" else os
-    function, count = getattr(module, where), iter(range(10**6))
+    function, count = getattr(os, where), iter(range(10**6))
 
     def full(*args):
-        if next(count) > 20:
+        if next(count) > (40 if where == "fsync" else 5):
             raise FULL
         return function(*args)
 
     with monkeypatch.context() as patch:
-        patch.setattr(module, where, full)
+        patch.setattr(os, where, full)
         with pytest.raises(UserError, match=r"No space left on device$"):
             render(data)
     assert render(data).resumed.pieces > 0
@@ -297,15 +298,15 @@ def test_no_space_left_anywhere(render, whole, tmp_path, where, monkeypatch, dat
 
 
 def test_a_worker_that_dies_takes_nothing_finished_with_it(render, whole, tmp_path, monkeypatch, data):
-    binarize_chunk = chunks._Worker.binarize
+    make = shards.ShardMaker._make
 
-    def die(self, passages, prefix):
-        if prefix.name == "000005":
+    def die(self, stretch, folder):
+        if stretch.number == 5:
             os.kill(os.getpid(), signal.SIGKILL)
-        return binarize_chunk(self, passages, prefix)
+        return make(self, stretch, folder)
 
     with monkeypatch.context() as patch:
-        patch.setattr(chunks._Worker, "binarize", die)
+        patch.setattr(shards.ShardMaker, "_make", die)
         with pytest.raises(UserError, match="a worker process died"):
             render(data, workers=2)
     render(data)
@@ -320,32 +321,69 @@ def flip(content):
     ("name", "damage"),
     [
         *itertools.product(
-            [resumption.PROGRESS_FILE, resumption.WORK_FILE, "train.pixel.bin", "train.text.sizes"],
-            [lambda content: b"", lambda content: content[:-9], None],
+            ["shard.json", "pixel.bin", "text.idx"], [lambda content: b"", lambda content: content[:-9], None]
         ),
-        (resumption.PROGRESS_FILE, flip),
-        (resumption.WORK_FILE, flip),
+        ("shard.json", flip),
     ],
 )
-def test_damaged_leftovers_are_told_and_not_used(render, whole, unfinished, capsys, name, damage, monkeypatch, data):
-    path = unfinished / name
+def test_a_damaged_shard_is_told_and_made_again(render, whole, unfinished, capsys, name, damage, monkeypatch, data):
+    path = unfinished / "shards" / "00001" / name
     path.write_bytes(damage(path.read_bytes())) if damage else path.unlink()
-    rendered = count_chunks(monkeypatch)
+    made = count_made(monkeypatch)
     render(data, progress=True)
-    if damage or name != resumption.PROGRESS_FILE:
-        assert f"{unfinished}: what an unfinished run left is of no use (damaged): starting over" in (
-            capsys.readouterr().err
-        )
-    assert len(rendered) == whole[1]
+    assert f"{path.parent}: damaged: making this shard again" in capsys.readouterr().err
+    assert made == [1, *range(3, whole[1])]
+    assert contents(unfinished.parent) == whole[0]
+
+
+@pytest.mark.parametrize("damage", [lambda content: b"", lambda content: content[:-9], flip, None])
+def test_shards_of_which_nobody_knows_what_they_are_made_from_are_not_used(
+    render, whole, unfinished, capsys, damage, monkeypatch, data
+):
+    path = unfinished / WORK_FILE
+    path.write_bytes(damage(path.read_bytes())) if damage else path.unlink()
+    made = count_made(monkeypatch)
+    render(data, progress=True)
+    assert f"{unfinished}: what an unfinished run left is of no use (damaged): starting over" in capsys.readouterr().err
+    assert len(made) == whole[1]
     assert contents(unfinished.parent) == whole[0]
 
 
 def test_leftovers_of_something_else_are_told_and_not_used(render, whole, unfinished, capsys, data):
     content = json.dumps([1, 2]).encode()
-    (unfinished / resumption.PROGRESS_FILE).write_bytes(b"%08x\n%s\n" % (zlib.crc32(content), content))
+    (unfinished / WORK_FILE).write_bytes(b"%08x\n%s\n" % (zlib.crc32(content), content))
     render(data, progress=True)
     assert "is of no use (damaged)" in capsys.readouterr().err
     assert contents(unfinished.parent) == whole[0]
+
+
+def test_a_byte_that_changed_afterwards_is_found_by_its_checksum(render, data):
+    render(data)
+    folder = DataFolder(data)
+    folder.check_contents("train")
+    path = folder.shards("train")[2] / "pixel.bin"
+    path.write_bytes(flip(path.read_bytes()))
+    folder.manifest("train")
+    with pytest.raises(UserError, match=r"train\.shards/00002/pixel\.bin: damaged: its checksum"):
+        folder.check_contents("train")
+
+
+def test_stretches_grow_with_what_was_read_before():
+    """So a terabyte makes some ten thousand shards, and what is added at the end changes none before it."""
+    total = number = 0
+    while total < 10**12:
+        total += max(1 << 20, shards.stretch_length(total))
+        number += 1
+    assert 5_000 < number < 15_000
+    assert shards.stretch_length(0) == STRETCH
+
+
+def test_documents_are_never_cut_by_a_shard(render, data):
+    render(data)
+    folder = DataFolder(data)
+    for stream in ("pixel", "text", "columns"):
+        for prefix in folder.prefixes("train", stream):
+            assert IndexedRows(prefix).sizes[-1] == 0
 
 
 @pytest.mark.parametrize(
@@ -362,10 +400,10 @@ def test_leftovers_of_something_else_are_told_and_not_used(render, whole, unfini
 def test_an_unfinished_run_of_other_settings_is_not_thrown_away_unasked(
     render, unfinished, changes, message, capsys, data
 ):
-    kept = contents(unfinished)
+    kept = sorted(unfinished.rglob("*"))
     with pytest.raises(UserError, match=rf"documents of an unfinished run .*\({message}.*--overwrite to start over"):
         render(data, **changes)
-    assert contents(unfinished) == kept
+    assert sorted(unfinished.rglob("*")) == kept
     render(data, **changes, overwrite=True, progress=True)
     assert f"({message}" in capsys.readouterr().err
     assert DataFolder(unfinished.parent).manifest("train")["pieces"] > 0
@@ -405,3 +443,13 @@ def test_a_tokenizer_is_trained_once(render, tmp_path, monkeypatch, data):
     assert len(DataFolder(data).tokenizer()) == 380
     with pytest.raises(UserError, match="already there"):
         render(data, tokenizer=380)
+
+
+def test_check_data_names_what_is_damaged(render, data, capsys):
+    render(data)
+    check_data([str(data)])
+    assert f"{data}, train: " in capsys.readouterr().out
+    path = DataFolder(data).shards("train")[1] / "text.bin"
+    path.write_bytes(flip(path.read_bytes()))
+    with pytest.raises(SystemExit, match=r"train\.shards/00001/text\.bin: damaged: its checksum"):
+        check_data([str(data)])

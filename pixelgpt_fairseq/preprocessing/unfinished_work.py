@@ -1,44 +1,31 @@
-"""What a run that was ended leaves behind, so that the same command goes on from there.
+"""What a run that was ended leaves behind, and whether the run that is started now is the same, so that it goes on.
 
-Beside the files that are being written, their folder holds two small ones: what they are made from, and how far they
-have come. The second is replaced every few seconds, when all that it speaks of is on the disk.
+Beside the shards that are finished, their folder holds a small file that says what they are made from.
 """
 
-import collections
 import json
-import os
 import zlib
-from dataclasses import dataclass, field
 from pathlib import Path
 
+from pixelgpt_fairseq.data.data_folder import shard_name
 from pixelgpt_fairseq.errors import UserError
-from pixelgpt_fairseq.preprocessing import chunks
-from pixelgpt_fairseq.preprocessing.chunks import Counts
-from pixelgpt_fairseq.preprocessing.partial_folder import PROGRESS_FILE, WORK_FILE, clear, drop_chunks
+from pixelgpt_fairseq.preprocessing import shards
+from pixelgpt_fairseq.preprocessing.partial_folder import (
+    SHARDS,
+    WORK_FILE,
+    clear,
+    drop_unfinished,
+    finished_shards,
+    remove_shard,
+    shards_folder,
+)
+from pixelgpt_fairseq.preprocessing.shards import read_record
 from pixelgpt_fairseq.rendering import RendererConfig
 from pixelgpt_fairseq.sources import passages
 from pixelgpt_fairseq.sources.corpus_inputs import input_identity
-from pixelgpt_fairseq.sources.passages import Position
 from pixelgpt_fairseq.storage.files import write_whole
 
-_VERSION = 1
-
-
-@dataclass
-class Progress:
-    """How far a run has come.
-
-    Attributes:
-        position: where reading goes on.
-        counts: Counts of what is written.
-        characters: how often each character occurred.
-        lengths: the bytes written, by name of the file.
-    """
-
-    position: Position = field(default_factory=Position)
-    counts: Counts = field(default_factory=Counts)
-    characters: collections.Counter = field(default_factory=collections.Counter)
-    lengths: dict[str, int] = field(default_factory=dict)
+_VERSION = 2
 
 
 def describe_work(inputs, documents, encoding_errors, store, config, tokenizer, fields, skip_bad_rows):
@@ -61,60 +48,68 @@ def describe_work(inputs, documents, encoding_errors, store, config, tokenizer, 
         "store": store,
         "tokenizer": tokens,
         "max_patches": config.max_patches,
-        "chunks": [chunks.CHUNK_CHARACTERS, passages.MAX_PASSAGE_CHARACTERS],
+        "stretches": [shards.SHARD_CHARACTERS, passages.MAX_PASSAGE_CHARACTERS],
     }
     return {"inputs": [input_identity(path) for path in inputs], "settings": settings, "renderer": config.to_dict()}
 
 
-def take_up(folder, work, staged_file, overwrite, say):
-    """Prepare the folder of a split for *work*: what was finished of it stays, all else is removed.
+def finished_work(folder, work, staged_file, overwrite, say):
+    """Prepare the hidden folder of a split for *work*: shards that are finished stay, all else is removed.
 
     Args:
-        folder: the folder of unfinished files.
+        folder: the hidden folder.
         work: what :func:`describe_work` returned.
-        staged_file: name of the file whose presence says that everything is finished, and may have been moved.
-        overwrite: whether finished parts of other work may be removed.
+        staged_file: name of the file whose presence says that all shards are finished, and may have been moved.
+        overwrite: whether finished shards of other work may be removed.
         say: function that tells the user a line.
 
     Returns:
-        Progress: of the same work; a new one if there is none.
+        dict: ShardRecords of finished shards, by number.
 
     Raises:
-        UserError: if there are finished parts of other work, unless *overwrite*.
+        UserError: if there are finished shards of other work, unless *overwrite*.
     """
     folder = Path(folder)
-    progress, reason = Progress(), "nothing is there"
-    if (folder / PROGRESS_FILE).exists():
+    drop_unfinished(folder)
+    records = _read_records(folder, say)
+    reason = ""
+    if (folder / WORK_FILE).exists() or records:
         try:
-            progress = _read_progress(folder)
             theirs = _read_checked(folder / WORK_FILE)
             if theirs["inputs"] != work["inputs"]:  # more of them, say
                 (folder / staged_file).unlink(missing_ok=True)
-            if not (folder / staged_file).exists():
-                _check_lengths(folder, progress.lengths)
-            differences = _differences(work, theirs, progress.position.file)
+            reached = max((record.after.file for record in records.values()), default=0)
+            reason = "; ".join(_differences(work, theirs, reached))
         except (OSError, ValueError, TypeError, KeyError, UserError):
             reason = "damaged"
-        else:
-            reason = "; ".join(differences)
-            if reason and progress.counts.pieces and not overwrite:
-                raise UserError(
-                    f"{folder}: holds {progress.counts.documents:,} documents of an unfinished run that was another "
-                    f"({reason}): repeat that one to go on with it, or pass --overwrite to start over"
-                )
-        if reason:
+        if reason and reason != "damaged" and records and not overwrite:
+            documents = sum(record.counts.documents for record in records.values())
+            raise UserError(
+                f"{folder}: holds {documents:,} documents of an unfinished run that was another "
+                f"({reason}): repeat that one to go on with it, or pass --overwrite to start over"
+            )
+        if reason and (records or reason == "damaged"):
             say(f"{folder}: what an unfinished run left is of no use ({reason}): starting over")
-            progress = Progress()
     if reason:
         clear(folder)
-    drop_chunks(folder)
+        records = {}
+    if not (folder / staged_file).exists():
+        shards_folder(folder)
     _write_checked(folder / WORK_FILE, work)
-    return progress
+    return records
 
 
-def save_progress(folder, progress):
-    """Record *progress*; what it speaks of must be on the disk."""
-    _write_checked(folder / PROGRESS_FILE, {**vars(progress), "counts": vars(progress.counts)})
+def _read_records(folder, say):
+    """The records of finished shards, by number; a shard that is damaged is removed."""
+    records = {}
+    for number in finished_shards(folder):
+        path = folder / SHARDS / shard_name(number)
+        try:
+            records[number] = read_record(path)
+        except ValueError:
+            say(f"{path}: damaged: making this shard again")
+            remove_shard(path)
+    return records
 
 
 def _differences(ours, theirs, file):
@@ -132,23 +127,6 @@ def _differences(ours, theirs, file):
             lines.append(f"{name}: {value} against {theirs['settings'][name]}")
     renderers = [RendererConfig.from_dict(work["renderer"]) for work in (ours, theirs)]
     return lines + renderers[0].differences(renderers[1])
-
-
-def _read_progress(folder):
-    values = _read_checked(folder / PROGRESS_FILE)
-    progress = Progress(
-        Position(*values["position"]),
-        Counts(**values["counts"]),
-        collections.Counter(values["characters"]),
-        values["lengths"],
-    )
-    return progress
-
-
-def _check_lengths(folder, lengths):
-    for name, length in lengths.items():
-        if os.path.getsize(folder / name) < length:
-            raise UserError(f"{folder / name}: shorter than it was")
 
 
 def _write_checked(path, values):
