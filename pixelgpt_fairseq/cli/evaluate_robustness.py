@@ -77,7 +77,7 @@ def main(argv=None):
     from pixelgpt_fairseq.storage.locks import locked
 
     if not args.no_plot:
-        robustness_table.check_plotting()
+        robustness_table.figure_class()  # refuses now what would fail in the end
     models = named_models(args.checkpoint)
     data = validation_set(args)
     output = Path(args.output)
@@ -178,7 +178,7 @@ def notes(evaluated):
         name = condition.attack
         if name is None:
             continue
-        if record["missing_characters"]:
+        if record["missing_characters"] and record["modality"] != "text":
             lines[f"{name}: some of its characters are in none of the fonts: boxes for a reader of pixels"] = None
         if not record["changed_sentences"]:
             lines[f"{name}, severity {condition.severity:g}: changed none of the texts"] = None

@@ -1,6 +1,7 @@
 """The table of how much models lose under attacks, in Markdown and for programs, and its plot."""
 
 import io
+import logging
 import math
 import statistics
 from dataclasses import dataclass
@@ -80,30 +81,31 @@ def to_tsv(scores_of_metrics) -> str:
     return "".join("\t".join(map(str, line)) + "\n" for line in lines)
 
 
-def check_plotting():
-    """Refuse early to draw a plot that could not be drawn in the end.
+def figure_class():
+    """matplotlib's Figure, which plots are drawn on.
 
     Raises:
         UserError: if matplotlib is not installed.
     """
+    # Importing fairseq lets everything through that any package logs, and matplotlib tells of every font it finds.
+    logging.getLogger("matplotlib").setLevel(logging.WARNING)
     try:
-        import matplotlib.figure  # noqa: F401
+        from matplotlib.figure import Figure
     except ImportError:
         raise UserError(
             "the plot needs the package matplotlib: run `pip install 'pixelgpt-fairseq[plots]'`, or in the checkout "
             "`pip install -e '.[plots]' -c constraints.txt`; --no-plot leaves it out"
         ) from None
+    return Figure
 
 
 def plot(scores, metric, task) -> bytes:
     """The scores as a PNG: a panel for every attack, a line for every model, the score against the severity."""
-    from matplotlib.figure import Figure
-
     attacks = list(dict.fromkeys(attack for attack, _, _ in scores if attack is not None))
     names = _names(scores)
     columns = max(1, min(_PANELS_PER_ROW, len(attacks)))
     rows = max(1, math.ceil(len(attacks) / columns))
-    figure = Figure(figsize=(2.6 * columns + 0.8, 2.4 * rows + 0.8), dpi=120, layout="constrained")
+    figure = figure_class()(figsize=(2.6 * columns + 0.8, 2.4 * rows + 0.8), dpi=120, layout="constrained")
     panels = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False).flatten()
     for panel, attack in zip(panels, attacks, strict=False):
         for name in names:
@@ -127,6 +129,8 @@ def plot(scores, metric, task) -> bytes:
         panel.grid(alpha=0.3)
     for panel in panels[len(attacks) :]:
         panel.set_visible(False)
+    for panel in panels[max(0, len(attacks) - columns) : len(attacks)]:  # also those above an empty place
+        panel.tick_params(labelbottom=True)
     figure.supxlabel("severity", fontsize=10)
     figure.supylabel(f"{task}, {metric} (%)", fontsize=10)
     if attacks:

@@ -2,6 +2,7 @@
 
 import io
 import json
+import logging
 
 import pytest
 from PIL import Image
@@ -149,8 +150,9 @@ def test_the_tables_tell_mean_deviation_and_drop():
     }
 
 
-def test_the_plot_has_a_panel_for_every_attack():
+def test_the_plot_has_a_panel_for_every_attack(caplog):
     pytest.importorskip("matplotlib", reason="matplotlib is not installed")
+    caplog.set_level(logging.DEBUG)  # as fairseq leaves it
     sizes = {}
     for number in (1, 6):
         attacks = [
@@ -161,6 +163,7 @@ def test_the_plot_has_a_panel_for_every_attack():
         sizes[number] = picture.size
     assert sizes[6][0] > 3 * sizes[1][0]
     assert sizes[6][1] > 1.5 * sizes[1][1]
+    assert not [record for record in caplog.records if record.name.startswith("matplotlib")]
 
 
 @pytest.mark.parametrize(
@@ -237,3 +240,15 @@ def test_all_attacks_leave_natural_typos_out_without_a_list(toy_glue, finetuned,
     found = {record["attack"] for record in records(tmp_path / "out")}
     assert len(found) == 1 + 9
     assert "natural-typo" not in found
+
+
+def test_boxes_are_told_of_where_a_model_reads_strips():
+    def record(modality, changed):
+        return {"modality": modality, "missing_characters": ["Coptic: 1 character"], "changed_sentences": changed}
+
+    condition = Condition("confusable", 0.5, 1)
+    assert evaluate_robustness.notes([(Model("a", "a"), condition, record("text", 5))]) == []
+    (boxes,) = evaluate_robustness.notes([(Model("a", "a"), condition, record("pair", 5))])
+    assert boxes.startswith("confusable: some of its characters are in none of the fonts")
+    (unchanged,) = evaluate_robustness.notes([(Model("a", "a"), condition, record("text", 0))])
+    assert unchanged == "confusable, severity 0.5: changed none of the texts"
