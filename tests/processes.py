@@ -25,12 +25,13 @@ _SERVER.set_forkserver_preload(
 
 
 class Command:
-    """A command that has been started; ``process`` is its :class:`multiprocessing.Process`."""
+    """A command that has been started in *folder*; ``process`` is its :class:`multiprocessing.Process`."""
 
-    def __init__(self, main, *arguments):
+    def __init__(self, main, *arguments, folder=ROOT):
         self._printed = tempfile.NamedTemporaryFile()  # noqa: SIM115 (closed with this object)
-        self.process = _SERVER.Process(target=_run, args=(main, [*map(str, arguments)], self._printed.name))
-        self.process.start()
+        self.process = _SERVER.Process(target=_run, args=(main, [*map(str, arguments)], self._printed.name, folder))
+        with contextlib.chdir(ROOT):  # the server imports from the folder where it is started
+            self.process.start()
 
     def end(self, seconds=240):
         """Its exit status and what it printed, standard error included, when it has ended."""
@@ -48,12 +49,12 @@ class Command:
         return printed
 
 
-def run_command(main, *arguments):
-    """Run a command to its end; returns what it printed."""
-    return Command(main, *arguments).wait()
+def run_here(main, *arguments):
+    """Run a command to its end in the folder that this process is in; returns what it printed."""
+    return Command(main, *arguments, folder=os.getcwd()).wait()
 
 
-def start_fairseq_by_fork(monkeypatch, run=run_command):
+def start_fairseq_by_fork(monkeypatch, run=run_here):
     """Let scripts/finetune.py start fairseq-train by *run*; returns a list that grows by what each run printed."""
     printed = []
 
@@ -73,11 +74,11 @@ def in_a_group(main):
     main()
 
 
-def _run(main, arguments, output):
+def _run(main, arguments, output, folder):
     with open(output, "w") as file:
         for stream in (sys.stdout, sys.stderr):
             os.dup2(file.fileno(), stream.fileno())
-    os.chdir(ROOT)
+    os.chdir(folder)
     # Processes that this one starts are forked, as on Linux by default: not from yet another server, with new imports.
     multiprocessing.set_start_method("fork", force=True)
     torch.set_num_threads(1)

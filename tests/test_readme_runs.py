@@ -12,6 +12,7 @@ import pytest
 import torch
 from fairseq_runs import nothing_left_behind
 from hydra_runs import SMALL_PRETRAINING, hydra_train
+from processes import start_fairseq_by_fork
 from refusals import script
 from toy_corpus import ROOT, documents
 from toy_glue import write_glue
@@ -81,7 +82,12 @@ def run(program, *arguments):
         assert program == "python"
         name = re.fullmatch(r"scripts/(\w+)\.py", arguments[0])[1]
         given = [path for part in arguments[1:] for path in (sorted(glob.glob(part)) if "*" in part else [part])]
-        script(name)([*given, *(FINETUNING if name == "finetune" else [])])
+        if name == "finetune":
+            with pytest.MonkeyPatch.context() as patch:
+                start_fairseq_by_fork(patch)
+                script(name)([*given, *FINETUNING])
+        else:
+            script(name)(given)
 
 
 @pytest.fixture

@@ -1,8 +1,5 @@
 """Runs by fairseq-hydra-train: each in one folder, where the same command goes on."""
 
-import os
-from functools import partial
-
 import fairseq_cli.hydra_train
 import pytest
 from fairseq import checkpoint_utils
@@ -105,11 +102,6 @@ def test_a_sweep_given_again_with_another_value_trains_that_alone(work, monkeypa
         assert updates(work / "sweep" / f"seed={seed}" / "checkpoints" / "checkpoint_last.pt") == 2
 
 
-def hydra_train_in(folder):
-    os.chdir(folder)
-    fairseq_cli.hydra_train.cli_main()
-
-
 def test_all_ranks_have_one_folder(work):
     """Two processes, as torchrun or srun would start them."""
     port = free_port()
@@ -123,8 +115,9 @@ def test_all_ranks_have_one_folder(work):
         more = [*distributed, f"optimization.max_update={length}"]
         workers = [
             Command(
-                partial(hydra_train_in, work),
+                fairseq_cli.hydra_train.cli_main,
                 *hydra_options(*options("monogpt_tiny", *more, f"distributed_training.distributed_rank={rank}")),
+                folder=work,
             )
             for rank in (0, 1)
         ]

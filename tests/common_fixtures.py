@@ -1,0 +1,21 @@
+"""What every process that runs tests begins with: fixtures that tests in several folders share, and settings."""
+
+import os
+
+import fairseq_cli.train  # noqa: F401 (first of fairseq: else another part of it sets up logging, down to debugging)
+import quick_configs
+import torch
+from refusals import fairseq
+from toy_corpus import checkpoint, toy_data
+from toy_finetuning import finetuned, toy_glue
+from toy_translation import toy_translations, translator
+
+__all__ = ["checkpoint", "fairseq", "finetuned", "toy_data", "toy_glue", "toy_translations", "translator"]
+
+# Hundreds of tests start fairseq in this process.
+quick_configs.install()
+# Tests run in a process a core, each of which would otherwise start a thread a core.
+torch.set_num_threads(1)
+# scripts/bench_gpu.py runs the tests of models on a GPU so: whatever they make is made there.
+if os.environ.get("PIXELGPT_TEST_DEVICE"):
+    torch.set_default_device(os.environ["PIXELGPT_TEST_DEVICE"])
