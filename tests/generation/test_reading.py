@@ -6,6 +6,7 @@ import sys
 
 import numpy as np
 import pytest
+from refusals import refusal, script
 from shared_fixtures import shared
 
 from pixelgpt_fairseq.errors import UserError
@@ -169,3 +170,13 @@ def test_reading_needs_neither_torch_nor_fairseq():
         "print({'torch', 'fairseq'} & set(sys.modules))"
     )
     assert subprocess.run([sys.executable, "-c", script], capture_output=True, text=True).stdout == "abc\nset()\n"
+
+
+def test_the_benchmark_counts_what_comes_back(tmp_path, capsys):
+    (tmp_path / "lines").write_text("PAM и слово\nplain words\n\n", encoding="utf-8")
+    script("bench_strip_reading")(["--input", str(tmp_path / "lines")])
+    told = capsys.readouterr().out
+    assert "2 lines, 2 pixel for pixel, 1 the same text, 2 but for look-alikes; 0.00% of 22 characters wrong" in told
+    script("bench_strip_reading")(["--input", str(tmp_path / "lines"), "--lines", "1", "--noise", "0.3"])
+    assert "1 lines, 0 pixel for pixel" in capsys.readouterr().out
+    assert "nowhere" in refusal(script("bench_strip_reading"), "--input", tmp_path / "nowhere")
