@@ -43,9 +43,9 @@ def read_passages(
 
     Raises:
         UserError: naming the file, and the line for invalid UTF-8; for a file of white space alone, one that cannot be
-            decompressed, and one that is of none of the formats.
+            decompressed, and one that is of none of the formats; if there is nothing but bad rows.
     """
-    bad_rows = start.bad_rows
+    bad_rows, found = start.bad_rows, start != Position()
 
     def count(error):
         nonlocal bad_rows
@@ -60,8 +60,12 @@ def read_passages(
         passage = None
         for passage in read(path, documents, encoding_errors, begin, fields, count):
             yield passage
-        if passage is None and not (begin.offset or begin.in_row):
+        found = found or passage is not None
+        nothing_read = passage is None and not (begin.offset or begin.in_row)
+        if nothing_read and bad_rows == begin.bad_rows:
             raise UserError(f"{path}: no text: only white space")
+    if not found:
+        raise UserError(f"{', '.join(map(str, paths[:3]))}: no text: all {bad_rows:,} rows are bad")
 
 
 def _read_file(path, documents, encoding_errors, begin, fields, on_bad_row):

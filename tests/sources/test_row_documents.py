@@ -144,6 +144,16 @@ def test_a_file_without_any_text_is_told(tmp_path):
         texts([path])
 
 
+def test_a_file_of_bad_rows_alone_is_passed_over_unless_there_is_nothing_else(tmp_path):
+    bad = write(tmp_path / "bad.jsonl", [{"url": "a"}] * 3)
+    good = write(tmp_path / "good.jsonl", [{"text": "one"}])
+    skipped = SkippedRows()
+    assert texts([bad, good, bad], on_bad_row=skipped) == ["one"]
+    assert skipped.count == 6
+    with pytest.raises(UserError, match=r"bad.jsonl, .*bad.jsonl: no text: all 6 rows are bad"):
+        texts([bad, bad], on_bad_row=skipped)
+
+
 def test_memory_is_bound_by_the_longest_row_that_is_read(tmp_path, monkeypatch):
     monkeypatch.setattr(row_documents, "MAX_ROW_BYTES", 1 << 20)
     path = write(tmp_path / "a.jsonl.gz", [{"text": "word " * 10_000_000}, {"text": "one"}])
