@@ -39,6 +39,11 @@ def get_parser():
         metavar="NAME",
         help="field or column of the text (default: text); dots lead into nested ones: content.body",
     )
+    rows.add_argument(
+        "--id-field",
+        metavar="NAME",
+        help="field or column of an id, which is written beside the data (ids.txt of each shard) and never read",
+    )
     rows.add_argument("--skip-bad-rows", action="store_true", help="pass over rows without a text, and count them")
     parser.add_argument(
         "--encoding-errors",
@@ -140,7 +145,7 @@ def render(args):
         max_missing=args.max_missing,
         workers=args.workers,
         overwrite=args.overwrite,
-        fields=Fields(args.text_field),
+        fields=Fields(args.text_field, args.id_field),
         skip_bad_rows=args.skip_bad_rows,
     )
     counts, skipped = summary.counts, summary.skipped

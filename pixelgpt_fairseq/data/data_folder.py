@@ -12,6 +12,8 @@
         pieces.{bin,idx}        uint8, the same pieces of text in UTF-8 (absent where only patches were stored)
         text.{bin,idx}          the tokens of the same pieces of text
         columns.{bin,idx}       where each of these tokens is in the strip: its first column, and the one after its last
+        ids.txt                 the ids of its documents in the corpus, a line each, where they were asked for; nothing
+                                reads them
         shard.json              counts, sizes and checksums of this shard
     train.pair-512-512.plan     which pairs the split is cut into; made by the first training (see plans.py)
 
@@ -51,9 +53,14 @@ TOKENIZER_FILE = "tokenizer.model"
 DICTIONARY_FILE = "dict.txt"
 SHARED_FILES = (RENDERER_FILE, TOKENIZER_FILE, DICTIONARY_FILE)
 MANIFEST_VERSION = 2
-LABELS_FILE, SHARD_FILE = "labels.npy", "shard.json"
+LABELS_FILE, IDS_FILE, SHARD_FILE = "labels.npy", "ids.txt", "shard.json"
 # Only these files are ever replaced or removed: users may keep a train.txt beside the data.
-SHARD_FILES = (*(f"{stream}.{kind}" for stream in STREAMS for kind in ("bin", "idx")), LABELS_FILE, SHARD_FILE)
+SHARD_FILES = (
+    *(f"{stream}.{kind}" for stream in STREAMS for kind in ("bin", "idx")),
+    LABELS_FILE,
+    IDS_FILE,
+    SHARD_FILE,
+)
 SHARD_NAME = r"\d{5,}"
 _LISTED = re.compile(rf"[\w.-]+\.shards/{SHARD_NAME}/({'|'.join(map(re.escape, SHARD_FILES))})")
 # Fields of a manifest that later steps read.

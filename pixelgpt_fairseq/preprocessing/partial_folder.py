@@ -11,6 +11,7 @@ import re
 from pathlib import Path
 
 from pixelgpt_fairseq.data.data_folder import (
+    IDS_FILE,
     LABELS_FILE,
     SHARD_FILE,
     SHARD_NAME,
@@ -150,7 +151,7 @@ def _is_of_shard(entry):
     """Whether an entry of a shard's folder is a file such as runs write."""
     if entry.is_symlink() or not entry.is_file():
         return False
-    names = (LABELS_FILE, SHARD_FILE)
+    names = (LABELS_FILE, IDS_FILE, SHARD_FILE)
     known = re.fullmatch(_STREAM_FILE, entry.name) or entry.name in names
     return bool(known) or any(is_temporary(entry.name, name) for name in names)
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pixelgpt_fairseq.data.data_folder import SHARD_FILE, shard_name
+from pixelgpt_fairseq.data.data_folder import IDS_FILE, SHARD_FILE, shard_name
 from pixelgpt_fairseq.errors import UserError
 from pixelgpt_fairseq.preprocessing.chunks import ITEMS, Counts, StreamWriter, binarize_passage
 from pixelgpt_fairseq.preprocessing.partial_folder import sync_shard
@@ -111,7 +111,9 @@ def _write_stretch(path, passages, length, position):
     written = 0
     with open(path, "wb", opener=open_without_following) as file:
         for passage in passages:
-            line = json.dumps([passage.text, passage.starts_document, passage.ends_document], ensure_ascii=False)
+            line = json.dumps(
+                [passage.text, passage.starts_document, passage.ends_document, passage.id], ensure_ascii=False
+            )
             file.write(line.encode() + b"\n")
             written, position = written + len(passage.text), passage.after
             if written >= length and passage.ends_document:
@@ -125,7 +127,8 @@ def read_stretch(path):
     """The passages in a file of text that :func:`stretches` wrote."""
     with open(path, "rb") as file:
         for line in file:
-            yield Passage(*json.loads(line))
+            text, starts_document, ends_document, document_id = json.loads(line)
+            yield Passage(text, starts_document, ends_document, id=document_id)
 
 
 class ShardMaker:
@@ -159,7 +162,7 @@ class ShardMaker:
         return record
 
     def _make(self, stretch, folder):
-        counts, characters = Counts(), collections.Counter()
+        counts, characters, ids = Counts(), collections.Counter(), []
         writer = StreamWriter(folder, self.streams)
         try:
             for passage in read_stretch(stretch.text_path):
@@ -172,6 +175,7 @@ class ShardMaker:
                     for stream in self.streams.dtypes:
                         writer.add(stream, ITEMS[stream](piece))
                 if passage.ends_document:
+                    ids.append(passage.id or "")
                     counts.documents += 1
                     for stream, dtype in self.streams.dtypes.items():
                         writer.add(stream, np.empty(0, dtype=dtype))
@@ -181,7 +185,16 @@ class ShardMaker:
             raise
         # How much of the file was read depends on where reading began.
         after = stretch.after._replace(stored=0)
-        return ShardRecord(stretch.number, after, counts, characters, writer.contents())
+        files = {**writer.contents(), **(_write_ids(folder, ids) if any(ids) else {})}
+        return ShardRecord(stretch.number, after, counts, characters, files)
+
+
+def _write_ids(folder, ids):
+    """Write the ids of the documents of a shard, a line each; returns name -> (bytes, CRC-32)."""
+    content = "".join(f"{document_id}\n" for document_id in ids).encode()
+    with open(Path(folder) / IDS_FILE, "wb", opener=open_without_following) as file:
+        file.write(content)
+    return {IDS_FILE: (len(content), zlib.crc32(content))}
 
 
 def write_record(folder, record):

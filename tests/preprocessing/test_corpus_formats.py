@@ -112,3 +112,23 @@ def interrupted(read_passages, number):
         raise KeyboardInterrupt
 
     return read
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_ids_are_written_beside_the_data_and_listed(tmp_path, texts, workers):
+    rows = [{"body": f"{text} {text}" * 9, "meta": {"id": f"id {i}\n"}} for i, text in enumerate(texts)]
+    path = tmp_path / "a.jsonl"
+    path.write_text("\n".join(map(json.dumps, rows)))
+    plain = write(tmp_path / "b.txt", texts[:3])
+    folder = render([path, plain], tmp_path / "data", True, "--id-field", "meta.id", "--workers", workers)
+    without = render([path, plain], tmp_path / "without", True)
+    manifest = folder.manifest("train")
+    ids = []
+    for shard in folder.shards("train"):
+        if (shard / "ids.txt").exists():
+            assert f"train.shards/{shard.name}/ids.txt" in manifest["checksums"]
+            ids += (shard / "ids.txt").read_text().split("\n")[:-1]
+    assert [found.strip() for found in ids if found] == [f"id {i}" for i in range(len(texts))]
+    assert contents(folder) == contents(without)
+    assert not list(without.path.rglob("ids.txt"))
+    assert manifest["documents"] == len(texts) + 3
