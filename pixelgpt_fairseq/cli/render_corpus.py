@@ -75,6 +75,11 @@ def get_parser():
     )
     parser.add_argument("--workers", type=int, default=1, metavar="N", help="processes (default: 1)")
     parser.add_argument(
+        "--scheduler",
+        metavar="ADDRESS",
+        help="Dask scheduler, such as tcp://host:8786, whose workers render in place of --workers (examples/cluster)",
+    )
+    parser.add_argument(
         "--overwrite",
         action="store_true",
         help="replace the split if it is there, and what an unfinished run with other options left",
@@ -147,6 +152,7 @@ def render(args):
         overwrite=args.overwrite,
         fields=Fields(args.text_field, args.id_field),
         skip_bad_rows=args.skip_bad_rows,
+        scheduler=args.scheduler,
     )
     counts, skipped = summary.counts, summary.skipped
     for error in skipped.first:

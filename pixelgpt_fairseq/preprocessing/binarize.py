@@ -25,6 +25,7 @@ from pixelgpt_fairseq.preprocessing.chunks import Counts, Streams
 from pixelgpt_fairseq.preprocessing.partial_folder import (
     SHARDS,
     check_destination,
+    drop_unfinished,
     is_moving,
     move_into_place,
     partial_folder,
@@ -76,6 +77,7 @@ def binarize(
     progress=True,
     fields=Fields(),  # noqa: B008
     skip_bad_rows=False,
+    scheduler=None,
 ):
     """Render and tokenise a corpus into ``destdir`` as *split*.
 
@@ -95,6 +97,8 @@ def binarize(
         progress: show a bar, and say what is kept of a run that was ended.
         fields: Fields of the rows of JSON lines and Parquet.
         skip_bad_rows: pass over rows that cannot be used, and count them.
+        scheduler: address of a Dask scheduler whose workers, on any machines that see the same files, take the place of
+            *workers*.
 
     Returns:
         Summary
@@ -140,7 +144,7 @@ def binarize(
                         bar.set_postfix_str(f"{patches:,} patches")
 
                     maker = ShardMaker, (config, tokenizer, _streams(config, tokenizer, store))
-                    made = _make_shards(read, finished, partial, maker, max_missing, workers, advance)
+                    made = _make_shards(read, finished, partial, maker, max_missing, workers, advance, scheduler)
                 manifest = {
                     "version": data_folder.MANIFEST_VERSION,
                     "split": split,
@@ -182,9 +186,10 @@ class _Made:
         self.files.append(record.files)
 
 
-def _make_shards(read, finished, partial, maker, max_missing, workers, on_progress):
+def _make_shards(read, finished, partial, maker, max_missing, workers, on_progress, scheduler):
     """Make the shards that are not *finished*; returns what all of them hold."""
     made, reached = _Made(), {}
+    partial = partial.absolute()  # other machines may be in other folders
     config = maker[1][0]
 
     def jobs():
@@ -192,7 +197,10 @@ def _make_shards(read, finished, partial, maker, max_missing, workers, on_progre
             reached[job.number] = job.after
             yield job
 
-    results = map_in_order(*maker, jobs(), workers, known=lambda job: job if isinstance(job, ShardRecord) else None)
+    def known(job):
+        return job if isinstance(job, ShardRecord) else None
+
+    results = map_in_order(*maker, jobs(), workers, known, scheduler)
     with contextlib.closing(results):
         for record in results:
             (partial / f"{data_folder.shard_name(record.number)}.stretch").unlink(missing_ok=True)
@@ -203,6 +211,7 @@ def _make_shards(read, finished, partial, maker, max_missing, workers, on_progre
                 remove_shard(partial / SHARDS / data_folder.shard_name(record.number))
                 raise
             on_progress(reached.pop(record.number), made.counts.patches)
+    drop_unfinished(partial)  # of workers that were lost
     sync(partial / SHARDS)
     return made
 

@@ -158,6 +158,8 @@ class ShardMaker:
                 sync_shard(scratch)
                 move(scratch, path)
         except OSError as error:
+            if path.exists():  # a worker that was given up for lost was not
+                return read_record(path)
             raise UserError(f"{error.filename or path}: {error.strerror or error}") from None
         return record
 

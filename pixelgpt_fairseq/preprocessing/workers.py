@@ -1,8 +1,7 @@
-"""Work shared out to processes, its results in the order of the jobs."""
+"""Work shared out to processes, here or on the machines of a Dask cluster, its results in the order of the jobs."""
 
 import collections
 import concurrent.futures
-import itertools
 import multiprocessing
 import os
 import signal
@@ -10,11 +9,12 @@ import threading
 from concurrent.futures.process import BrokenProcessPool
 
 from pixelgpt_fairseq.errors import UserError
+from pixelgpt_fairseq.preprocessing.cluster import Cluster
 
 _worker = None  # of a process of the pool
 
 
-def map_in_order(make_worker, args, jobs, workers, known=lambda job: None):
+def map_in_order(make_worker, args, jobs, workers, known=lambda job: None, scheduler=None):
     """Do *jobs* in *workers* processes, never holding many of them at a time.
 
     Args:
@@ -23,6 +23,8 @@ def map_in_order(make_worker, args, jobs, workers, known=lambda job: None):
         jobs: iterable.
         workers: processes; one is this process itself.
         known: function from a job to its result where that is known already; otherwise to None.
+        scheduler: address of a Dask scheduler, such as ``tcp://host:8786``, whose workers take the place of processes
+            of this machine: see :mod:`~pixelgpt_fairseq.preprocessing.cluster`.
 
     Yields:
         The results, in the order of *jobs*. Close the generator to end its processes.
@@ -30,6 +32,10 @@ def map_in_order(make_worker, args, jobs, workers, known=lambda job: None):
     Raises:
         UserError: if a worker dies.
     """
+    if scheduler is not None:
+        with Cluster(scheduler, make_worker, args) as cluster:
+            yield from _in_order(jobs, known, cluster.submit, cluster.at_once)
+        return
     if workers <= 1:
         worker = make_worker(*args)
         for job in jobs:
@@ -39,13 +45,7 @@ def map_in_order(make_worker, args, jobs, workers, known=lambda job: None):
     others = set(multiprocessing.active_children())
     pool = concurrent.futures.ProcessPoolExecutor(workers, initializer=_begin, initargs=(make_worker, args))
     try:
-        waiting = collections.deque()
-        for job in itertools.chain(jobs, itertools.repeat(None, 2 * workers)):
-            if job is not None:
-                result = known(job)
-                waiting.append(pool.submit(_do, job) if result is None else _finished(result))
-            if waiting and (job is None or len(waiting) > 2 * workers):
-                yield waiting.popleft().result()
+        yield from _in_order(jobs, known, lambda job: pool.submit(_do, job), lambda: 2 * workers)
     except BaseException as error:
         for process in set(multiprocessing.active_children()) - others:
             process.terminate()
@@ -54,6 +54,18 @@ def map_in_order(make_worker, args, jobs, workers, known=lambda job: None):
         raise
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def _in_order(jobs, known, submit, at_once):
+    """Submit jobs, no more than ``at_once()`` of them before the first is done; yields their results in order."""
+    waiting = collections.deque()
+    for job in jobs:
+        result = known(job)
+        waiting.append(submit(job) if result is None else _finished(result))
+        while len(waiting) > at_once():
+            yield waiting.popleft().result()
+    while waiting:
+        yield waiting.popleft().result()
 
 
 def _finished(result):

@@ -1,0 +1,106 @@
+"""Rendering on a Dask cluster: the same bytes, also where a worker is lost."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from skips import needs_distributed
+from toy_corpus import ENVIRONMENT, ROOT, documents
+
+from pixelgpt_fairseq.data.tokens import train_tokenizer
+from pixelgpt_fairseq.errors import UserError
+from pixelgpt_fairseq.preprocessing import shards
+from pixelgpt_fairseq.preprocessing.binarize import binarize
+from pixelgpt_fairseq.rendering import RendererConfig
+
+pytestmark = needs_distributed
+
+
+class ToyCluster:
+    """A scheduler and its workers, each a process of its own."""
+
+    def __init__(self, folder, workers):
+        self.file, self.processes = folder / "scheduler.json", []
+        self._start("dask_scheduler", "--port", "0", "--no-dashboard", "--no-show")
+        self.workers = [
+            self._start("dask_worker", "--nthreads", "1", "--no-nanny", "--no-dashboard", "--local-directory", folder)
+            for _ in range(workers)
+        ]
+
+    def _start(self, program, *options):
+        command = [sys.executable, "-m", f"distributed.cli.{program}", "--scheduler-file", self.file, *options]
+        environment = {**ENVIRONMENT, "PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path])}
+        process = subprocess.Popen(
+            list(map(str, command)), env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        self.processes.append(process)
+        return process
+
+    @property
+    def address(self):
+        """The scheduler's, once two workers are there."""
+        import distributed
+
+        with distributed.Client(scheduler_file=str(self.file), timeout=120, set_as_default=False) as client:
+            client.wait_for_workers(len(self.workers), timeout=120)
+            return client.scheduler.address
+
+    def end(self):
+        for process in reversed(self.processes):
+            process.kill()
+            process.wait()
+
+
+@pytest.fixture
+def cluster(tmp_path):
+    found = ToyCluster(tmp_path, 2)
+    yield found
+    found.end()
+
+
+def contents(path):
+    return {str(file.relative_to(path)): file.read_bytes() for file in path.rglob("*") if file.is_file()}
+
+
+def test_a_worker_that_is_lost_makes_no_difference(cluster, tmp_path, monkeypatch):
+    monkeypatch.setattr(shards, "SHARD_CHARACTERS", 400)
+    (tmp_path / "corpus.txt").write_text("\n\n".join(documents(60)))
+    config, tokenizer = RendererConfig(max_patches=40), train_tokenizer(iter(documents()), 400)
+
+    def render(name, **options):
+        return binarize(
+            [tmp_path / "corpus.txt"], tmp_path / name, "train", config, tokenizer, progress=False, **options
+        )
+
+    render("local")
+    address, waiting = cluster.address, time.monotonic()
+    victim, read_stretches = cluster.workers[0], shards.stretches
+
+    def stretches(*args):
+        for number, stretch in enumerate(read_stretches(*args)):
+            yield stretch
+            if number == 4:  # it has one of those before, and waits for others
+                victim.send_signal(signal.SIGKILL)
+
+    monkeypatch.setattr("pixelgpt_fairseq.preprocessing.binarize.stretches", stretches)
+    render("cluster", scheduler=address)
+    assert victim.wait(30) == -signal.SIGKILL
+    assert time.monotonic() - waiting < 300
+    assert len(list((tmp_path / "local" / "train.shards").iterdir())) > 8
+    assert contents(tmp_path / "cluster") == contents(tmp_path / "local")
+
+
+def test_a_scheduler_that_is_not_there(tmp_path, monkeypatch):
+    import distributed
+
+    monkeypatch.setattr(distributed, "Client", lambda *args, **options: (_ for _ in ()).throw(OSError("timed out")))
+    (tmp_path / "corpus.txt").write_text("text")
+    with pytest.raises(UserError, match=r"--scheduler tcp://nowhere:1: no Dask scheduler answers there: timed out"):
+        binarize(
+            *([tmp_path / "corpus.txt"], tmp_path / "data", "train", RendererConfig()),
+            **{"progress": False, "scheduler": "tcp://nowhere:1"},
+        )
+    assert not (tmp_path / "data").exists()
