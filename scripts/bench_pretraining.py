@@ -203,7 +203,7 @@ def compare_text(options, vocabulary: int):
 
 
 def account(options, key_value_heads: int, patches: torch.Tensor):
-    """Print which part of a step costs what, optimiser included."""
+    """Print which part of a step costs what, optimizer included."""
     model = build(options, key_value_heads)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, fused=True)
     watch = Stopwatch(model)
@@ -225,7 +225,7 @@ def account(options, key_value_heads: int, patches: torch.Tensor):
         spent = dict(watch.seconds)
         for direction, total in (("forward", forward), ("backward", backward)):
             spent["the rest", direction] = total - sum(s for (_, way), s in spent.items() if way == direction)
-        spent["loss", "forward"], spent["optimiser (AdamW)", "forward"] = loss_forward, update
+        spent["loss", "forward"], spent["optimizer (AdamW)", "forward"] = loss_forward, update
         if step:
             steps.append(spent)
     parts = {key: 1000 * median(step[key] for step in steps) for key in steps[0]}

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Measure reading examples on one core: the authors' JSON lines, as their code reads them, against binarised data.
+"""Measure reading examples on one core: the authors' JSON lines, as their code reads them, against binarized data.
 
 Both read the same strips in the same run, into the floating-point numbers that a model takes. Texts are those of
 Python's own help, drawn here into strips of 1024 patches and written as the released data is; or name a folder.
@@ -62,7 +62,7 @@ def published(lines):
         yield torch.from_numpy(pixels.copy()).permute(2, 0, 1).float() / 255
 
 
-def binarised(dataset):
+def binarized(dataset):
     """Read every example of the data set as floats."""
     for i in range(len(dataset)):
         yield scale_pixels(dataset[i]["patches"])
@@ -108,10 +108,10 @@ def main(argv=None):
         slow, fast = [], []
         for _ in range(REPEATS):  # by turns: what else the machine does meets both
             slow.append(rate(published(lines), len(lines)))
-            fast.append(rate(binarised(dataset), len(dataset)))
+            fast.append(rate(binarized(dataset), len(dataset)))
     slow, fast = statistics.median(slow), statistics.median(fast)
     print(f"JSON lines with PNGs: {slow:10,.0f} examples/s")
-    print(f"binarised:            {fast:10,.0f} examples/s, {fast / slow:.1f} x")
+    print(f"binarized:            {fast:10,.0f} examples/s, {fast / slow:.1f} x")
 
 
 if __name__ == "__main__":

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Render and tokenise a text corpus into fairseq's indexed format, for pretraining."""
+"""Render and tokenize a text corpus into fairseq's indexed format, for pretraining."""
 
 from pixelgpt_fairseq.cli.render_corpus import main
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Render and tokenise GLUE, or a table of sentences with labels, for fine-tuning in every modality."""
+"""Render and tokenize GLUE, or a table of sentences with labels, for fine-tuning in every modality."""
 
 from pixelgpt_fairseq.cli.render_glue import main
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Render and tokenise XNLI, each language by itself, for fine-tuning in every modality."""
+"""Render and tokenize XNLI, each language by itself, for fine-tuning in every modality."""
 
 from pixelgpt_fairseq.cli.render_xnli import main
 

@@ -252,7 +252,7 @@ def test_truncated_files(fairseq, damaged, name, manifest_agrees):
     [
         ("train.manifest.json", "train.manifest.json: not JSON"),
         ("dict.txt", "tokenizer.model has 400 tokens, dict.txt 1: the tokenizer is not the one"),
-        ("tokenizer.model", "tokenizer.model: not the tokenizer that split train was binarised with"),
+        ("tokenizer.model", "tokenizer.model: not the tokenizer that split train was binarized with"),
     ],
 )
 def test_damaged_small_files(fairseq, damaged, name, message):
@@ -265,7 +265,7 @@ def test_splits_made_in_different_ways(fairseq, damaged):
     manifest["renderer"]["font_size"] = 10
     damaged.manifest_path("valid").write_text(json.dumps(manifest))
     line = fairseq(damaged.path)
-    assert "split valid was binarised with other settings than" in line
+    assert "split valid was binarized with other settings than" in line
     assert "font_size: 10 against 8" in line
 
 

@@ -1,4 +1,4 @@
-"""A small corpus of real English, binarised once for all tests that need one."""
+"""A small corpus of real English, binarized once for all tests that need one."""
 
 import os
 import subprocess

@@ -1,4 +1,4 @@
-"""Miniature GLUE folders, spelt as GLUE spells its files."""
+"""Miniature GLUE folders, spelled as GLUE spells its files."""
 
 import random
 
@@ -31,18 +31,18 @@ def write_glue(folder, train=40, dev=13, seed=0):
         return sentence(numbers, 15), sentence(numbers)
 
     for name, count in (("train", train), ("dev", dev), ("test", 5)):
-        labelled = name != "test"
+        labeled = name != "test"
         rte, sst2, stsb = (folder / task / f"{name}.tsv" for task in ("RTE", "SST-2", "STS-B"))
         header = ("index", "sentence1", "sentence2", "label")
         rows = [(i, *pair(), numbers.choice(["entailment", "not_entailment"])) for i in range(count)]
-        write_tsv(rte, *(row if labelled else row[:3] for row in (header, *rows)))
-        header = ("sentence", "label") if labelled else ("index", "sentence")
-        rows = [(sentence(numbers), i % 2) if labelled else (i, sentence(numbers)) for i in range(count)]
+        write_tsv(rte, *(row if labeled else row[:3] for row in (header, *rows)))
+        header = ("sentence", "label") if labeled else ("index", "sentence")
+        rows = [(sentence(numbers), i % 2) if labeled else (i, sentence(numbers)) for i in range(count)]
         write_tsv(sst2, header, *rows)
         header = ("index", "genre", "sentence1", "sentence2", "score")
         rows = [(i, "news", *pair(), round(numbers.uniform(0, 5), 3)) for i in range(count)]
-        write_tsv(stsb, *(row if labelled else row[:4] for row in (header, *rows)))
-        if labelled:
+        write_tsv(stsb, *(row if labeled else row[:4] for row in (header, *rows)))
+        if labeled:
             write_tsv(folder / f"CoLA/{name}.tsv", *(("gj04", i % 2, "*", sentence(numbers)) for i in range(count)))
         else:
             write_tsv(folder / "CoLA/test.tsv", ("index", "sentence"), *((i, sentence(numbers)) for i in range(count)))

@@ -1,4 +1,4 @@
-"""A miniature XNLI in its fifteen languages, laid out and spelt as XNLI's own files.
+"""A miniature XNLI in its fifteen languages, laid out and spelled as XNLI's own files.
 
 The sentences stand in toy_xnli.tsv. Every language says the same: of each of three premises, one for each split, what
 follows from it (entailment), what may be (neutral) and what cannot be (contradiction).

@@ -59,7 +59,7 @@ def free_port():
 
 
 def assert_same_weights(folder, other, tolerance=1e-5):
-    """Check that the last checkpoints of two runs hold the same weights, within *tolerance*, and have learnt any."""
+    """Check that the last checkpoints of two runs hold the same weights, within *tolerance*, and have learned any."""
     weights, expected = (
         torch.load(path / "checkpoint_last.pt", weights_only=True)["model"] for path in (folder, other)
     )

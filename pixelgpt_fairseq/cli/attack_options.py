@@ -24,7 +24,7 @@ def add_attack_options(parser, seed="--seed"):
         parser: is changed.
         seed: the name of the option for the attack's seed.
     """
-    group = parser.add_argument_group("an attack on the text, before it is rendered and tokenised")
+    group = parser.add_argument_group("an attack on the text, before it is rendered and tokenized")
     group.add_argument("--attack", metavar="NAME", help=f"one of {', '.join(ATTACKS)}")
     group.add_argument("--severity", type=float, metavar="P", help="0 (nothing changes) to 1 (default: 0.5)")
     group.add_argument(

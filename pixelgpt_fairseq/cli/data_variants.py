@@ -20,7 +20,7 @@ from pixelgpt_fairseq.rendering.fonts import FontFile
 from pixelgpt_fairseq.sources.glue import GLUE_TASKS
 from pixelgpt_fairseq.sources.hatemoji import HATEMOJI
 
-COLOUR = "colour"  # the experiment whose font draws what the others lack, emoji, and needs shaped text
+COLOR = "colour"  # the experiment whose font draws what the others lack, emoji, and needs shaped text
 _ONE_CHANNEL = ("gray", "binary")
 
 
@@ -57,8 +57,8 @@ def variants_of(args, recipe, data) -> list[Variant]:
     perturbations = perturbations_of(args, folder.splits())
     attack = _attacked(args, perturbations)
     fonts, modes = args.font or recipe.font or [None], args.render_mode or recipe.render_mode or [None]
-    if recipe.experiment != COLOUR:
-        # Without colours, rgb is what a model of three channels makes of gray strips: gray in all three.
+    if recipe.experiment != COLOR:
+        # Without colors, rgb is what a model of three channels makes of gray strips: gray in all three.
         modes = [None if mode == "rgb" else mode for mode in modes]
     return [
         _variant(attack, *_font(font, recipe, folder), *_mode(mode), perturbations)
@@ -88,8 +88,8 @@ def _font(font, recipe, folder):
     if font is None:
         return None, (), {}
     chosen, own = FontFile.from_path(font), folder.renderer_config().fonts
-    chain = (*own, chosen) if recipe.experiment == COLOUR else (chosen, *own)
-    return Path(chosen.name).stem, chain, {"backend": "pillow"} if recipe.experiment == COLOUR else {}
+    chain = (*own, chosen) if recipe.experiment == COLOR else (chosen, *own)
+    return Path(chosen.name).stem, chain, {"backend": "pillow"} if recipe.experiment == COLOR else {}
 
 
 def _mode(mode):

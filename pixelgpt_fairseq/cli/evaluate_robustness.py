@@ -31,7 +31,7 @@ def get_parser():
         "--glue-dir", required=True, metavar="DIR", help="GLUE as distributed: folders CoLA, SST-2, ..."
     )
     parser.add_argument("--task", required=True, type=task_name, choices=list(GLUE_TASKS), help="of the checkpoints")
-    parser.add_argument("--split", default="valid", help="a labelled split of the task (default: valid)")
+    parser.add_argument("--split", default="valid", help="a labeled split of the task (default: valid)")
     parser.add_argument(
         "--attacks",
         default="all",
@@ -159,10 +159,10 @@ def validation_set(args):
     if not folder.is_dir():
         raise UserError(f"--glue-dir {folder}: no such folder")
     task, sources = GLUE_TASKS[args.task]
-    labelled = {source.split: source for source in sources if source.label is not None}
-    if args.split not in labelled:
-        raise UserError(f"--split {args.split}: {args.task} has labels for {', '.join(labelled)}")
-    source = labelled[args.split]
+    labeled = {source.split: source for source in sources if source.label is not None}
+    if args.split not in labeled:
+        raise UserError(f"--split {args.split}: {args.task} has labels for {', '.join(labeled)}")
+    source = labeled[args.split]
     path = find_source(source, folder)
     if path is None:
         rendered = any(folder.glob("*.manifest.json")) or any(folder.glob("*/part-*.gz"))

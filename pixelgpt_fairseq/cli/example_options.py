@@ -27,7 +27,7 @@ def add_split_options(parser):
 
 
 def add_rendering_options(parser):
-    """Add to *parser* how text is drawn and tokenised."""
+    """Add to *parser* how text is drawn and tokenized."""
     base = parser.add_argument_group("look and tokens (default: as the data folder's other splits)")
     base.add_argument(
         "--like", metavar="PATH", help="as this data folder, checkpoint or OWNER/NAME on the Hugging Face hub has them"

@@ -24,7 +24,7 @@ def is_model(path):
 
 
 def choose_rendering(args, folder):
-    """How text is drawn and tokenised: the command line's options, else as --like has it, else as the data folder.
+    """How text is drawn and tokenized: the command line's options, else as --like has it, else as the data folder.
 
     What the options change of the look of --like is logged in one line, the first time that this is asked.
 

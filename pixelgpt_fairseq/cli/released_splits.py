@@ -34,7 +34,7 @@ def missing_split(args, task, split):
 
 
 def binarize_released_split(args, folder, split, task, path, detokenized):
-    """Binarise one split, and print what came of it.
+    """Binarize one split, and print what came of it.
 
     Args:
         args: the options of :func:`add_released_options` and those of
@@ -43,7 +43,7 @@ def binarize_released_split(args, folder, split, task, path, detokenized):
         split: its name there.
         task: SentenceTask.
         path: the released folder.
-        detokenized: whether the text is to be detokenised, as GLUE's is.
+        detokenized: whether the text is to be detokenized, as GLUE's is.
 
     Returns:
         ReleasedSummary
@@ -79,7 +79,7 @@ def binarize_released_split(args, folder, split, task, path, detokenized):
         f"{folder}, {split}: {counts.examples:,} examples"
         + (f" ({labels})" if labels else "")
         + (f", {skipped.count:,} lines skipped" if skipped and skipped.count else "")
-        + f", {counts.patches:,} patches ({'rgb' if summary.colours else 'gray'}), {counts.tokens:,} tokens, "
+        + f", {counts.patches:,} patches ({'rgb' if summary.colors else 'gray'}), {counts.tokens:,} tokens, "
         f"{counts.full_strips:,} full strips, {summary.bytes:,} bytes; {summary.seconds:.1f} s, "
         f"{counts.examples / summary.seconds:,.0f} examples/s"
     )

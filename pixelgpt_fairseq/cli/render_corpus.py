@@ -1,4 +1,4 @@
-"""Render and tokenise a text corpus into fairseq's indexed format, for pretraining."""
+"""Render and tokenize a text corpus into fairseq's indexed format, for pretraining."""
 
 import argparse
 import sys

@@ -1,4 +1,4 @@
-"""Render and tokenise GLUE, or a table of sentences with labels, for fine-tuning in every modality."""
+"""Render and tokenize GLUE, or a table of sentences with labels, for fine-tuning in every modality."""
 
 import argparse
 from pathlib import Path
@@ -32,7 +32,7 @@ def get_parser():
     own.add_argument("--columns", nargs="+", metavar="NAME", help="one or two: the sentences; numbers if no header")
     own.add_argument("--label-column", metavar="NAME", help="column of the labels; a number if there is no header")
     own.add_argument("--labels", nargs="+", metavar="WORD", help="the classes in order (default: labels are scores)")
-    own.add_argument("--detokenize", action="store_true", help="mend tokenised English, as is done with GLUE's")
+    own.add_argument("--detokenize", action="store_true", help="mend tokenized English, as is done with GLUE's")
     parser.add_argument_group("HatemojiBuild (instead of GLUE)").add_argument(
         "--hatemoji",
         metavar="PATH",
@@ -104,7 +104,7 @@ def glue_jobs(args):
 
 
 def binarize_released_glue(args):
-    """Binarise the splits of ``--task`` that ``--released`` has."""
+    """Binarize the splits of ``--task`` that ``--released`` has."""
     from pixelgpt_fairseq.cli.released_splits import binarize_released_split, find_released_splits, missing_split
     from pixelgpt_fairseq.data.data_folder import DataFolder
     from pixelgpt_fairseq.preprocessing.partial_folder import check_destination

@@ -1,4 +1,4 @@
-"""Render and tokenise XNLI, each language by itself, for fine-tuning in every modality.
+"""Render and tokenize XNLI, each language by itself, for fine-tuning in every modality.
 
 A language's splits are named train.sw, valid.sw and test.sw. They come from multinli.train.sw.tsv, xnli.dev.tsv and
 xnli.test.tsv; for fine-tuning, train with --task rendered_xnli.
@@ -83,7 +83,7 @@ def choose_sources(args):
 
 
 def binarize_released_xnli(args):
-    """Binarise the languages and splits that ``--released`` has, or those that were asked for."""
+    """Binarize the languages and splits that ``--released`` has, or those that were asked for."""
     from pixelgpt_fairseq.cli.released_splits import binarize_released_split, find_released_splits, missing_split
     from pixelgpt_fairseq.data.data_folder import DataFolder
     from pixelgpt_fairseq.preprocessing.partial_folder import check_destination

@@ -6,7 +6,7 @@ from pixelgpt_fairseq.cli.attack_options import add_attack_options
 def add_variant_options(parser):
     """Add to *parser* what the data that are trained on differ in, and where their text is."""
     group = parser.add_argument_group("the paper's side experiments: the data of --data, drawn otherwise")
-    group.add_argument("--experiment", metavar="NAME", help="font, render_mode, colour: a run for each font and mode")
+    group.add_argument("--experiment", metavar="NAME", help="font, render_mode, color: a run for each font and mode")
     group.add_argument(
         "--font", nargs="+", metavar="FILE", help="fonts of your own instead of the experiment's: a run for each"
     )

@@ -44,7 +44,7 @@ class PatchTokenLossConfig(FairseqDataclass):
     patch_loss: ChoiceEnum(PATCH_LOSSES) = field(
         default=NORMALIZED_MSE,
         metadata={
-            "help": "what a patch is predicted as: values normalised within each patch (norm_pix_loss, as the released "
+            "help": "what a patch is predicted as: values normalized within each patch (norm_pix_loss, as the released "
             "models), from which blank patches and separators cannot be told; pixel values; or the logit of each "
             "pixel's being white"
         },
@@ -193,7 +193,7 @@ def next_patch_loss(predictions, patches, mask=None, patch_loss=NORMALIZED_MSE):
         predictions: ``[B, L, 768]``; the one at position i is for patch i + 1.
         patches: uint8 ``[B, L, 256]`` (gray) or ``[B, L, 768]``.
         mask: bool ``[B, L]``: the patches in use; None if all are.
-        patch_loss: ``normalized_mse``: mean squared error from the values normalised within each patch; ``mse``: from
+        patch_loss: ``normalized_mse``: mean squared error from the values normalized within each patch; ``mse``: from
             the pixel values, 0 to 1; ``bce``: predictions are logits of white pixels, binary cross-entropy in nats.
 
     Returns:

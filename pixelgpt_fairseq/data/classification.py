@@ -72,7 +72,7 @@ class ClassificationDataset(BatchedByLength, FairseqDataset):
         for part in (strips, texts):
             if part is not None and len(part) != len(labels):
                 raise UserError(f"{part.prefix}.bin and {path} do not belong together: render this split again")
-        return cls(modality, strips, texts, labels if manifest["labelled"] else None, **options)
+        return cls(modality, strips, texts, labels if manifest["labeled"] else None, **options)
 
     def __len__(self):
         return len(self.sizes)

@@ -1,4 +1,4 @@
-"""What a folder of binarised data holds, and the settings that all of its splits share.
+"""What a folder of binarized data holds, and the settings that all of its splits share.
 
 ::
 
@@ -18,10 +18,10 @@
     train.pair-512-512.plan     which pairs the split is cut into; made by the first training (see plans.py)
 
 An item is a *piece*: a document, or a part of one that is longer than a strip. An empty item ends each document, as an
-empty line does in fairseq's language modelling data. A document's last strip ends with the separator patch; its first
+empty line does in fairseq's language modeling data. A document's last strip ends with the separator patch; its first
 tokens begin with bos and its last end with eos.
 
-In a split of labelled examples an item is an example: one sentence in the text layout, two in the pair layout; its
+In a split of labeled examples an item is an example: one sentence in the text layout, two in the pair layout; its
 tokens are ``<s> A`` or ``<s> A <s> B``. Its only shard has no columns, but ``labels.npy``: the number of each example's
 class (int64) or its score (float64).
 
@@ -73,7 +73,7 @@ _MANIFEST_FIELDS = {
 
 
 class DataFolder:
-    """A folder of binarised data."""
+    """A folder of binarized data."""
 
     def __init__(self, path):
         self.path = Path(path)
@@ -160,7 +160,7 @@ class DataFolder:
         if len(expected) != len(found):
             raise UserError(
                 f"{tokenizer_path} has {len(dictionary):,} tokens, {DICTIONARY_FILE} {len(found) - 1:,}: "
-                "the tokenizer is not the one that the data was binarised with"
+                "the tokenizer is not the one that the data was binarized with"
             )
         for number, (ours, theirs) in enumerate(zip(expected, found, strict=True), start=1):
             if ours != theirs:
@@ -175,7 +175,7 @@ class DataFolder:
 
         Raises:
             UserError: if the split is absent or unfinished, a file is not as long as the manifest says, or the
-                tokenizer is not the one that the split was binarised with.
+                tokenizer is not the one that the split was binarized with.
         """
         manifest = self.read_manifest(split)
         for name, expected in manifest["files"].items():
@@ -190,7 +190,7 @@ class DataFolder:
             found = hashlib.sha256(tokenizer_path.read_bytes()).hexdigest()
             if found != manifest["tokenizer_sha256"]:
                 raise UserError(
-                    f"{tokenizer_path}: not the tokenizer that split {split} was binarised with "
+                    f"{tokenizer_path}: not the tokenizer that split {split} was binarized with "
                     f"(SHA-256 {found[:12]} instead of {manifest['tokenizer_sha256'][:12]}): put that one back, or "
                     "render the data again"
                 )

@@ -106,7 +106,7 @@ def binarize_patches(patches: Tensor) -> Tensor:
 def denormalize_patches(predictions: Tensor, references: Tensor) -> Tensor:
     """Undo :func:`normalize_patches` on *predictions*, with the mean and variance of the true patches.
 
-    A model trained on normalised patches says nothing about a patch's brightness and contrast, so pictures of its
+    A model trained on normalized patches says nothing about a patch's brightness and contrast, so pictures of its
     predictions borrow both from the patch that was to be predicted, as those in the MAE papers do.
 
     Args:

@@ -186,7 +186,7 @@ def _read_sentencepiece(serialized, name):
 
 
 def train_tokenizer(documents, vocab_size):
-    """Train a LLaMA-style SentencePiece model: BPE with byte fallback, unk 0, bos 1, eos 2, no normalisation.
+    """Train a LLaMA-style SentencePiece model: BPE with byte fallback, unk 0, bos 1, eos 2, no normalization.
 
     Args:
         documents: iterable of strings, read once.

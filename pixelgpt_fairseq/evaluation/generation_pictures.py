@@ -17,7 +17,7 @@ def draw_generation(strip, prompt_patches, lines, renderer, patches_per_row=24, 
     """A strip in rows, its new patches on colored paper, and lines of text below.
 
     Args:
-        strip: uint8 ``[side, columns]``, or with colours ``[side, columns, 3]``.
+        strip: uint8 ``[side, columns]``, or with colors ``[side, columns, 3]``.
         prompt_patches: how many of the first patches are the prompt's.
         lines: strings, drawn by the same renderer.
         renderer: TextRenderer.
@@ -28,10 +28,10 @@ def draw_generation(strip, prompt_patches, lines, renderer, patches_per_row=24, 
         PIL.Image, RGB
     """
     side, width = len(strip), patches_per_row * len(strip)
-    colours = strip[..., None].repeat(3, axis=2) if strip.ndim == 2 else strip
-    colours = colours.astype(np.float64)
-    colours[:, prompt_patches * side :] *= _NEW
-    rows = [colours[:, start : start + width] for start in range(0, colours.shape[1], width)]
+    colors = strip[..., None].repeat(3, axis=2) if strip.ndim == 2 else strip
+    colors = colors.astype(np.float64)
+    colors[:, prompt_patches * side :] *= _NEW
+    rows = [colors[:, start : start + width] for start in range(0, colors.shape[1], width)]
     writer = TextRenderer(dataclasses.replace(renderer.config, max_patches=patches_per_row + 1))
     for line in lines:
         for start, end in writer.cut(line):

@@ -60,7 +60,7 @@ class Recipe:
     best_metric: str
     patience: int  # evaluations without a better one
     precision: str
-    experiment: str = ""  # font, render_mode, colour; empty: the paper's main results
+    experiment: str = ""  # font, render_mode, color; empty: the paper's main results
     render_mode: tuple[str, ...] = ()  # each a condition of the experiment; empty: that of the data
     font: tuple[str, ...] = ()  # likewise
 
@@ -188,7 +188,7 @@ def own_recipe(model, modality, data) -> Recipe:
         data: folder that ``pixelgpt render-glue`` wrote.
 
     Raises:
-        UserError: if there is no recipe, or the folder has no labelled examples to train on.
+        UserError: if there is no recipe, or the folder has no labeled examples to train on.
     """
     _check_model(model)
     found = find_recipe("any", OWN_TASK, modality, [row for row in load_recipes() if row.task == OWN_TASK])
@@ -338,6 +338,6 @@ def task_options(task) -> dict[str, str]:
 
 
 def validation_splits(task) -> list[str]:
-    """The labelled splits of a GLUE task that are not trained on; the first decides which checkpoint is best."""
+    """The labeled splits of a GLUE task that are not trained on; the first decides which checkpoint is best."""
     _, sources = GLUE_TASKS[task]
     return [source.split for source in sources if source.label is not None and source.split != "train"]

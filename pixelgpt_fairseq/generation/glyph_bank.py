@@ -8,7 +8,7 @@ import numpy as np
 
 from pixelgpt_fairseq.errors import UserError
 from pixelgpt_fairseq.generation.spelling import preference, rarity
-from pixelgpt_fairseq.rendering.colours import Palette
+from pixelgpt_fairseq.rendering.colors import Palette
 from pixelgpt_fairseq.rendering.glyphs import GlyphAtlas
 from pixelgpt_fairseq.rendering.repertoire import Repertoire
 
@@ -123,7 +123,7 @@ class GlyphBank:
 
 
 def strip_ink(pixels: np.ndarray, config) -> np.ndarray:
-    """How dark each pixel of a strip is, whatever its colours: uint8 ``[rows, columns]``, 0 background, 255 text.
+    """How dark each pixel of a strip is, whatever its colors: uint8 ``[rows, columns]``, 0 background, 255 text.
 
     Args:
         pixels: uint8 ``[rows, columns]`` or ``[rows, columns, 3]``.
@@ -149,14 +149,14 @@ def coverage_ink(config, black_and_white: bool) -> np.ndarray:
     return np.where(ink > 127, 255, 0).astype(np.uint8) if black_and_white else ink
 
 
-def _between(colours, shades):
-    """Where colours lie between background and text: 0 to 255."""
+def _between(colors, shades):
+    """Where colors lie between background and text: 0 to 255."""
     paper, text = shades[0].astype(float), shades[255].astype(float)
     span = np.atleast_1d(text - paper)
     length = float((span * span).sum())
     if not length:
         raise UserError("background_color and font_color are the same: there is nothing to read")
-    offsets = colours - paper if paper.ndim else (colours - paper)[..., None]
+    offsets = colors - paper if paper.ndim else (colors - paper)[..., None]
     return (offsets @ span * (255 / length)).round().clip(0, 255).astype(np.uint8)
 
 
@@ -185,7 +185,7 @@ def look_alikes(config, alphabet: str | None = None) -> list[str]:
         alphabet: characters; None is the first step of the default alphabet (Latin, Greek, Cyrillic).
 
     Returns:
-        list: strings of two characters or more; of each the first is what is read where neighbours do not tell.
+        list: strings of two characters or more; of each the first is what is read where neighbors do not tell.
 
     Raises:
         UserError: if a font is missing.

@@ -7,7 +7,7 @@ import numpy as np
 
 from pixelgpt_fairseq.generation.glyph_bank import GlyphBank
 
-# A blank is tried where the strip has no more ink than this, in dark pixels: neighbours may reach into it, and noise.
+# A blank is tried where the strip has no more ink than this, in dark pixels: neighbors may reach into it, and noise.
 _INK_IN_A_BLANK = 3.0
 _NOISE_IN_A_BLANK = 12.0
 _KEPT_PER_COLUMN = 12  # glyphs that are tried with their pen at one column of a strip that no glyph fits exactly
@@ -36,7 +36,7 @@ class Candidates(NamedTuple):
 def exact_candidates(ink: np.ndarray, bank: GlyphBank, baseline: int) -> Candidates:
     """Glyphs of which the strip has every pixel, dark enough.
 
-    Each is looked up by its two darkest columns, which the ink of its neighbours seldom reaches.
+    Each is looked up by its two darkest columns, which the ink of its neighbors seldom reaches.
 
     Args:
         ink: uint8 ``[columns, rows]``.
@@ -159,7 +159,7 @@ def _table(bank, bucket):
     ink = bank.ink[bucket.coverage]
     widths = bank.widths[bucket.first : bucket.first + len(ink)]
     weights = ink.sum(axis=2, dtype=np.int64) + 1
-    # Columns at the sides count only where there are no others: neighbours reach into them.
+    # Columns at the sides count only where there are no others: neighbors reach into them.
     place = np.arange(ink.shape[1])[None]
     from_side = np.minimum(place, widths[:, None] - 1 - place)
     weights[from_side < np.minimum(2, (widths[:, None] - 1) // 2)] = 0
@@ -168,7 +168,7 @@ def _table(bank, bucket):
     offsets = weights.argmax(axis=1)
     weights[every, offsets] = 0
     second = np.where(widths > 5, weights.argmax(axis=1), offsets)
-    # Of two columns a neighbour can reach either.
+    # Of two columns a neighbor can reach either.
     two = np.flatnonzero(widths == 2)
     every, offsets, second = (np.append(part, part[two]) for part in (every, offsets, second))
     offsets[len(ink) :] = second[len(ink) :] = 1 - offsets[len(ink) :]

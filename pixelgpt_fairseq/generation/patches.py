@@ -15,7 +15,7 @@ from pixelgpt_fairseq.rendering.renderer import MARGIN
 
 WHITE = 255
 _SEPARATOR_SHARE = 0.1  # the most white that a separator has
-# A patch of black and white, normalised, has values at least 2 apart (at half black, half white; else more); one that
+# A patch of black and white, normalized, has values at least 2 apart (at half black, half white; else more); one that
 # is blank has none. A prediction is taken for whichever is nearer.
 _BLANK_RANGE = 1.0
 
@@ -176,7 +176,7 @@ def prompt_patches(renderer, text: str, shift: bool = False) -> Tensor:
 
 
 def patches_to_pixels(patches, side: int) -> np.ndarray:
-    """A strip of patches: uint8 ``[n, values]`` to ``[side, n * side]``, or with colours ``[side, n * side, 3]``."""
+    """A strip of patches: uint8 ``[n, values]`` to ``[side, n * side]``, or with colors ``[side, n * side, 3]``."""
     patches = np.asarray(patches)
     channels = patches.shape[-1] // side**2
     pixels = patches.reshape(len(patches), side, side, channels).swapaxes(0, 1).reshape(side, -1, channels)

@@ -112,7 +112,7 @@ def _checked(pixels, config):
     pixels = np.asarray(pixels)
     if config.backend != "pygame":
         raise UserError(
-            f"a strip of the backend {config.backend} cannot be read: its glyphs change with their neighbours; "
+            f"a strip of the backend {config.backend} cannot be read: its glyphs change with their neighbors; "
             "use --renderer-backend pygame"
         )
     rows = config.patch_size
@@ -186,7 +186,7 @@ class _Attempt:
         find = glyph_matching.exact_candidates if exact else glyph_matching.nearest_candidates
         self._take(find(ink, bank, baseline))
         if exact and self.error > 0 and self.score > _GOOD:
-            # Where two neighbours cover all of a glyph between them, it is found by its likeness.
+            # Where two neighbors cover all of a glyph between them, it is found by its likeness.
             wrong = np.flatnonzero(self.errors)
             near = np.unique(np.add.outer(wrong, np.arange(-_REPAIRED, _REPAIRED)))
             near = near[(near >= 0) & (near < len(ink))]

@@ -156,7 +156,7 @@ class TokenGenerator(SequenceGenerator):
     Args:
         models: list of GenerationModel.
         dictionary: GenerationDictionary.
-        free_end: whether a row that has reached the greatest length ends there without a judgement of the model.
+        free_end: whether a row that has reached the greatest length ends there without a judgment of the model.
         options: those of SequenceGenerator.
     """
 

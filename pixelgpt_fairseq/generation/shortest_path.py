@@ -1,7 +1,7 @@
 """The best sequence of glyphs for a strip: a shortest path from pen to pen.
 
 What a path costs is the sum of the squared differences between the strip and what the path's glyphs draw, where a pixel
-differs by at most 1, and a little for each glyph, so that no glyph is there for nothing. Two neighbours whose ink
+differs by at most 1, and a little for each glyph, so that no glyph is there for nothing. Two neighbors whose ink
 overlaps are counted with the ink that they have together.
 """
 
@@ -17,13 +17,13 @@ _WIDE_BLANK = 0.6  # more for one that is not the space: several spaces come bef
 _GAP = 0.3  # for each column between one glyph's end and the next one's pen
 
 _MAX_OVERLAP = 8  # columns
-_PAIRS = 1 << 15  # neighbours that are compared at a time
+_PAIRS = 1 << 15  # neighbors that are compared at a time
 
 # Ink of one glyph over that of another, as rendering draws it.
 _COMBINED = np.array([[s + d - s * d // 255 for d in range(256)] for s in range(256)], dtype=np.uint8)
 
 
-class _Neighbours(NamedTuple):
+class _Neighbors(NamedTuple):
     """Pairs of candidates of which the second begins where the first ends, by that column."""
 
     first_of: np.ndarray  # [columns + 1]: where the pairs of a column begin
@@ -114,7 +114,7 @@ def _costs(bank, candidates):
 
 
 def _corrections(ink, bank, baseline, candidates, by_end, begins, arrivals, columns):
-    """What the costs of two neighbours together are more than the sum of their costs.
+    """What the costs of two neighbors together are more than the sum of their costs.
 
     Returns:
         (corrections, first): for each column, from ``first[column]`` on, a value for each candidate that ends there and

@@ -34,16 +34,16 @@ def spell(looks: list[str]) -> str:
         where several scripts can write it all, in that of the line.
     """
     line = _scripts(look for look in looks if look[0].isalpha())
-    spelt = []
+    spelled = []
     for of_letters, word in itertools.groupby(looks, key=lambda look: look[0].isalpha()):
         word = list(word)
         if not of_letters:
-            spelt += [look[0] for look in word]
+            spelled += [look[0] for look in word]
             continue
         own = _scripts(word)
         best = max(own, key=lambda script: (own[script], line[script])) if own else None
-        spelt += [_chosen(look, best) for look in word]
-    return "".join(spelt)
+        spelled += [_chosen(look, best) for look in word]
+    return "".join(spelled)
 
 
 def _chosen(look, script):

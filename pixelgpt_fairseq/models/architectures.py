@@ -84,7 +84,7 @@ class PixelGPTConfig(FairseqDataclass):
     )
     rms_norm_eps: Optional[float] = _setting("added to the mean square in RMSNorm", "rms_norm_eps")
     rope_theta: Optional[float] = _setting("base of the rotary position frequencies", "rope_theta")
-    num_channels: Optional[int] = _setting("colour channels of a patch: 3, or 1 for gray only", "num_channels")
+    num_channels: Optional[int] = _setting("color channels of a patch: 3, or 1 for gray only", "num_channels")
     patch_size: Optional[int] = field(
         default=None,
         metadata={

@@ -169,7 +169,7 @@ class SwiGLU(nn.Module):
 
 
 class DecoderLayer(nn.Module):
-    """Attention, then SwiGLU, each reading a normalised copy of the residual stream and adding to it."""
+    """Attention, then SwiGLU, each reading a normalized copy of the residual stream and adding to it."""
 
     def __init__(self, config):
         super().__init__()

@@ -140,7 +140,7 @@ class PixelGPTModel(BaseFairseqModel):
         renderer = (data_settings or {}).get("renderer") or {}
         if uses_patches and renderer.get("render_mode") == "rgb" and cfg.num_channels != 3:
             raise UserError(
-                f"the data has colours (render mode rgb), a model with --num-channels {cfg.num_channels} reads none: "
+                f"the data has colors (render mode rgb), a model with --num-channels {cfg.num_channels} reads none: "
                 "render the data with --render-mode gray"
             )
         if cfg.tf32:
@@ -385,7 +385,7 @@ class PixelGPTModel(BaseFairseqModel):
     def _zero_of_idle_parameters(self, patches: Tensor | None, tokens: Tensor | None) -> Tensor | float:
         """A zero that gives the parameters of an absent modality zero gradients instead of none.
 
-        Data parallelism waits for every parameter's gradient, and an optimiser treats no gradient otherwise than zero:
+        Data parallelism waits for every parameter's gradient, and an optimizer treats no gradient otherwise than zero:
         without this, what an update does would depend on the number of workers. Sums over nothing cost nothing and are
         zero whatever the parameters hold.
         """

@@ -104,7 +104,7 @@ ATTACKS = {
         change_character=_confuse,
     ),
     "phonetic": Attack(
-        "a word spelt as it sounds",
+        "a word spelled as it sounds",
         "English words, of the pronouncing dictionary, whatever language they stand in",
         word_attacks.phonetic,
     ),

@@ -46,7 +46,7 @@ def _plain(text):
 def pronunciations() -> dict[str, tuple[tuple[str, ...], ...]]:
     """English word in lower case -> its pronunciations, each of phonemes without stress: ``("K", "AE", "T")``.
 
-    The dictionary is Carnegie Mellon's, under a BSD licence. The Python code of the package around it is under the GPL:
+    The dictionary is Carnegie Mellon's, under a BSD license. The Python code of the package around it is under the GPL:
     only the dictionary's file is read, none of that code is imported.
 
     Raises:

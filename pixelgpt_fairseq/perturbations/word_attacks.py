@@ -109,7 +109,7 @@ def natural_typo(typos):
 
 
 def phonetic(word, severity, rng):
-    """An English word spelt as it sounds: one of its pronunciations, each phoneme in one of the ways to write it."""
+    """An English word spelled as it sounds: one of its pronunciations, each phoneme in one of the ways to write it."""
     sounds = pronunciations().get(_plain(word))
     if not sounds:
         return None

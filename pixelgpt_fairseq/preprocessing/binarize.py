@@ -1,4 +1,4 @@
-"""A text corpus to a split of binarised data: strips, tokens and their alignment, whole or not at all.
+"""A text corpus to a split of binarized data: strips, tokens and their alignment, whole or not at all.
 
 The split is a set of shards, see :mod:`~pixelgpt_fairseq.preprocessing.shards`. They are made in a hidden folder beside
 the data and moved into place together at the end, the manifest last. A run that was ended, by whatever, makes only the
@@ -79,7 +79,7 @@ def binarize(
     skip_bad_rows=False,
     scheduler=None,
 ):
-    """Render and tokenise a corpus into ``destdir`` as *split*.
+    """Render and tokenize a corpus into ``destdir`` as *split*.
 
     A run that was ended, by whatever, makes only the shards that are missing when it is started again.
 

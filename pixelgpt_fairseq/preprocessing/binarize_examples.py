@@ -1,4 +1,4 @@
-"""Labelled examples to a split of binarised data: strips, tokens and labels, whole or not at all."""
+"""Labeled examples to a split of binarized data: strips, tokens and labels, whole or not at all."""
 
 import collections
 import contextlib
@@ -53,7 +53,7 @@ def binarize_examples(
     progress=True,
     perturbation=None,
 ):
-    """Render and tokenise *examples* into ``destdir`` as *split*.
+    """Render and tokenize *examples* into ``destdir`` as *split*.
 
     Args:
         examples: iterable of :class:`~pixelgpt_fairseq.sources.examples.Example`, read once.
@@ -68,7 +68,7 @@ def binarize_examples(
         overwrite: replace the split if it is there.
         progress: show a bar.
         perturbation: :class:`~pixelgpt_fairseq.perturbations.Perturbation` of every sentence, before it is rendered
-            and tokenised; None leaves them as they are. The manifest records it.
+            and tokenized; None leaves them as they are. The manifest records it.
 
     Returns:
         ExampleSummary
@@ -127,7 +127,7 @@ def binarize_examples(
 
 
 def binarize_example(example, renderer, tokenizer=None):
-    """Render and tokenise one example.
+    """Render and tokenize one example.
 
     Returns:
         (patches, tokens): uint8 ``[n, 256]``, the last one the separator; int64 ``[m]``, empty without a tokenizer.
@@ -145,7 +145,7 @@ def _chunks(examples):
 
 
 class _ChunkRenderer:
-    """Attacks, renders and tokenises chunks; one in each process."""
+    """Attacks, renders and tokenizes chunks; one in each process."""
 
     def __init__(self, config, tokenizer, perturbation):
         self.renderer, self.tokenizer, self.perturbation = TextRenderer(config), tokenizer, perturbation

@@ -1,8 +1,8 @@
-"""The authors' rendered data to a split of binarised data: their strips, and tokens of their text; whole or not at all.
+"""The authors' rendered data to a split of binarized data: their strips, and tokens of their text; whole or not at all.
 
 The folder is as :mod:`~pixelgpt_fairseq.data.data_folder` says, but for the look of the text, which nobody knows:
 there is no ``text_renderer_config.json``, and the manifest's ``renderer`` is null. Strips are stored gray; those of a
-split in which one has colours all in three channels.
+split in which one has colors all in three channels.
 """
 
 import os
@@ -49,7 +49,7 @@ class ReleasedSummary:
 
     counts: ExampleCounts
     labels: dict[str, int]  # examples of each class; empty for regression and where there are no labels
-    colours: bool
+    colors: bool
     bytes: int
     seconds: float
     without_separator: int  # strips whose patch number num_patches is not black
@@ -154,7 +154,7 @@ def binarize_released(
 
 
 class _StripWriter:
-    """Writes strips gray until the first with colours comes, and then all in three channels."""
+    """Writes strips gray until the first with colors comes, and then all in three channels."""
 
     def __init__(self, prefix):
         self.prefix, self.values = str(prefix), GRAY
@@ -193,7 +193,7 @@ class _Comparison:
         self.config, self.agreement, self._renderers = config, Agreement(), {}
 
     def add(self, example, cleaned):
-        """Compare a strip with the text as it is tokenised, and with the text as it stands in the line."""
+        """Compare a strip with the text as it is tokenized, and with the text as it stands in the line."""
         released = example.patches
         look = (example.strip_patches, "rgb" if released.shape[1] == RGB else "gray")
         drawn = [self._draw(texts, *look) for texts in dict.fromkeys((cleaned, example.texts))]

@@ -1,4 +1,4 @@
-"""Sources and targets to a split of binarised data: strips, texts and tokens, whole or not at all."""
+"""Sources and targets to a split of binarized data: strips, texts and tokens, whole or not at all."""
 
 import collections
 import contextlib
@@ -67,7 +67,7 @@ def binarize_translations(
     progress=True,
     perturbation=None,
 ):
-    """Render and tokenise *translations* into ``destdir`` as *split*.
+    """Render and tokenize *translations* into ``destdir`` as *split*.
 
     Args:
         translations: iterable of :class:`~pixelgpt_fairseq.sources.translations.Translation`, read once.
@@ -81,7 +81,7 @@ def binarize_translations(
         overwrite: replace the split if it is there.
         progress: show a bar.
         perturbation: :class:`~pixelgpt_fairseq.perturbations.Perturbation` of every source, before it is rendered and
-            tokenised; None leaves them as they are. The manifest records it.
+            tokenized; None leaves them as they are. The manifest records it.
 
     Returns:
         TranslationSummary
@@ -148,7 +148,7 @@ def _chunks(translations):
 
 
 class _ChunkRenderer:
-    """Attacks, renders and tokenises chunks; one in each process."""
+    """Attacks, renders and tokenizes chunks; one in each process."""
 
     def __init__(self, config, tokenizer, perturbation):
         self.renderer, self.tokenizer, self.perturbation = TextRenderer(config), tokenizer, perturbation

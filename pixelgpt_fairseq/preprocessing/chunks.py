@@ -26,7 +26,7 @@ class Counts:
 
 
 class Piece(NamedTuple):
-    """A document, or a part of one that fits a strip, binarised."""
+    """A document, or a part of one that fits a strip, binarized."""
 
     text: str
     patches: np.ndarray  # uint8 [n, 256], of three channels [n, 768]
@@ -51,7 +51,7 @@ class Streams(NamedTuple):
 
 
 def binarize_passage(passage, renderer, tokenizer=None):
-    """Render and tokenise one passage.
+    """Render and tokenize one passage.
 
     Yields:
         Piece: every piece of the document but its last lacks the separator patch; only the first has bos, only the last

@@ -63,7 +63,7 @@ class Cluster:
                 "more"
             )
         return UserError(
-            f"--scheduler {self.address}: lost, or its jobs were cancelled ({type(error).__name__}): shards that are "
+            f"--scheduler {self.address}: lost, or its jobs were canceled ({type(error).__name__}): shards that are "
             "finished stay, and the same command goes on"
         )
 
@@ -85,7 +85,7 @@ class _Submitted:
             return self._future.result()
         except UserError:
             raise
-        except (asyncio.CancelledError, concurrent.futures.CancelledError, OSError, RuntimeError) as error:
+        except (asyncio.CanceledError, concurrent.futures.CanceledError, OSError, RuntimeError) as error:
             raise self._cluster.failure(error) from None
         except Exception as error:
             if type(error).__module__.startswith("distributed"):

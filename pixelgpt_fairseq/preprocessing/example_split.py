@@ -1,4 +1,4 @@
-"""What it takes to make a split of labelled examples, whoever drew them."""
+"""What it takes to make a split of labeled examples, whoever drew them."""
 
 import itertools
 import zlib
@@ -77,7 +77,7 @@ def stage_examples(partial, folder, split, task, counts, labels, contents, share
         "version": data_folder.MANIFEST_VERSION,
         "split": split,
         **vars(counts),
-        "labelled": bool(len(present)),
+        "labeled": bool(len(present)),
         "task": task.to_dict(),
         **listing,
         **settings,

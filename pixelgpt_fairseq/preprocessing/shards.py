@@ -1,4 +1,4 @@
-"""A corpus as shards: stretches of its documents, each rendered and tokenised by one worker, whole or absent.
+"""A corpus as shards: stretches of its documents, each rendered and tokenized by one worker, whole or absent.
 
 One process reads the corpus, cuts it into stretches and writes their text to small files; a worker makes a shard of
 each in a folder with a temporary name, and renames the folder when everything in it is on the disk. How long a stretch

@@ -87,7 +87,7 @@ class RendererConfig:
         try:
             return ImageColor.getrgb(getattr(self, name))[:3]
         except (ValueError, AttributeError, TypeError):
-            raise UserError(f"{name}: {getattr(self, name)!r} is not a colour, such as black or #000000") from None
+            raise UserError(f"{name}: {getattr(self, name)!r} is not a color, such as black or #000000") from None
 
     @property
     def background_rgb(self) -> tuple[int, int, int]:

@@ -80,7 +80,7 @@ def _is_shown(fonts, backend, character):
     if unicodedata.category(character) == "Cs":
         return False
     shown = False
-    for path in fonts:  # all are asked, so that each can warn of colours that are not drawn
+    for path in fonts:  # all are asked, so that each can warn of colors that are not drawn
         shown |= _repertoire(path, backend).has_visibly(character)
     return shown
 

@@ -1,4 +1,4 @@
-"""What the directory of a font file tells: its tables, the formats of its colours, whether the file is whole."""
+"""What the directory of a font file tells: its tables, the formats of its colors, whether the file is whole."""
 
 import contextlib
 import os
@@ -14,8 +14,8 @@ _WOFF2_TAGS = (
     "fmtx fvar gvar hsty just lcar mort morx opbd prop trak Zapf Silf Glat Gloc Feat Sill"
 ).split()
 _OTHER_TAG = 63
-_COLOUR_TABLES = ("CBDT", "COLR", "SVG", "sbix")
-BITMAP_FORMATS = ("CBDT", "sbix")  # colours that every renderer draws which draws any
+_COLOR_TABLES = ("CBDT", "COLR", "SVG", "sbix")
+BITMAP_FORMATS = ("CBDT", "sbix")  # colors that every renderer draws which draws any
 
 
 def font_tables(path) -> dict[str, tuple[int, int]]:
@@ -48,11 +48,11 @@ def font_tables(path) -> dict[str, tuple[int, int]]:
     return {_tag(tag): (offset, length) for tag, offset, length in struct.iter_unpack(entry, directory)}
 
 
-def colour_formats(path) -> list[str]:
-    """The formats in which a font file has glyphs with colours of their own: such as ``COLR version 1``."""
+def color_formats(path) -> list[str]:
+    """The formats in which a font file has glyphs with colors of their own: such as ``COLR version 1``."""
     tables = font_tables(path)
     return [
-        f"COLR{_colr_version(path, *tables[tag])}" if tag == "COLR" else tag for tag in _COLOUR_TABLES if tag in tables
+        f"COLR{_colr_version(path, *tables[tag])}" if tag == "COLR" else tag for tag in _COLOR_TABLES if tag in tables
     ]
 
 

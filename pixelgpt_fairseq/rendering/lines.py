@@ -18,14 +18,14 @@ class Line(NamedTuple):
         width: of the box of the whole line; of a line that was cut short, at least more than the limit.
         top: rows from the baseline up to the first row.
         left: the column of the box at which *coverage* begins: below 0 where ink may reach out of the box.
-        colours: uint8 [height, columns, 3], of the ink; None if it all has the text's colour.
+        colors: uint8 [height, columns, 3], of the ink; None if it all has the text's color.
     """
 
     coverage: np.ndarray
     width: int
     top: int
     left: int = 0
-    colours: np.ndarray | None = None
+    colors: np.ndarray | None = None
 
 
 def without_surrogate_pairs(text: str) -> str:

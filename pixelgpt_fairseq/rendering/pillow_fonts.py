@@ -1,4 +1,4 @@
-"""A font as Pillow draws with it: shaped by Raqm, and in colour where it has colours."""
+"""A font as Pillow draws with it: shaped by Raqm, and in color where it has colors."""
 
 import math
 import os
@@ -9,7 +9,7 @@ from PIL import Image, ImageDraw, ImageFont, features
 
 from pixelgpt_fairseq.errors import UserError
 from pixelgpt_fairseq.rendering.bidi import INSTALL_FRIBIDI
-from pixelgpt_fairseq.rendering.font_tables import colour_formats, is_cut_short
+from pixelgpt_fairseq.rendering.font_tables import color_formats, is_cut_short
 from pixelgpt_fairseq.rendering.pygame_fonts import pygame_freetype
 
 # A glyph's ink may be so far, in pixels, beyond the room that it asks for; else it gets more room.
@@ -27,14 +27,14 @@ class Drawing(NamedTuple):
         advance: the room it takes on a line, in pixels.
         left, top: the first column of its ink, and the row above its ink.
         coverage: uint8 ``[rows, columns]`` of its ink, 0 to 255.
-        colours: uint8 ``[rows, columns, 3]``, or None where the ink has the text's colour.
+        colors: uint8 ``[rows, columns, 3]``, or None where the ink has the text's color.
     """
 
     advance: int
     left: int
     top: int
     coverage: np.ndarray
-    colours: np.ndarray | None
+    colors: np.ndarray | None
 
 
 class PillowFont:
@@ -56,7 +56,7 @@ class PillowFont:
             )
         self._path, self._size = path, size
         self._font = self._unshaped = self._process = None
-        self.has_colours = False
+        self.has_colors = False
         self._scale = 1.0  # of the size asked for to that of the bitmaps in a font without outlines
         self._opened()
 
@@ -67,7 +67,7 @@ class PillowFont:
         try:
             if is_cut_short(self._path):
                 raise UserError(f"{self._path}: this font file is cut short: fetch it again")
-            self.has_colours = bool(colour_formats(self._path))
+            self.has_colors = bool(color_formats(self._path))
             drawn_at = _bitmap_size(self._path, self._size) or self._size
             self._scale = self._size / drawn_at
             self._font = ImageFont.truetype(str(self._path), drawn_at, layout_engine=ImageFont.Layout.RAQM)
@@ -99,7 +99,7 @@ class PillowFont:
             font = self._opened()
             if self._unshaped is None:
                 self._unshaped = font.font_variant(layout_engine=ImageFont.Layout.BASIC)
-            return self._unshaped.getmask(character, "RGBA" if self.has_colours else "L").getbbox() is not None
+            return self._unshaped.getmask(character, "RGBA" if self.has_colors else "L").getbbox() is not None
         except _DRAWING_ERRORS as error:
             raise self._cannot_draw(character, error) from None
 
@@ -123,7 +123,7 @@ class PillowFont:
             raise self._cannot_draw(text, error) from None
         # Words a little too close would be one: of a blank, no part of a pixel is lost.
         advance = max(0, math.ceil(advance) if text.isspace() else round(advance))
-        # Room for what is too far out: no neighbour, margin or separator may cover it.
+        # Room for what is too far out: no neighbor, margin or separator may cover it.
         shift = -left if left < -OVERHANG else 0
         beyond = left + ink.shape[1] - advance
         advance += shift + (beyond if beyond > OVERHANG else 0)
@@ -152,18 +152,18 @@ class PillowFont:
         return (left + ink[0], -top - ink[1], pixels) if ink else (0, 0, pixels)
 
     def _picture(self, font, text, direction, box):
-        """*text* on a picture that shows the columns and rows of *box*: gray, or RGBA in a font with colours."""
+        """*text* on a picture that shows the columns and rows of *box*: gray, or RGBA in a font with colors."""
         size, origin = (box[2] - box[0], box[3] - box[1]), (-box[0], -box[1])
         if size[0] * size[1] > _MOST_PIXELS:
             raise ValueError(f"it would take {size[0]:,} x {size[1]:,} pixels: is the font damaged?")
-        if not self.has_colours:
+        if not self.has_colors:
             picture = Image.new("L", size)
             ImageDraw.Draw(picture).text(origin, text, 255, font, "ls", direction=direction)
             return picture
         picture = Image.new("RGBA", size)
         draw = ImageDraw.Draw(picture)
         draw.text(origin, text, (0, 0, 0, 255), font, "ls", direction=direction, embedded_color=True)
-        # On nothing, Pillow draws colours multiplied by their coverage.
+        # On nothing, Pillow draws colors multiplied by their coverage.
         return Image.frombytes("RGBa", size, picture.tobytes()).convert("RGBA")
 
     def _cannot_draw(self, text, error):

@@ -1,4 +1,4 @@
-"""Lines of text as Pillow draws them with Raqm: ligatures, marks in their places, right-to-left, emoji in colour.
+"""Lines of text as Pillow draws them with Raqm: ligatures, marks in their places, right-to-left, emoji in color.
 
 A line is made of units (:mod:`~pixelgpt_fairseq.rendering.units`), each shaped and drawn once and kept. They stand side
 by side at whole pixels, so that a line is as wide as its units together, wherever it is cut.
@@ -133,10 +133,10 @@ class PillowRaster:
         bottom = min((drawing.top - len(drawing.coverage) for drawing, _ in drawn), default=0)
         columns = max(0, min(width + OVERHANG, end) - first)
         coverage = np.zeros((top - bottom, columns), dtype=np.uint8)
-        colours = None
-        if any(drawing.colours is not None for drawing, _ in drawn):
-            colours = np.empty((*coverage.shape, 3), dtype=np.uint8)
-            colours[...] = self._font_rgb
+        colors = None
+        if any(drawing.colors is not None for drawing, _ in drawn):
+            colors = np.empty((*coverage.shape, 3), dtype=np.uint8)
+            colors[...] = self._font_rgb
         for drawing, column in drawn:
             height, ink_width = drawing.coverage.shape
             left, right = max(column, first), min(column + ink_width, first + columns)
@@ -146,9 +146,9 @@ class PillowRaster:
             here = rows, slice(left - first, right - first)
             ink = drawing.coverage[:, left - column : right - column]
             coverage[here] = np.maximum(coverage[here], ink)
-            if drawing.colours is not None:
-                colours[here][ink > 0] = drawing.colours[:, left - column : right - column][ink > 0]
-        return Line(coverage, width, top, first, colours)
+            if drawing.colors is not None:
+                colors[here][ink > 0] = drawing.colors[:, left - column : right - column][ink > 0]
+        return Line(coverage, width, top, first, colors)
 
     def _placed(self, units, text):
         """Units in the order of the line, and whether it begins at the right.
@@ -186,12 +186,12 @@ class PillowRaster:
     def _choose_font(self, cluster):
         """The number of the first font that shows all of *cluster*, else of the first that shows its base, else 0.
 
-        For what is an emoji, or asked to look like one, fonts with colours come first.
+        For what is an emoji, or asked to look like one, fonts with colors come first.
         """
         numbers = range(len(self._fonts))
         as_emoji = bool(_EMOJI.search(cluster)) and _TEXT_STYLE not in cluster
         if as_emoji or _TEXT_STYLE in cluster:
-            numbers = sorted(numbers, key=lambda number: self._fonts[number].has_colours != as_emoji)
+            numbers = sorted(numbers, key=lambda number: self._fonts[number].has_colors != as_emoji)
         composed = unicodedata.normalize("NFC", cluster)
         for text in (cluster, composed, composed[0]):
             for number in numbers:

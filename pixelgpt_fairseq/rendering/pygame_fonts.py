@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from pixelgpt_fairseq.errors import UserError
-from pixelgpt_fairseq.rendering.font_tables import colour_formats, is_cut_short
+from pixelgpt_fairseq.rendering.font_tables import color_formats, is_cut_short
 
 _ANY_SIZE = 16
 
@@ -73,7 +73,7 @@ class FontFace:
             font.render(" ", (0, 0, 0))
         except (OSError, RuntimeError, ValueError, OverflowError) as error:
             at_size = "" if self._size is None else f" at size {self._size}"
-            advice = ": colours need --renderer-backend pillow" if colour_formats(self._path) else ""
+            advice = ": colors need --renderer-backend pillow" if color_formats(self._path) else ""
             raise UserError(f"{self._path}: cannot draw with this font{at_size}: {error}{advice}") from None
         return font
 

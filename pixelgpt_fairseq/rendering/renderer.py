@@ -11,12 +11,12 @@ import numpy as np
 
 from pixelgpt_fairseq.errors import UserError
 from pixelgpt_fairseq.rendering.backends import BACKENDS
-from pixelgpt_fairseq.rendering.colours import Palette
+from pixelgpt_fairseq.rendering.colors import Palette
 from pixelgpt_fairseq.rendering.config import RendererConfig
 from pixelgpt_fairseq.rendering.cutting import cut_text, pen_columns
 
 MARGIN = 2  # pixels left and right of a text
-SEPARATOR = 0  # black, whatever the colours of the text
+SEPARATOR = 0  # black, whatever the colors of the text
 
 
 class RenderedText(NamedTuple):
@@ -125,7 +125,7 @@ class TextRenderer:
         line = self._raster.line(text, self._last - MARGIN)
         end = self._next(MARGIN + line.width + MARGIN)
         pixels = self._paper(end)
-        self._paste_centred(pixels, line, MARGIN)
+        self._paste_centered(pixels, line, MARGIN)
         return self._finish(pixels, [end])
 
     def _pair(self, first, second):
@@ -135,8 +135,8 @@ class TextRenderer:
         second_line = self._raster.line(second, max(0, self._last - start))
         end = self._next(start + second_line.width + MARGIN)
         pixels = self._paper(end)
-        self._paste_centred(pixels, first_line, MARGIN)
-        self._paste_centred(pixels, second_line, start)
+        self._paste_centered(pixels, first_line, MARGIN)
+        self._paste_centered(pixels, second_line, start)
         return self._finish(pixels, [middle, end])
 
     def _words(self, words):
@@ -162,7 +162,7 @@ class TextRenderer:
         """An empty strip that ends with the patch at column *end*."""
         return self._palette.paper(self._patch, end + self._patch)
 
-    def _paste_centred(self, pixels, line, column):
+    def _paste_centered(self, pixels, line, column):
         self._paste(pixels, line, self._patch // 2 - len(line.coverage) // 2, column)
 
     def _paste(self, pixels, line, row, column):
@@ -170,7 +170,7 @@ class TextRenderer:
         above, row, column = max(0, -row), max(0, row), column + line.left
         there = pixels[row : row + max(0, len(line.coverage) - above), column : column + line.coverage.shape[1]]
         shown = slice(above, above + there.shape[0]), slice(there.shape[1])
-        self._palette.paint(there, line.coverage[shown], None if line.colours is None else line.colours[shown])
+        self._palette.paint(there, line.coverage[shown], None if line.colors is None else line.colors[shown])
 
     def _finish(self, pixels, ends, word_starts=()):
         """Paint the separators at columns *ends*, the last of which ends the strip."""

@@ -1,6 +1,6 @@
 """Which characters a font really has: those with a glyph that shows something.
 
-Some fonts have glyphs without ink for characters that are to be seen: most often, because their ink is in colours of a
+Some fonts have glyphs without ink for characters that are to be seen: most often, because their ink is in colors of a
 format that the backend does not draw.
 """
 
@@ -12,7 +12,7 @@ import numpy as np
 import regex
 
 from pixelgpt_fairseq.errors import UserError
-from pixelgpt_fairseq.rendering.font_tables import BITMAP_FORMATS, colour_formats
+from pixelgpt_fairseq.rendering.font_tables import BITMAP_FORMATS, color_formats
 from pixelgpt_fairseq.rendering.pillow_fonts import PillowFont
 from pixelgpt_fairseq.rendering.pygame_fonts import FontFace
 
@@ -80,7 +80,7 @@ class Repertoire:
         except UserError:  # a damaged glyph: let drawing it tell
             return True
         if not shown:
-            _warn_of_colours(self._path, self._backend)
+            _warn_of_colors(self._path, self._backend)
         return bool(shown)
 
     def _character_has_ink(self, character):
@@ -95,11 +95,11 @@ class Repertoire:
         return not others or not np.array_equal(drawn, self._draw(others))
 
     def _draw(self, text):
-        """What pillow draws: uint8 ``[rows, columns]``, or ``[rows, columns, 4]`` with colours."""
+        """What pillow draws: uint8 ``[rows, columns]``, or ``[rows, columns, 4]`` with colors."""
         drawing = self._pillow_font().draw(text, "ltr")
-        if drawing.colours is None:
+        if drawing.colors is None:
             return drawing.coverage
-        return np.concatenate([drawing.coverage[..., None], drawing.colours], axis=-1)
+        return np.concatenate([drawing.coverage[..., None], drawing.colors], axis=-1)
 
     def _pillow_font(self):
         if self._font is None:
@@ -123,14 +123,14 @@ class Repertoire:
 
 
 @functools.cache
-def _warn_of_colours(path, backend):
-    """Warn once of a font whose format of colours is not drawn; not in the processes that a command starts."""
-    formats = colour_formats(path)
+def _warn_of_colors(path, backend):
+    """Warn once of a font whose format of colors is not drawn; not in the processes that a command starts."""
+    formats = color_formats(path)
     if not formats or set(formats) & set(BITMAP_FORMATS) or multiprocessing.parent_process() is not None:
         return
     logger.warning(
-        "%s: its coloured glyphs are %s, of which %s draws nothing here: other fonts are taken where they have the "
-        "characters, else they are missing; a font of coloured bitmaps (CBDT, sbix), with --renderer-backend pillow, "
+        "%s: its colored glyphs are %s, of which %s draws nothing here: other fonts are taken where they have the "
+        "characters, else they are missing; a font of colored bitmaps (CBDT, sbix), with --renderer-backend pillow, "
         "shows them",
         path,
         " and ".join(formats),

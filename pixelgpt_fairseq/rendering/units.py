@@ -1,7 +1,7 @@
 """Text -> the parts of it that are shaped, each on its own.
 
 A unit is as much of a word as has one font and, whatever stands around it, one direction. Where it is cut from its
-neighbours depends on the word alone: so the same word looks the same on every line, and a line is as wide as its units
+neighbors depends on the word alone: so the same word looks the same on every line, and a line is as wide as its units
 together.
 """
 

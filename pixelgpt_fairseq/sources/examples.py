@@ -95,18 +95,18 @@ def read_examples(
         UserError: naming the file, line and value.
     """
     classes = ClassNumbers(task.labels, spellings)
-    labelled = label_column is not None
-    wanted = (*columns, *([label_column] if labelled else []), *([where[0]] if where else []))
-    skip = on_bad_row or refuse_bad_row if labelled else None
-    for line, values in read_rows(path, wanted, _pass_over if labelled and on_bad_row and where else skip):
+    labeled = label_column is not None
+    wanted = (*columns, *([label_column] if labeled else []), *([where[0]] if where else []))
+    skip = on_bad_row or refuse_bad_row if labeled else None
+    for line, values in read_rows(path, wanted, _pass_over if labeled and on_bad_row and where else skip):
         if where and values[-1] != where[1]:
             continue
         texts = tuple(map(detokenize if detokenized else clean, values[: len(columns)]))
         try:
             for column, text in zip(columns, texts, strict=True):
-                if not text and (labelled or on_bad_row is None):
+                if not text and (labeled or on_bad_row is None):
                     raise BadRow(f"{path}, line {line}: empty sentence (column {column})")
-            label = _label(path, line, values[len(columns)].strip(), task, classes) if labelled else NO_LABEL
+            label = _label(path, line, values[len(columns)].strip(), task, classes) if labeled else NO_LABEL
         except BadRow as error:
             (skip or refuse_bad_row)(error)
             continue
@@ -190,7 +190,7 @@ def clean(text):
 
 
 def detokenize(text):
-    """Put tokenised English back together, as the text of the published models' GLUE data was.
+    """Put tokenized English back together, as the text of the published models' GLUE data was.
 
     The space before ``, . ! ? # /`` goes, and likewise before ``; : %`` and closing brackets, after opening ones,
     around quotation marks of the Penn Treebank, and before ``n't 's 're 've 'll 'd 'm``:

@@ -53,7 +53,7 @@ class ReleasedExample(NamedTuple):
     where: str  # file and line, for messages
     texts: tuple[str, ...] | None  # None where the line has no text
     label: int | float
-    patches: np.ndarray  # uint8 [n, 256], or [n, 768] where the strip has colours; the last one is the separator
+    patches: np.ndarray  # uint8 [n, 256], or [n, 768] where the strip has colors; the last one is the separator
     strip_patches: int  # how many the strip had before it was cropped
 
 

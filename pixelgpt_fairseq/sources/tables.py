@@ -12,7 +12,7 @@ from pixelgpt_fairseq.sources.compression import text_suffix
 from pixelgpt_fairseq.sources.containers import open_text
 
 MAX_LINE_BYTES = 1 << 20
-# How CSV is spelt: (delimiter, whether spaces may follow it). The first that gives the columns asked for is taken.
+# How CSV is spelled: (delimiter, whether spaces may follow it). The first that gives the columns asked for is taken.
 _CSV_SPELLINGS = ((",", False), (",", True), (";", False), (";", True), ("\t", False))
 FORMATS = {".tsv": "tsv", ".txt": "tsv", ".csv": "csv", ".jsonl": "json", ".json": "json"}
 
@@ -67,7 +67,7 @@ def first_row(path, columns=()):
 
     Args:
         path: see :func:`read_rows`.
-        columns: those that will be asked for, which tell how CSV is spelt.
+        columns: those that will be asked for, which tell how CSV is spelled.
 
     Raises:
         UserError: if no row can be read.

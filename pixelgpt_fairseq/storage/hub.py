@@ -25,7 +25,7 @@ def is_hub_name(path) -> bool:
 def fetch(name, patterns, kind="model", ignored=None) -> Path:
     """Fetch the files of a repository that are not in the cache yet.
 
-    The hub's own package does it: it honours ``HF_ENDPOINT``, ``HF_HUB_OFFLINE`` and its cache, and goes on with a file
+    The hub's own package does it: it honors ``HF_ENDPOINT``, ``HF_HUB_OFFLINE`` and its cache, and goes on with a file
     whose connection broke. What was fetched is compared with the checksums that the hub states.
 
     Args:

@@ -130,7 +130,7 @@ class RenderedClassificationTask(RenderedTask):
         """The SentenceTask of a split.
 
         Raises:
-            UserError: if it holds no labelled examples, but a corpus.
+            UserError: if it holds no labeled examples, but a corpus.
         """
         values = folder.manifest(split).get("task")
         if values is None:
@@ -172,7 +172,7 @@ class RenderedClassificationTask(RenderedTask):
         """
         folder = cls.open_folder(cfg)
         for split in cls.splits_of(cfg, folder, subset):
-            if not folder.manifest(split).get("labelled", True):
+            if not folder.manifest(split).get("labeled", True):
                 raise UserError(f"{option} {subset}: {folder.path} has no labels for it: choose another split")
 
     @classmethod

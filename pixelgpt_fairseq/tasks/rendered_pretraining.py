@@ -320,7 +320,7 @@ def _check_settings(folder, split, expected, first):
     differences = settings_differences(folder.settings(split), expected)
     if differences:
         raise UserError(
-            f"{folder.path}: split {split} was binarised with other settings than {first.path}, split "
+            f"{folder.path}: split {split} was binarized with other settings than {first.path}, split "
             f"{first.first_split()}: {'; '.join(differences)}"
         )
 

@@ -39,7 +39,7 @@ def update_freq(examples, batch_size, number_of_workers) -> int:
     """``--update-freq`` with which an update has *examples* examples, whatever the number of workers.
 
     Args:
-        examples: blocks, pairs or labelled examples of an update, on all workers together.
+        examples: blocks, pairs or labeled examples of an update, on all workers together.
         batch_size: examples of a micro-batch.
         number_of_workers: workers that share the update.
 

@@ -151,7 +151,7 @@ def test_missing_unknown_and_misshapen_tensors_are_named(folder):
     assert "\n" not in message
 
 
-def test_tied_embeddings_are_honoured(tmp_path):
+def test_tied_embeddings_are_honored(tmp_path):
     model = small_model(tie_word_embeddings=True)
     save_released(model, tmp_path / "tied")
     embedding = model.model.embed_tokens.weight.detach()

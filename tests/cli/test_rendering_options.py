@@ -65,11 +65,11 @@ def test_options_come_before_like_and_one_line_says_what_differs(look, like, cap
 @needs_raqm
 def test_the_backend_that_is_given_is_the_one_that_opens_the_fonts(look, monkeypatch):
     def refuse(*args):
-        raise UserError("colours need --renderer-backend pillow")
+        raise UserError("colors need --renderer-backend pillow")
 
     monkeypatch.setattr(pygame_raster.GlyphAtlas, "__init__", refuse)
     TextRenderer(look("--renderer-backend", "pillow"))
-    with pytest.raises(UserError, match="colours need"):
+    with pytest.raises(UserError, match="colors need"):
         TextRenderer(look("--render-mode", "rgb"))
 
 

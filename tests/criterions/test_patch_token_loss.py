@@ -129,7 +129,7 @@ def reported(*logs):
     return aggregate.get_smoothed_values()
 
 
-def test_targets_are_normalised_with_the_unbiased_variance():
+def test_targets_are_normalized_with_the_unbiased_variance():
     patches = torch.randint(256, (1, 2, 256), dtype=torch.uint8)
     target = (patches[0, 1].double() / 255).repeat_interleave(3)
     target = (target - target.mean()) / (target.var(unbiased=True) + 1e-6).sqrt()
@@ -154,7 +154,7 @@ def test_binary_targets_are_the_white_pixels_of_each_channel():
     torch.testing.assert_close(total.double(), expected)
 
 
-def test_only_normalised_targets_confuse_a_blank_with_the_separator():
+def test_only_normalized_targets_confuse_a_blank_with_the_separator():
     blank, black = (torch.full((1, 2, 256), value, dtype=torch.uint8) for value in (255, 0))
     predictions = torch.randn(1, 2, 768)
     for patch_loss in PATCH_LOSSES:

@@ -65,7 +65,7 @@ def test_it_serves_from_rendering_to_the_pairs(name, tmp_path):
     assert len(found) == 12
     for tokens, document in zip(found, documents(12), strict=True):
         assert (tokens[0], tokens[-1]) == (bos, eos)
-        if name == "bpe":  # the text is rendered in pieces: only here each is tokenised as in the whole
+        if name == "bpe":  # the text is rendered in pieces: only here each is tokenized as in the whole
             assert tokenizer.model.decode(tokens[1:-1].tolist()).split() == document.split()
     streams = folder.open("train", PIXEL, 256), texts, folder.open("train", COLUMNS, 2)
     pairs = PairDataset(*streams, dictionary, 32, 64)

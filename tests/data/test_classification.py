@@ -36,8 +36,8 @@ def tokenizer():
 def folder(tokenizer, tmp_path_factory):
     path = tmp_path_factory.mktemp("examples")
     binarize_examples(EXAMPLES, path, "train", RTE, CONFIG, tokenizer, progress=False)
-    unlabelled = [example._replace(label=-1) for example in EXAMPLES[:5]]
-    binarize_examples(unlabelled, path, "test", RTE, CONFIG, tokenizer, progress=False)
+    unlabeled = [example._replace(label=-1) for example in EXAMPLES[:5]]
+    binarize_examples(unlabeled, path, "test", RTE, CONFIG, tokenizer, progress=False)
     return DataFolder(path)
 
 
@@ -45,10 +45,10 @@ def dataset(folder, modality, split="train", **options):
     return ClassificationDataset.from_folder(folder, split, modality, dictionary=folder.dictionary(), **options)
 
 
-# Binarising
+# Binarizing
 
 
-def test_examples_are_drawn_and_tokenised_as_the_published_ones(folder, tokenizer):
+def test_examples_are_drawn_and_tokenized_as_the_published_ones(folder, tokenizer):
     pairs = dataset(folder, "pair")
     renderer, bos = TextRenderer(CONFIG), tokenizer.model.bos_id()
     for i, (example, item) in enumerate(zip(EXAMPLES, pairs, strict=True)):

@@ -1,4 +1,4 @@
-"""Documents do not know of each other: binarised together they are what they are apart, in either backend."""
+"""Documents do not know of each other: binarized together they are what they are apart, in either backend."""
 
 import tempfile
 from pathlib import Path
@@ -24,7 +24,7 @@ ROW_WIDTHS = {PIXEL: 256, TEXT: 1, COLUMNS: 2}
 
 
 def items(documents, folder, config, tokenizer):
-    """Every stream of the binarised documents as a list of arrays."""
+    """Every stream of the binarized documents as a list of arrays."""
     path = folder / "corpus.txt"
     path.write_text("".join(document + "\n" for document in documents), encoding="utf-8", newline="\n")
     binarize(
@@ -38,7 +38,7 @@ def items(documents, folder, config, tokenizer):
 @pytest.mark.parametrize("backend", ["pygame", pytest.param("pillow", marks=needs_raqm)])
 @settings(max_examples=8, deadline=None)
 @given(documents=DOCUMENTS)
-def test_documents_binarised_together_are_what_they_are_apart(toy_data, backend, documents):
+def test_documents_binarized_together_are_what_they_are_apart(toy_data, backend, documents):
     config, tokenizer = RendererConfig(backend=backend, max_patches=8), DataFolder(toy_data).tokenizer()
     with tempfile.TemporaryDirectory() as folder:
         together = items(documents, Path(folder), config, tokenizer)

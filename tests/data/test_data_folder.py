@@ -108,7 +108,7 @@ def test_file_that_is_shorter_than_the_manifest_says_is_named(folder, name):
 def test_another_tokenizer_in_the_folder_is_refused(folder):
     other = train_tokenizer(iter(["some other text " * 50]), 270)
     (folder.path / "tokenizer.model").write_bytes(other.serialized)
-    with pytest.raises(UserError, match=r"tokenizer.model: not the tokenizer that split train was binarised with"):
+    with pytest.raises(UserError, match=r"tokenizer.model: not the tokenizer that split train was binarized with"):
         folder.manifest("train")
     with pytest.raises(UserError, match=r"tokenizer.model has 270 tokens, dict.txt 400"):
         folder.dictionary()

@@ -35,18 +35,6 @@ def test_fairseqs_own_reader_reads_them(tmp_path):
     assert [found[i].tolist() for i in range(len(found))] == ITEMS
 
 
-def test_a_file_can_be_appended_to_another(tmp_path):
-    part = write(tmp_path / "part")
-    writer = IndexedWriter(tmp_path / "whole", np.uint16)
-    writer.add(np.array([9]))
-    writer.append(part)
-    writer.append(part)
-    writer.close()
-    write(tmp_path / "expected", [[9], *ITEMS, *ITEMS])
-    for kind in ("bin", "idx"):
-        assert (tmp_path / f"whole.{kind}").read_bytes() == (tmp_path / f"expected.{kind}").read_bytes()
-
-
 def test_an_empty_file_pair_is_one(tmp_path):
     rows = IndexedRows(write(tmp_path / "none", []))
     assert len(rows) == 0

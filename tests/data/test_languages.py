@@ -23,11 +23,11 @@ class Strips(list):
         self.sizes = np.array(lengths)
 
 
-def dataset(counts=COUNTS, shuffle=True, labelled=True, **options):
+def dataset(counts=COUNTS, shuffle=True, labeled=True, **options):
     random, parts, start = np.random.default_rng(0), {}, 0
     for language, count in counts.items():
         strips = Strips(range(start, start + count), random.integers(2, 30, count))
-        labels = np.arange(count) % 3 if labelled else None
+        labels = np.arange(count) % 3 if labeled else None
         parts[language] = ClassificationDataset("pixel", strips, labels=labels)
         start += count
     return LanguagesDataset(parts, LANGUAGES, shuffle, **options)
@@ -121,8 +121,8 @@ def test_shares_of_an_epoch_add_up_to_all_examples(sizes, temperature):
 
 
 def test_labels_are_there_only_if_every_language_has_some():
-    assert dataset(labelled=False).labels is None
-    assert "labels" not in dataset(labelled=False).collater([dataset(labelled=False)[0]])
+    assert dataset(labeled=False).labels is None
+    assert "labels" not in dataset(labeled=False).collater([dataset(labeled=False)[0]])
 
 
 @pytest.mark.parametrize("temperature", [1.0, 3.0])

@@ -31,20 +31,20 @@ def test_what_cannot_be_cut_is_refused():
         p.unpatchify(torch.zeros(1, 2, 256), channels=3)
 
 
-def test_normalised_patches_have_zero_mean_and_unit_unbiased_variance():
+def test_normalized_patches_have_zero_mean_and_unit_unbiased_variance():
     values = torch.rand(2, 3, 768)
-    normalised = p.normalize_patches(values)
+    normalized = p.normalize_patches(values)
     by_hand = (values - values.mean(-1, keepdim=True)) / (values.var(-1, keepdim=True, unbiased=True) + 1e-6).sqrt()
-    torch.testing.assert_close(normalised, by_hand)
-    torch.testing.assert_close(normalised.var(-1), torch.ones(2, 3), rtol=1e-3, atol=0)
+    torch.testing.assert_close(normalized, by_hand)
+    torch.testing.assert_close(normalized.var(-1), torch.ones(2, 3), rtol=1e-3, atol=0)
 
 
-def test_pixels_are_scaled_before_they_are_normalised():
+def test_pixels_are_scaled_before_they_are_normalized():
     pixels = p.patchify(random_strips())
     torch.testing.assert_close(p.normalize_patches(pixels), p.normalize_patches(pixels.double() / 255))
 
 
-def test_a_blank_patch_normalises_to_zeros():
+def test_a_blank_patch_normalizes_to_zeros():
     for blank in (torch.full((1, 256), 255, dtype=torch.uint8), torch.zeros(1, 256)):
         assert p.normalize_patches(blank).abs().max() == 0
         assert p.normalize_gray_patches(blank).abs().max() == 0
@@ -57,6 +57,6 @@ def test_gray_targets_are_those_of_the_same_patches_in_three_channels():
     torch.testing.assert_close(p.normalize_gray_patches(gray), p.normalize_patches(rgb))
 
 
-def test_denormalised_predictions_take_brightness_and_contrast_from_the_true_patches():
+def test_denormalized_predictions_take_brightness_and_contrast_from_the_true_patches():
     truth = p.patchify(random_strips())
     torch.testing.assert_close(p.denormalize_patches(p.normalize_patches(truth), truth), truth.float() / 255)

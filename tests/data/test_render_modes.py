@@ -1,4 +1,4 @@
-"""Colour, gray and binary strips on their way from the renderer to the loss."""
+"""Color, gray and binary strips on their way from the renderer to the loss."""
 
 from types import SimpleNamespace
 
@@ -19,7 +19,7 @@ from pixelgpt_fairseq.models.pixelgpt import PixelGPTModel
 from pixelgpt_fairseq.preprocessing.binarize import binarize
 from pixelgpt_fairseq.rendering import RendererConfig, TextRenderer
 
-COLOURS = {"font_color": "#c03010", "background_color": "#e0f0ff"}
+COLORS = {"font_color": "#c03010", "background_color": "#e0f0ff"}
 SIZES = {
     "hidden_size": 32,
     "num_hidden_layers": 1,
@@ -30,12 +30,12 @@ SIZES = {
 
 
 @pytest.fixture(scope="module")
-def coloured(tmp_path_factory, toy_data):
-    """A data folder of colour strips."""
-    folder = tmp_path_factory.mktemp("coloured")
+def colored(tmp_path_factory, toy_data):
+    """A data folder of color strips."""
+    folder = tmp_path_factory.mktemp("colored")
     path = folder / "text.txt"
     path.write_text("\n\n".join(documents(6)))
-    config = RendererConfig(max_patches=64, render_mode="rgb", **COLOURS)
+    config = RendererConfig(max_patches=64, render_mode="rgb", **COLORS)
     binarize([path], folder / "data", "train", config, DataFolder(toy_data).tokenizer(), progress=False)
     return DataFolder(folder / "data")
 
@@ -60,12 +60,12 @@ def test_other_numbers_of_values_are_no_patch(values):
         patch_layout(values)
 
 
-def test_colour_strips_are_stored_as_drawn(coloured):
-    manifest = coloured.manifest("train")
+def test_color_strips_are_stored_as_drawn(colored):
+    manifest = colored.manifest("train")
     assert manifest["patch_values"] == 768
     assert manifest["renderer"]["render_mode"] == "rgb"
-    rows = coloured.open("train", PIXEL, 768)
-    config = coloured.renderer_config()
+    rows = colored.open("train", PIXEL, 768)
+    config = colored.renderer_config()
     text = documents(1)[0]
     start, end = next(TextRenderer(config).cut(text))
     drawn = TextRenderer(config)(text[start:end])
@@ -74,9 +74,9 @@ def test_colour_strips_are_stored_as_drawn(coloured):
     assert len(np.unique(stored.reshape(-1, 3), axis=0)) > 10
 
 
-def test_pairs_are_cut_from_colour_strips_on_their_background(coloured):
-    streams = [coloured.open("train", PIXEL, 768), coloured.open("train", TEXT), coloured.open("train", COLUMNS, 2)]
-    pairs = PairDataset(*streams, coloured.dictionary(), 12, 12)
+def test_pairs_are_cut_from_color_strips_on_their_background(colored):
+    streams = [colored.open("train", PIXEL, 768), colored.open("train", TEXT), colored.open("train", COLUMNS, 2)]
+    pairs = PairDataset(*streams, colored.dictionary(), 12, 12)
     assert len(pairs) > 10
     for pair in pairs:
         pixels = unpatchify(pair["patches"][None], 3)[0].permute(1, 2, 0)
@@ -85,19 +85,19 @@ def test_pairs_are_cut_from_colour_strips_on_their_background(coloured):
         assert (pixels[:, -16:] == 0).all()
 
 
-def test_a_model_of_three_channels_reads_colours_and_gray(coloured):
-    model = model_of(3, coloured.settings("train"))
-    colours = coloured.open("train", PIXEL, 768)[0][:9]
-    gray = colours[:, ::3].clone()
-    for patches in (colours, gray, gray.repeat_interleave(3, dim=1)):
+def test_a_model_of_three_channels_reads_colors_and_gray(colored):
+    model = model_of(3, colored.settings("train"))
+    colors = colored.open("train", PIXEL, 768)[0][:9]
+    gray = colors[:, ::3].clone()
+    for patches in (colors, gray, gray.repeat_interleave(3, dim=1)):
         predictions = model(patches=patches[None]).patch_predictions
         assert predictions.shape == (1, 9, 768)
     alike = (model(patches=part[None]).patch_predictions for part in (gray, gray.repeat_interleave(3, dim=1)))
     torch.testing.assert_close(*alike, atol=1e-4, rtol=1e-4)
 
 
-def test_the_target_of_a_colour_patch_is_its_colours(coloured):
-    patches = coloured.open("train", PIXEL, 768)[0][None, :9]
+def test_the_target_of_a_color_patch_is_its_colors(colored):
+    patches = colored.open("train", PIXEL, 768)[0][None, :9]
     predictions = torch.zeros(1, 9, 768)
     for patch_loss, targets in (("normalized_mse", normalize_patches(patches)), ("mse", scale_pixels(patches))):
         sums, numbers = next_patch_loss(predictions, patches, patch_loss=patch_loss)
@@ -105,15 +105,15 @@ def test_the_target_of_a_colour_patch_is_its_colours(coloured):
         assert numbers.tolist() == [8]
 
 
-def test_a_model_without_colours_refuses_them(coloured):
+def test_a_model_without_colors_refuses_them(colored):
     with pytest.raises(UserError, match=r"render mode rgb.*--num-channels 1.*--render-mode gray"):
-        model_of(1, coloured.settings("train"))
+        model_of(1, colored.settings("train"))
     with pytest.raises(UserError, match="patches of 768 values, the model reads 256"):
-        model_of(1)(patches=coloured.open("train", PIXEL, 768)[0][None, :9])
+        model_of(1)(patches=colored.open("train", PIXEL, 768)[0][None, :9])
 
 
-def test_predictions_of_colour_patches_are_drawn_in_colour(coloured):
-    patches = coloured.open("train", PIXEL, 768)[0][:9]
+def test_predictions_of_color_patches_are_drawn_in_color(colored):
+    patches = colored.open("train", PIXEL, 768)[0][:9]
     predictions = predict_patches(model_of(3), patches)
     assert predictions.shape == (8, 768)
     picture = np.asarray(draw_predictions(patches, predictions, scale=1))
@@ -122,8 +122,8 @@ def test_predictions_of_colour_patches_are_drawn_in_colour(coloured):
     assert (places == strip).all(axis=(3, 4, 5)).any()
 
 
-def test_a_manifest_with_patches_that_cannot_be_is_refused(coloured, tmp_path):
-    path = coloured.manifest_path("train")
+def test_a_manifest_with_patches_that_cannot_be_is_refused(colored, tmp_path):
+    path = colored.manifest_path("train")
     damaged = tmp_path / path.name
     damaged.write_text(path.read_text().replace('"patch_values": 768', '"patch_values": 700'))
     with pytest.raises(UserError, match=r"manifest\.json: 700 values are not a square patch"):

@@ -1,4 +1,4 @@
-"""What fairseq's commands answer to labelled data that is not what they need."""
+"""What fairseq's commands answer to labeled data that is not what they need."""
 
 import shutil
 

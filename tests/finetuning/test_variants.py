@@ -6,9 +6,10 @@ import shutil
 from pathlib import Path
 
 import pytest
-from colour_font import write_colour_font
+from color_font import write_color_font
 from fairseq_runs import train
 from refusals import refusal
+from skips import needs_raqm
 from toy_corpus import ROOT
 from toy_finetuning import TRAINING
 from toy_glue import write_glue
@@ -166,8 +167,9 @@ def test_fonts_are_runs_on_data_drawn_with_them(tasks, tmp_path, trained, capsys
         assert ours.with_suffix(".bin").read_bytes() != theirs.with_suffix(".bin").read_bytes()
 
 
-def test_colour_is_trained_in_rgb_and_in_gray_with_a_font_of_emoji(tmp_path, trained, capsys):
-    font = write_colour_font(tmp_path / "emoji.ttf")
+@needs_raqm
+def test_color_is_trained_in_rgb_and_in_gray_with_a_font_of_emoji(tmp_path, trained, capsys):
+    font = write_color_font(tmp_path / "emoji.ttf")
     table = tmp_path / "hatemoji.csv"
     rows = [
         f"{i},I am {'so 😀' if i % 2 else 'not ❤'} today,{i % 2},{'validation' if i > 5 else 'train'}" for i in range(8)

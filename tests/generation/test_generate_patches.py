@@ -73,12 +73,12 @@ def test_a_temperature_draws_pixels_by_their_probabilities():
 
 
 @pytest.mark.parametrize(("patch_loss", "ends"), [("bce", True), ("mse", True), ("normalized_mse", False)])
-def test_a_separator_ends_a_text_but_for_normalised_targets(renderer, patch_loss, ends):
+def test_a_separator_ends_a_text_but_for_normalized_targets(renderer, patch_loss, ends):
     black = predicting(small_model(vocab_size=None), 0.0 if patch_loss != "bce" else -1.0)
     (found,) = continue_strips(black, prompts(renderer, "text"), 4, patch_loss)
     assert found.ended == ends
     assert len(found.patches) == (0 if ends else 4)
-    assert (found.patches == 255).all()  # of normalised targets, the same prediction is a blank
+    assert (found.patches == 255).all()  # of normalized targets, the same prediction is a blank
 
 
 def test_a_model_generates_by_the_patch_loss_that_it_was_trained_with(renderer):
@@ -115,12 +115,12 @@ def test_a_prompt_is_the_patches_that_its_text_fills(renderer, text):
     assert np.array_equal(pixels, renderer(text).pixels[:, : pixels.shape[1]])
 
 
-def test_a_prompt_keeps_its_colours():
-    colours = TextRenderer(RendererConfig(render_mode="rgb", font_color="red"))
+def test_a_prompt_keeps_its_colors():
+    colors = TextRenderer(RendererConfig(render_mode="rgb", font_color="red"))
     for shift in (False, True):
-        assert prompt_patches(colours, "Any text", shift).shape[1] == 768
-    rgb = patches_to_pixels(prompt_patches(colours, "Any text"), 16)
-    assert np.array_equal(rgb, colours("Any text").pixels[:, : rgb.shape[1]])
+        assert prompt_patches(colors, "Any text", shift).shape[1] == 768
+    rgb = patches_to_pixels(prompt_patches(colors, "Any text"), 16)
+    assert np.array_equal(rgb, colors("Any text").pixels[:, : rgb.shape[1]])
 
 
 def test_bad_input_is_one_line(model, renderer):

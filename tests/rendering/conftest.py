@@ -4,7 +4,7 @@ import tracemalloc
 import types
 
 import pytest
-from colour_font import write_colour_font
+from color_font import write_color_font
 from pillow_strips import pillow
 from pygame_reference import Reference
 
@@ -24,9 +24,9 @@ def chinese():
 
 
 @pytest.fixture(scope="session")
-def colour_font(tmp_path_factory):
-    """Path of a font with colours."""
-    return write_colour_font(tmp_path_factory.mktemp("fonts") / "Colour.ttf")
+def color_font(tmp_path_factory):
+    """Path of a font with colors."""
+    return write_color_font(tmp_path_factory.mktemp("fonts") / "Color.ttf")
 
 
 @pytest.fixture(scope="session")
@@ -52,7 +52,7 @@ def both():
     """Makes a renderer and the reference with the same settings."""
 
     def make(font, **settings):
-        names = {"font_size": "size", "background_color": "background", "font_color": "colour"}
+        names = {"font_size": "size", "background_color": "background", "font_color": "color"}
         reference = Reference(font, **{names.get(name, name): value for name, value in settings.items()})
         return TextRenderer(RendererConfig(fonts=[font], **settings)), reference
 

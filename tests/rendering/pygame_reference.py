@@ -26,13 +26,13 @@ def font_path(name):
 class Reference:
     """Draws like the published code; returns pixels, number of text patches, separators and word starts.
 
-    The pixels are gray; ``rgb`` has those of the last drawing in colour.
+    The pixels are gray; ``rgb`` has those of the last drawing in color.
     """
 
-    def __init__(self, font, size=8, dpi=120, max_patches=1024, background="white", colour="black"):
+    def __init__(self, font, size=8, dpi=120, max_patches=1024, background="white", color="black"):
         pygame.freetype.init()
         self.font = pygame.freetype.Font(str(font), size, resolution=dpi)
-        self.patches, self.background, self.colour = max_patches, pygame.Color(background), pygame.Color(colour)
+        self.patches, self.background, self.color = max_patches, pygame.Color(background), pygame.Color(color)
 
     def __call__(self, text):
         self.strip = pygame.Surface((16 * self.patches, 16))
@@ -56,7 +56,7 @@ class Reference:
         return min(math.ceil(column / 16) * 16, 16 * (self.patches - 1))
 
     def _line(self, text, left):
-        surface, box = self.font.render(text, self.colour)
+        surface, box = self.font.render(text, self.color)
         box.midleft = (left, 8)
         self.strip.blit(surface, box)
         return self.next(left + box.width + 2)
@@ -65,7 +65,7 @@ class Reference:
         column, starts = 2, [0]
         for i, word in enumerate(words):
             last = i == len(words) - 1
-            surface, box = self.font.render(word if last else word + " ", self.colour)
+            surface, box = self.font.render(word if last else word + " ", self.color)
             box.left, box.top = column, 3 + (8 - box.top)
             self.strip.blit(surface, box)
             column = self.next(column + box.width + (2 if last else 0))

@@ -67,19 +67,19 @@ def test_every_size_is_drawn_as_pygame_does(both, name, size, dpi):
         assert_same(renderer, reference, text.split())
 
 
-@pytest.mark.parametrize(("background", "colour"), [("black", "white"), ("#f0e0d0", "#102030"), ("#808080", "red")])
-def test_colours_blend_as_pygame_blends_them(both, latin, background, colour):
-    renderer, reference = both(latin, background_color=background, font_color=colour)
+@pytest.mark.parametrize(("background", "color"), [("black", "white"), ("#f0e0d0", "#102030"), ("#808080", "red")])
+def test_colors_blend_as_pygame_blends_them(both, latin, background, color):
+    renderer, reference = both(latin, background_color=background, font_color=color)
     for text in SCRIPTS.values():
         pixels, ours = reference(text)[0].astype(int), renderer(text).pixels.astype(int)
         assert abs(pixels - ours).max() <= 1  # luminance is rounded
 
 
 @pytest.mark.parametrize(
-    ("background", "colour"), [("white", "black"), ("black", "white"), ("#f0e0d0", "#102030"), ("#808080", "red")]
+    ("background", "color"), [("white", "black"), ("black", "white"), ("#f0e0d0", "#102030"), ("#808080", "red")]
 )
-def test_colours_are_those_of_pygame_in_rgb(both, latin, background, colour):
-    renderer, reference = both(latin, background_color=background, font_color=colour)
+def test_colors_are_those_of_pygame_in_rgb(both, latin, background, color):
+    renderer, reference = both(latin, background_color=background, font_color=color)
     rgb = TextRenderer(dataclasses.replace(renderer.config, render_mode="rgb"))
     for text in SCRIPTS.values():
         for layout in (text, (text, "pair"), text.split()):
@@ -88,10 +88,10 @@ def test_colours_are_those_of_pygame_in_rgb(both, latin, background, colour):
             assert rgb(layout)[1:] == renderer(layout)[1:]
 
 
-def test_gray_and_binary_are_made_of_the_colours(latin):
+def test_gray_and_binary_are_made_of_the_colors(latin):
     look = {"fonts": [latin], "font_color": "#c02040", "background_color": "#d0e0ff"}
     rgb, gray, binary = (
-        TextRenderer(RendererConfig(render_mode=mode, **look))("Colours, gray, or binary").pixels
+        TextRenderer(RendererConfig(render_mode=mode, **look))("Colors, gray, or binary").pixels
         for mode in ("rgb", "gray", "binary")
     )
     np.testing.assert_array_equal(gray, np.asarray(Image.fromarray(rgb).convert("L")))
@@ -99,7 +99,7 @@ def test_gray_and_binary_are_made_of_the_colours(latin):
     assert len(np.unique(gray)) > 10
 
 
-def test_patches_of_colours_have_their_channels_last(latin):
+def test_patches_of_colors_have_their_channels_last(latin):
     rendered = TextRenderer(RendererConfig(fonts=[latin], render_mode="rgb", font_color="red"))("patches")
     patches = rendered.patches()
     assert patches.shape == (rendered.num_text_patches + 1, 768)

@@ -1,4 +1,4 @@
-"""The pillow backend: fallback fonts, colours; fonts and libraries that will not do."""
+"""The pillow backend: fallback fonts, colors; fonts and libraries that will not do."""
 
 import numpy as np
 import pytest
@@ -39,35 +39,35 @@ def test_what_no_font_has_is_the_first_fonts_sign(shaped, latin):
         assert ink(shaped(text)).size
 
 
-def test_an_emoji_has_its_colours_in_rgb(latin, colour_font):
-    chain = pillow(fonts=[latin, colour_font], render_mode="rgb")
+def test_an_emoji_has_its_colors_in_rgb(latin, color_font):
+    chain = pillow(fonts=[latin, color_font], render_mode="rgb")
     pixels = chain("a😀b").pixels
     assert pixels.shape[2] == 3
-    coloured = pixels[..., 0] != pixels[..., 2]
-    reds, blues = (pixels[coloured] == colour for colour in ([255, 0, 0], [0, 0, 255]))
+    colored = pixels[..., 0] != pixels[..., 2]
+    reds, blues = (pixels[colored] == color for color in ([255, 0, 0], [0, 0, 255]))
     assert reds.all(axis=1).sum() > 20, "the red half"
     assert blues.all(axis=1).sum() > 20, "the blue half"
     assert not (chain("ab").pixels[..., 0] != chain("ab").pixels[..., 2]).any()
 
 
-def test_an_emoji_is_its_luminance_in_gray(latin, colour_font):
-    rgb = pillow(fonts=[latin, colour_font], render_mode="rgb")("a😀b").pixels
-    gray = pillow(fonts=[latin, colour_font])("a😀b").pixels
+def test_an_emoji_is_its_luminance_in_gray(latin, color_font):
+    rgb = pillow(fonts=[latin, color_font], render_mode="rgb")("a😀b").pixels
+    gray = pillow(fonts=[latin, color_font])("a😀b").pixels
     np.testing.assert_array_equal(gray, np.asarray(Image.fromarray(rgb).convert("L")))
-    binary = pillow(fonts=[latin, colour_font], render_mode="binary")("a😀b").pixels
+    binary = pillow(fonts=[latin, color_font], render_mode="binary")("a😀b").pixels
     np.testing.assert_array_equal(binary, np.where(gray > 127, 255, 0))
 
 
-def test_a_style_that_is_asked_for_chooses_the_font(colour_font, latin):
-    chain = pillow(fonts=[latin, colour_font], render_mode="rgb")
+def test_a_style_that_is_asked_for_chooses_the_font(color_font, latin):
+    chain = pillow(fonts=[latin, color_font], render_mode="rgb")
 
-    def has_colour(text):
+    def has_color(text):
         pixels = chain(text).pixels.astype(int)
         return bool((pixels[..., 0] != pixels[..., 2]).any())
 
-    assert not has_colour("❤")
-    assert has_colour("❤\ufe0f")
-    assert not has_colour("❤\ufe0e")
+    assert not has_color("❤")
+    assert has_color("❤\ufe0f")
+    assert not has_color("❤\ufe0e")
 
 
 # Fonts and libraries that will not do

@@ -99,7 +99,7 @@ def test_columns_tell_where_each_word_is(shaped, language):
     for word, end in zip(text.split(" "), ends, strict=True):
         there = columns[end - 1 - len(word) : end - 1]
         left, right = there[:, 0].min(), there[:, 1].max()
-        # Nothing of a word is outside of its columns, nothing of its neighbours within.
+        # Nothing of a word is outside of its columns, nothing of its neighbors within.
         assert dark[left:right].sum() == (ink(shaped(word)).any(axis=0)).sum()
         assert not dark[left - 1] or left == columns.min()
     assert shaped.reads_left_to_right(text) == (language not in ("Arabic", "Urdu"))

@@ -46,8 +46,8 @@ def test_show_render_enlarges_and_draws_a_grid(run, tmp_path):
     assert status == 0, err
     picture = np.asarray(Image.open(tmp_path / "strip.png")).astype(int)
     assert picture.shape[0] == 48
-    coloured = (picture[0, :, 0] != picture[0, :, 2]).nonzero()[0]
-    assert coloured.tolist() == list(range(48, picture.shape[1], 48))
+    colored = (picture[0, :, 0] != picture[0, :, 2]).nonzero()[0]
+    assert colored.tolist() == list(range(48, picture.shape[1], 48))
     assert "words start at patches: 0, 2" in out
 
 
@@ -189,10 +189,10 @@ def test_show_render_draws_with_either_backend(run, tmp_path, layout):
 
 
 @needs_raqm
-def test_show_render_draws_both_backends_below_each_other(run, tmp_path, colour_font):
+def test_show_render_draws_both_backends_below_each_other(run, tmp_path, color_font):
     table = tmp_path / "texts.tsv"
     table.write_text("ar\tكتاب جديد\nemoji\tab 😀\n", encoding="utf-8")
-    fonts = [default_fonts()[0].path, colour_font]
+    fonts = [default_fonts()[0].path, color_font]
     status, out, err = run(
         "show_render.py", "--input", table, "--both-backends", "--scale", 1, "--output", tmp_path / "both.png",
         "--font", *fonts, "--render-mode", "rgb",

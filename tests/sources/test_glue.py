@@ -251,11 +251,11 @@ def test_classes_of_ones_own_are_named_once():
             custom_task("mood", labels)
 
 
-# Detokenisation
+# Detokenization
 
 
 @pytest.mark.parametrize(
-    ("tokenised", "expected"),
+    ("tokenized", "expected"),
     [
         ("kids , spirit ", "kids, spirit"),
         ("is it ? yes ! and / or # one .", "is it? yes! and/ or# one."),
@@ -268,5 +268,5 @@ def test_classes_of_ones_own_are_named_once():
         ("a\x07b\u2028c", "a b c"),
     ],
 )
-def test_detokenized_english_reads_naturally(tokenised, expected):
-    assert detokenize(tokenised) == expected
+def test_detokenized_english_reads_naturally(tokenized, expected):
+    assert detokenize(tokenized) == expected

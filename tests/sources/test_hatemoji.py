@@ -53,7 +53,7 @@ def test_it_is_rendered_as_a_task_of_its_name(one_file, tmp_path):
     folder = DataFolder(tmp_path / "data")
     assert folder.splits() == ["test", "train", "valid"]
     manifest = folder.manifest("valid")
-    assert (manifest["task"]["name"], manifest["examples"], manifest["labelled"]) == ("hatemoji", 3, True)
+    assert (manifest["task"]["name"], manifest["examples"], manifest["labeled"]) == ("hatemoji", 3, True)
 
 
 def test_labels_may_be_words(tmp_path):

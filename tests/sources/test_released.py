@@ -163,11 +163,11 @@ def test_a_line_that_unpacks_to_gigabytes_takes_no_memory(tmp_path, monkeypatch)
 def test_test_splits_have_no_labels(tmp_path):
     folder = write_rows(tmp_path / "rte-test", [row("a", "b", -1), {k: v for k, v in GOOD.items() if k != "label"}])
     binarize_released(folder, tmp_path / "data", "test", RTE, progress=False)
-    assert not DataFolder(tmp_path / "data").manifest("test")["labelled"]
+    assert not DataFolder(tmp_path / "data").manifest("test")["labeled"]
     assert np.load(DataFolder(tmp_path / "data").labels_path("test")).tolist() == [-1, -1]
 
 
-def test_binarised_strips_are_the_released_ones_and_text_is_tokenised(folder, tmp_path, toy_data):
+def test_binarized_strips_are_the_released_ones_and_text_is_tokenized(folder, tmp_path, toy_data):
     tokenizer = DataFolder(toy_data).tokenizer()
     summary = binarize_released(folder, tmp_path / "data", "train", RTE, tokenizer, verify=LOOK, progress=False)
     assert (summary.counts.examples, summary.labels) == (3, {"entailment": 2, "not_entailment": 1})
@@ -184,13 +184,13 @@ def test_binarised_strips_are_the_released_ones_and_text_is_tokenised(folder, tm
     assert dataset[1]["tokens"].tolist() == [bos, *words("Dogs bark."), bos, *words("Nothing can be heard.")]
 
 
-def test_colours_are_kept_also_where_gray_strips_come_first(tmp_path):
+def test_colors_are_kept_also_where_gray_strips_come_first(tmp_path):
     pixels, num_patches = strip(("red", "letters"))
     pixels[3:9, 20:40] = (200, 10, 30)
-    coloured = row("red", "letters", 1, image=png(pixels), num_patches=num_patches)
-    folder = write_rows(tmp_path / "rte-train", [GOOD, GOOD, coloured, GOOD])
+    colored = row("red", "letters", 1, image=png(pixels), num_patches=num_patches)
+    folder = write_rows(tmp_path / "rte-train", [GOOD, GOOD, colored, GOOD])
     summary = binarize_released(folder, tmp_path / "data", "train", RTE, progress=False)
-    assert summary.colours
+    assert summary.colors
     data = DataFolder(tmp_path / "data")
     strips = data.open("train", PIXEL, data.manifest("train")["patch_values"])
     assert [tuple(strips[i].shape) for i in (0, 2)] == [(GOOD["num_patches"] + 1, 768), (num_patches + 1, 768)]

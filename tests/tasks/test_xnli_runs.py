@@ -296,7 +296,7 @@ def test_mistakes_in_evaluation_are_told_in_one_line(xnli, trained, tmp_path, op
 
 
 def test_training_stops_early_when_the_average_over_the_languages_gets_no_better(xnli, tmp_path):
-    """Nothing is learnt at a rate of zero; transfer from English is validated on every language all the same."""
+    """Nothing is learned at a rate of zero; transfer from English is validated on every language all the same."""
     options = "--setting cross-lingual-transfer --modality pair --lr 0 --patience 2 --max-update 40"
     lines = finetune(xnli[0], tmp_path, *split(options), "--validate-interval-updates", "1").lines("valid")
     assert len(lines) == 3

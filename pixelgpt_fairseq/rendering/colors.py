@@ -1,4 +1,4 @@
-"""Ink on paper: what coverage and colours become in each render mode."""
+"""Ink on paper: what coverage and colors become in each render mode."""
 
 import numpy as np
 
@@ -27,17 +27,17 @@ class Palette:
         pixels[...] = self.shades[0]
         return pixels
 
-    def paint(self, there: np.ndarray, coverage: np.ndarray, colours: np.ndarray | None = None):
+    def paint(self, there: np.ndarray, coverage: np.ndarray, colors: np.ndarray | None = None):
         """Put ink on a part of a strip.
 
         Args:
             there: is changed, uint8 ``[h, w]`` or ``[h, w, 3]``.
             coverage: uint8 ``[h, w]``: 0 is background, 255 ink.
-            colours: uint8 ``[h, w, 3]``: of the ink; None is that of the text everywhere.
+            colors: uint8 ``[h, w, 3]``: of the ink; None is that of the text everywhere.
         """
-        if colours is not None:
+        if colors is not None:
             share = coverage[..., None].astype(np.int64)
-            there[:] = self._in_mode((share * colours + (255 - share) * self._background + 127) // 255)
+            there[:] = self._in_mode((share * colors + (255 - share) * self._background + 127) // 255)
         elif self._inverts:
             np.invert(coverage, out=there)  # the same, several times faster
         else:
@@ -55,7 +55,7 @@ class Palette:
 
 
 def _blend_as_sdl(background, font):
-    """int64 ``[256, 3]``: the text's colour over the background's at every coverage, as SDL rounds it."""
+    """int64 ``[256, 3]``: the text's color over the background's at every coverage, as SDL rounds it."""
     coverage = np.arange(256)[:, None]
     blended = background + (((font - background) * coverage + font) >> 8)
     blended[0], blended[255] = background, font

@@ -1,4 +1,4 @@
-"""Small fonts with colour glyphs, made here: no package on PyPI brings one."""
+"""Small fonts with color glyphs, made here: no package on PyPI brings one."""
 
 from unittest import mock
 
@@ -9,9 +9,9 @@ from fontTools.pens.ttGlyphPen import TTGlyphPen
 from fontTools.ttLib import woff2
 
 EM = 1000
-LAYERS = {"left": 0, "right": 1}  # glyphs, and their colours in the palette
+LAYERS = {"left": 0, "right": 1}  # glyphs, and their colors in the palette
 SOLID = {"Format": 2, "PaletteIndex": 0, "Alpha": 1.0}
-# COLR's records for each glyph that has colours, by its version.
+# COLR's records for each glyph that has colors, by its version.
 PAINTS = {
     0: list(LAYERS.items()),
     1: {"Format": 10, "Paint": SOLID, "Glyph": "left"},
@@ -29,20 +29,20 @@ def _box(left=0, right=0):
     return pen.glyph()
 
 
-def write_colour_font(
-    path, characters="😀❤", ligatures=(), version=0, outlines=True, colours=True, flavor=None, shown=""
+def write_color_font(
+    path, characters="😀❤", ligatures=(), version=0, outlines=True, colors=True, flavor=None, shown=""
 ):
     """Write a font of glyphs that are all the same square, red on the left and blue on the right; returns *path*.
 
     Args:
         path: to write to.
         characters: those with a glyph.
-        ligatures: strings of them that have a glyph of their own, which has colours and ink whatever the others have.
+        ligatures: strings of them that have a glyph of their own, which has colors and ink whatever the others have.
         version: of the table COLR; in 1, only the left half is there.
-        outlines: whether the glyphs have ink without their colours.
-        colours: whether the glyphs of the characters have any.
+        outlines: whether the glyphs have ink without their colors.
+        colors: whether the glyphs of the characters have any.
         flavor: "woff" or "woff2".
-        shown: characters that have ink without their colours, whatever the others have.
+        shown: characters that have ink without their colors, whatever the others have.
     """
     names = {character: f"u{ord(character):X}" for character in characters}
     joined = ["_".join(names[character] for character in ligature) for ligature in ligatures]
@@ -57,13 +57,13 @@ def write_colour_font(
     edges = builder.font["glyf"]
     builder.setupHorizontalMetrics({name: (EM, getattr(edges[name], "xMin", 0)) for name in glyphs})
     builder.setupHorizontalHeader(ascent=800, descent=-200)
-    builder.setupNameTable({"familyName": "Colour", "styleName": "Regular"})
+    builder.setupNameTable({"familyName": "Color", "styleName": "Regular"})
     builder.setupOS2(sTypoAscender=800, usWinAscent=800, usWinDescent=200)
     builder.setupPost()
-    coloured = [*(names.values() if colours else ()), *joined]
-    if coloured:
+    colored = [*(names.values() if colors else ()), *joined]
+    if colored:
         builder.font["CPAL"] = buildCPAL([[(1.0, 0.0, 0.0, 1.0), (0.0, 0.0, 1.0, 1.0)]])
-        builder.font["COLR"] = buildCOLR(dict.fromkeys(coloured, PAINTS[version]), version=version)
+        builder.font["COLR"] = buildCOLR(dict.fromkeys(colored, PAINTS[version]), version=version)
     if ligatures:
         rules = (
             f"sub {' '.join(names[c] for c in text)} by {name};" for text, name in zip(ligatures, joined, strict=True)
