@@ -86,7 +86,12 @@ class _Lines(logging.Handler):
 
 
 def run(main, *arguments) -> Run:
-    """Run the ``cli_main`` of one of fairseq's commands."""
+    """Run the ``cli_main`` of one of fairseq's commands; data are loaded in this process unless *arguments* say so.
+
+    fairseq's default is a loader process, which takes seconds to end where other processes were forked meanwhile.
+    """
+    if main.__module__.startswith("fairseq_cli.") and "--num-workers" not in arguments:
+        arguments = (*arguments, "--num-workers", 0)
     heard = _Lines()
     with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings(), nothing_left_behind():
         warnings.simplefilter("ignore")  # Hydra's and torch's, of fairseq's ways

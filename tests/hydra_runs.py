@@ -13,9 +13,9 @@ from toy_corpus import ROOT
 import pixelgpt_fairseq.training.hydra_callbacks  # noqa: F401  (registers the resolvers that the recipes name)
 
 PRETRAINING, GLUE, XNLI = (ROOT / "pixelgpt_fairseq" / "config" / name for name in ("pretraining", "glue", "xnli"))
-_SMALL = "model.hidden_size=32 model.num_hidden_layers=1 model.intermediate_size=32".split()
+_SMALL = "dataset.num_workers=0 model.hidden_size=32 model.num_hidden_layers=1 model.intermediate_size=32".split()
 SMALL_PRETRAINING = [*_SMALL, "task.tokens_per_sample=64", "dataset.batch_size=2"]
-SMALL_FINETUNING = ["size=tiny", *(f"+{size}" for size in _SMALL)]
+SMALL_FINETUNING = ["size=tiny", *(part if part.startswith("dataset.") else f"+{part}" for part in _SMALL)]
 # Hydra knows the folder of a run only while it runs.
 OUTSIDE_A_RUN = ["common.user_dir=.", "checkpoint.save_dir=checkpoints", "common.tensorboard_logdir=tensorboard"]
 
