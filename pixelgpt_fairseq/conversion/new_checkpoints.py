@@ -1,4 +1,4 @@
-"""Checkpoints that no training wrote: what fairseq expects in them, and how they reach the disk."""
+"""Writes checkpoints that did not come from training, with all entries that fairseq expects."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from pixelgpt_fairseq.storage.files import whole_file
 
 
 def new_checkpoint(cfg: dict, weights: dict[str, Tensor], task_state: dict) -> dict:
-    """What fairseq-train would have saved before its first update.
+    """The checkpoint that fairseq-train would save before its first update.
 
     Args:
         cfg: group -> options, plain data.
@@ -51,13 +51,13 @@ def save_checkpoint(state: dict, path: Path, progress: bool):
             tqdm(total=size, unit="B", unit_scale=True, desc=f"writing {path.name}", disable=not progress) as bar,
         ):
             torch.save(state, _Counted(file, bar))
-    except (OSError, RuntimeError) as error:  # torch hides the reason of what it cannot write
+    except (OSError, RuntimeError) as error:  # torch hides the reason of a failed write
         reason = getattr(error, "strerror", None) or "is the disk full?"
         raise UserError(f"{path}: cannot write: {reason}") from error
 
 
 class _Counted:
-    """A file that moves a bar as it is written."""
+    """A file object that advances a progress bar with every write."""
 
     def __init__(self, file, bar):
         self.file, self.bar = file, bar

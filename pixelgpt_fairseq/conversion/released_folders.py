@@ -1,7 +1,8 @@
-"""Released folders to checkpoints of fairseq-train and back, bit for bit, in little more memory than the weights take.
+"""Converts released folders to checkpoints of fairseq-train and back, bit for bit, with little memory beyond the
+weights.
 
-What a checkpoint of fairseq-train has no place for, the folder's other files, is kept under the key ``released``, which
-fairseq passes over; a checkpoint that was trained further has it no more.
+The folder's other files are stored in the checkpoint under the key ``released``, which fairseq ignores. Checkpoints of
+further training do not have this key.
 """
 
 import dataclasses
@@ -54,7 +55,7 @@ from pixelgpt_fairseq.tasks.rendered_pretraining import RenderedPretrainingConfi
 logger = logging.getLogger(__name__)
 
 RELEASED = "released"  # key of the checkpoint
-# Options of tasks that tell of a machine or of a run, not of the model.
+# Task options that describe a machine or a run rather than the model.
 _OF_A_RUN = (
     "_name",
     "data",
@@ -92,7 +93,7 @@ def import_released(folder, checkpoint, sentence_task=None, modality=None, progr
         Imported
 
     Raises:
-        UserError: if the folder is not what it should be, or *checkpoint* is there or cannot be written.
+        UserError: if the folder is invalid, or *checkpoint* exists or cannot be written.
     """
     if str(checkpoint).endswith(os.sep):
         raise UserError(f"{checkpoint}: a folder: name the file that is to be made in it")
@@ -140,7 +141,7 @@ def export_released(checkpoint, folder, progress=True):
         list: names of the files.
 
     Raises:
-        UserError: if *checkpoint* is none of a pixelgpt model, or *folder* is there and not empty or cannot be written.
+        UserError: if *checkpoint* holds no pixelgpt model, or *folder* exists and is not empty, or cannot be written.
     """
     check_absent(folder, "another folder", folder=True)
     state = read_state(checkpoint)
@@ -223,7 +224,7 @@ def _numbered(names) -> tuple[dict, dict]:
 
 
 def _training_config(opened, auxiliary_files, modality) -> dict:
-    """What fairseq-train would have kept of its options, had it trained the model."""
+    """The options that fairseq-train would have saved if it had trained the model."""
     model, task_options = opened.model, auxiliary_files.task_options
     if model.num_labels is None:
         task, criterion = RenderedPretrainingConfig(), PatchTokenLossConfig()

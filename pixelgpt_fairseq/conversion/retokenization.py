@@ -1,4 +1,4 @@
-"""Another tokenizer for a trained model: its rows of token embedding and head are made of those that are there.
+"""Gives a trained model another tokenizer; rows of its token embedding and head are derived from the existing ones.
 
 A piece that both tokenizers have keeps its row. Another one gets the mean of the rows of what the old tokenizer makes
 of its text: a better beginning than random values, because the model knows these tokens.
@@ -30,7 +30,7 @@ class Retokenized:
     tokens: int  # of the new tokenizer
     kept: int  # pieces that both tokenizers have
     averaged: int  # made of the old tokenizer's pieces
-    unknown: int  # of which the old tokenizer makes nothing: the mean of all rows
+    unknown: int  # which the old tokenizer cannot encode: the mean of all rows
 
 
 def retokenize(checkpoint, tokenizer: Tokenizer, out, progress=True) -> Retokenized:
@@ -69,7 +69,7 @@ def retokenize(checkpoint, tokenizer: Tokenizer, out, progress=True) -> Retokeni
     for name in TOKEN_WEIGHTS:
         if name in weights:  # the head is absent where embeddings are tied, and from classifiers
             weights[name] = new_rows(weights[name], len(old.tokenizer), sources)
-    # What the data folder held was made with the other tokenizer.
+    # The recorded data were made with the old tokenizer.
     cfg = {**state["cfg"], "task": {**(state["cfg"].get("task") or {}), "data": ""}}
     cfg["model"] = {**cfg["model"], "extra_token_rows": 0}
     task_state = {**state["task_state"], "tokenizer": bytes_as_tensor(tokenizer.serialized)}

@@ -1,8 +1,8 @@
 """A text corpus to a split of binarized data: strips, tokens and their alignment, whole or not at all.
 
 The split is a set of shards, see :mod:`~pixelgpt_fairseq.preprocessing.shards`. They are made in a hidden folder beside
-the data and moved into place together at the end, the manifest last. A run that was ended, by whatever, makes only the
-shards that are missing when it is started again.
+the data and moved into place together at the end, the manifest last. An interrupted run that is started again makes
+only the missing shards.
 """
 
 import collections
@@ -53,7 +53,7 @@ class Summary:
     files: list[Path]
     seconds: float
     missing: list[str] = field(default_factory=list)  # a line for each script with characters that no font has
-    resumed: Counts = field(default_factory=Counts)  # how much of it an earlier run had finished
+    resumed: Counts = field(default_factory=Counts)  # the part that an earlier run had finished
     skipped: SkippedRows = field(default_factory=SkippedRows)  # rows that could not be used
 
     @property
@@ -211,13 +211,13 @@ def _make_shards(read, finished, partial, maker, max_missing, workers, on_progre
                 remove_shard(partial / SHARDS / data_folder.shard_name(record.number))
                 raise
             on_progress(reached.pop(record.number), made.counts.patches)
-    drop_unfinished(partial)  # of workers that were lost
+    drop_unfinished(partial)  # files of lost workers
     sync(partial / SHARDS)
     return made
 
 
 def _streams(config, tokenizer, store):
-    """What is written, and as which types."""
+    """The streams that are written, and their types."""
     dtypes = {PIXEL: np.uint8}
     if store != "patches":
         dtypes[PIECES] = np.uint8
@@ -228,7 +228,7 @@ def _streams(config, tokenizer, store):
 
 
 def _train_tokenizer(partial, texts, vocab_size, say):
-    """Train a tokenizer, or take the one that the run had trained before it was ended: trained again, it may differ."""
+    """Train a tokenizer, or reuse the one that an interrupted run trained: training again might give another one."""
     path = partial / data_folder.TOKENIZER_FILE
     if not path.exists():
         say(f"training a tokenizer of {vocab_size:,} tokens ...")
@@ -287,7 +287,7 @@ def shared_files(config, tokenizer):
 
 
 def check_missing(characters, config, max_missing):
-    """Refuse a corpus of which too much lacks a glyph.
+    """Refuse a corpus in which too many characters have no glyph.
 
     Raises:
         UserError: naming scripts and counts.

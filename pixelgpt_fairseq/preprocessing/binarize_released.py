@@ -1,8 +1,8 @@
-"""The authors' rendered data to a split of binarized data: their strips, and tokens of their text; whole or not at all.
+"""Converts the authors' rendered data to a split: their strips, and the tokens of their text, completely or not at all.
 
-The folder is as :mod:`~pixelgpt_fairseq.data.data_folder` says, but for the look of the text, which nobody knows:
-there is no ``text_renderer_config.json``, and the manifest's ``renderer`` is null. Strips are stored gray; those of a
-split in which one has colors all in three channels.
+The data folder has the usual layout, except that the renderer settings are unknown: there is no
+``text_renderer_config.json``, and ``renderer`` is null in the manifest. Strips are stored in gray; if one strip of a
+split has colors, all are stored with three channels.
 """
 
 import os

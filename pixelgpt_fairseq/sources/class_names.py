@@ -1,7 +1,7 @@
-"""The names that a released classifier has for its outputs, and which class of a task each of them is.
+"""Names of the outputs of released classifiers, and their match with the classes of a task.
 
-``id2label`` and ``label2id`` of ``config.json`` name the outputs. Their order is the model's own: the outputs of two
-models of one task may stand in different orders, and only the names tell.
+``id2label`` and ``label2id`` of ``config.json`` name the outputs. Two models of one task may order their outputs
+differently, so classes are matched by name.
 """
 
 import json
@@ -44,7 +44,7 @@ def read_class_names(settings: dict, where: Path, outputs: int) -> list[str] | N
 
 
 def match_classes(names: Sequence[str], labels: Sequence[str], task: str) -> list[int]:
-    """Which class of a task each output of a classifier is.
+    """Match the outputs of a classifier with the classes of a task.
 
     Names are compared without regard to case and to what stands between words (``Not-entailment``). ``LABEL_1`` is
     the class of this number.
@@ -88,7 +88,7 @@ def _joined(name: str) -> str:
 
 
 def _check_kind(settings: dict, where: Path, outputs: int):
-    """Compare the number of outputs with what the file says of it."""
+    """Compare the number of outputs with that in the file."""
     counted = settings.get("num_labels")
     if counted is not None and counted != outputs:
         raise UserError(f"{where}: num_labels {json.dumps(counted)}, the weights have {outputs} outputs")

@@ -85,10 +85,10 @@ def read_examples(
         label_column: None if there are no labels. See :class:`~pixelgpt_fairseq.sources.labels.ClassNumbers` for the
             spellings that are understood.
         detokenized: whether the sentences go through :func:`detokenize`.
-        on_bad_row: called with the error of each row to be passed over (wrong columns, unknown label, empty sentence);
-            None: the error is raised. Where there are no labels every row counts: only empty sentences are let through.
-        where: (column, value): only rows with this value. A row with wrong columns, of which nobody can tell, is then
-            passed over in silence if rows are passed over at all.
+        on_bad_row: called with the error of each skipped row (wrong columns, unknown label, empty sentence); None: the
+            error is raised. In a split without labels no row may be skipped, and empty sentences are accepted.
+        where: (column, value): only rows with this value. A row with wrong columns may belong to another value; if rows
+            are skipped at all, it is skipped silently.
         spellings: other words for labels: word -> word of ``task.labels``.
 
     Raises:
@@ -145,7 +145,7 @@ def has_labels(path, column, task):
 
 
 def _is_absent(label):
-    """Whether a label of a test split means that there is none."""
+    """Whether a label of a test split means "no label"."""
     try:
         return not label.strip() or float(label) == NO_LABEL
     except ValueError:

@@ -1,4 +1,4 @@
-"""The tasks of GLUE: one table of all that differs between them."""
+"""The tasks of GLUE, with everything that differs between them in one table."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +11,7 @@ class Source(NamedTuple):
     """A split's file."""
 
     split: str  # train, valid, test; valid_mismatched and so on
-    files: tuple[str, ...]  # names that it goes by in a GLUE folder, relative to it; the first that is there is read
+    files: tuple[str, ...]  # possible paths in a GLUE folder; the first that exists is read
     columns: tuple[str | int, ...]  # of the sentences: names, or numbers from 1 in a file without a header
     label: str | int | None  # column of the label; None: the file has none
     submission: str | None = None  # name of the file in a GLUE submission

@@ -1,7 +1,7 @@
-"""GLUE's public files, from the server that has them to the folders that :mod:`pixelgpt_fairseq.sources.glue` reads.
+"""Downloads GLUE's public files into the folders that :mod:`pixelgpt_fairseq.sources.glue` reads.
 
-What comes from the network is bounded in size and checked; of an archive only the files that are read are taken, by
-their names, so that no path in it leads anywhere else.
+Downloads are bounded in size and checked. Only the needed files are extracted from an archive, by name, so that its
+paths cannot lead outside the folder.
 """
 
 import http.client
@@ -107,7 +107,7 @@ def _get(base_url, path, target, progress) -> str:
     """Fetch a file; returns its URL.
 
     Raises:
-        UserError: if it cannot be had, whole and within bounds.
+        UserError: if it cannot be downloaded completely and within the size limit.
     """
     url = f"{base_url.rstrip('/')}/{path}"
     if urllib.parse.urlsplit(url).scheme not in ("http", "https"):

@@ -1,4 +1,4 @@
-"""The words of classes, and which class a label in a table means."""
+"""Class words, and the class that a label in a table stands for."""
 
 import collections
 import re
@@ -24,9 +24,9 @@ def class_words(given: Iterable[str]) -> tuple[str, ...]:
 class ClassNumbers:
     """Finds the number of the class that a label means.
 
-    A label is one of the words; else a word in other case or with other spaces, or the same number written otherwise
-    (``1.0`` for ``1``), if that fits one word alone. Where no word is a number, it may also be the number of a class.
-    Where a word is a number, it may not: with the words 1 2 3, nobody could tell the word 1 from the class 1.
+    A label may be one of the words; a word in different case or spacing, or the same number in another notation
+    (``1.0`` for ``1``), if exactly one word matches; or, if no word is a number, the number of a class. If a word is a
+    number, class numbers are not accepted: with the words 1 2 3, the word 1 and class 1 could not be told apart.
 
     Args:
         words: of the classes, in the order of their numbers.

@@ -1,16 +1,16 @@
-"""What the reader of a corpus yields: passages, and the positions after them from which it can go on."""
+"""Passages of a corpus, and the positions after them at which reading can resume."""
 
 from typing import NamedTuple
 
 # A longer document arrives as several passages, so that memory does not depend on the length of lines or documents.
 MAX_PASSAGE_CHARACTERS = 1 << 20
 
-# Control characters have no look: in a corpus they are spaces.
+# Control characters cannot be drawn: in a corpus they become spaces.
 CONTROL_TO_SPACE = dict.fromkeys([*range(0x20), *range(0x7F, 0xA0), 0x2028, 0x2029], " ")
 
 
 class Position(NamedTuple):
-    """Where reading goes on after a passage: all that the reader must know to do so.
+    """The position at which reading resumes after a passage.
 
     Attributes:
         file: index of the path.

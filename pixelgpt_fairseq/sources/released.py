@@ -27,7 +27,7 @@ from pixelgpt_fairseq.errors import UserError
 from pixelgpt_fairseq.sources.bad_rows import BadRow, check_whole_characters, refuse_bad_row
 from pixelgpt_fairseq.sources.examples import NO_LABEL, SentenceTask
 
-# fairseq lets every logger speak, and this one has a line to say of every chunk of every PNG.
+# fairseq enables all loggers, and this one logs a line for every chunk of every PNG.
 logging.getLogger("PIL.PngImagePlugin").setLevel(logging.INFO)
 
 MAX_LINE_BYTES = 8 << 20
@@ -198,7 +198,7 @@ def _read_strip(image, where: str) -> np.ndarray:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # sizes are checked here
             picture = Image.open(io.BytesIO(content), formats=["PNG"])
-    except Exception as error:  # a hostile file finds many ways to be none
+    except Exception as error:  # a hostile file can fail in many ways
         raise BadRow(f"{where}: image is not a PNG: {_brief(error)}") from None
     width, height = picture.size
     if height != PATCH_SIZE:

@@ -1,4 +1,4 @@
-"""Rows of the tables that users have: TSV as GLUE and XNLI spell it, CSV, JSON lines."""
+"""Reads the rows of tables: TSV as in GLUE and XNLI, CSV, JSON lines."""
 
 import codecs
 import contextlib
@@ -12,13 +12,13 @@ from pixelgpt_fairseq.sources.compression import text_suffix
 from pixelgpt_fairseq.sources.containers import open_text
 
 MAX_LINE_BYTES = 1 << 20
-# How CSV is spelled: (delimiter, whether spaces may follow it). The first that gives the columns asked for is taken.
+# CSV dialects: (delimiter, whether spaces may follow it). The first that yields the requested columns is used.
 _CSV_SPELLINGS = ((",", False), (",", True), (";", False), (";", True), ("\t", False))
 FORMATS = {".tsv": "tsv", ".txt": "tsv", ".csv": "csv", ".jsonl": "json", ".json": "json"}
 
 
 class Row(NamedTuple):
-    """The values asked for of one row, as text."""
+    """The requested values of one row, as text."""
 
     line: int  # number of the line in the file, from 1; the last one of a row that has several
     values: tuple[str, ...]
@@ -177,7 +177,7 @@ class _CsvRows:
             try:
                 fields = next(self.reader)
             except csv.Error as error:
-                # After these the reader cannot know where a row begins.
+                # After these errors the reader cannot find the start of the next row.
                 lost = "unexpected end" in str(error) or "field limit" in str(error)
                 hint = ": is a quotation mark never closed?" if lost else ""
                 raise (UserError if lost else BadRow)(

@@ -71,7 +71,7 @@ def find_file(xnli_dir, split, language) -> Path | None:
 
 
 def find_sources(xnli_dir, splits: Iterable[str] = SPLITS, on_bad_row=None) -> dict[tuple[str, str], Source]:
-    """What there is in a folder with XNLI's files: (split, language) -> Source.
+    """Find the files of XNLI in a folder: (split, language) -> Source.
 
     Args:
         xnli_dir: a folder with ``xnli.dev.tsv``, ``xnli.test.tsv``, ``multinli.train.en.tsv`` and so on, as they are or
