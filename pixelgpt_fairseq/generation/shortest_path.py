@@ -5,8 +5,6 @@ differs by at most 1, and a little for each glyph, so that no glyph is there for
 overlaps are counted with the ink that they have together.
 """
 
-from typing import NamedTuple
-
 import numpy as np
 
 # What a path costs besides the differences.
@@ -21,14 +19,6 @@ _PAIRS = 1 << 15  # neighbors that are compared at a time
 
 # Ink of one glyph over that of another, as rendering draws it.
 _COMBINED = np.array([[s + d - s * d // 255 for d in range(256)] for s in range(256)], dtype=np.uint8)
-
-
-class _Neighbors(NamedTuple):
-    """Pairs of candidates of which the second begins where the first ends, by that column."""
-
-    first_of: np.ndarray  # [columns + 1]: where the pairs of a column begin
-    left: np.ndarray
-    right: np.ndarray
 
 
 def shortest_path(ink, bank, baseline, candidates, caution=1.0) -> list[int]:

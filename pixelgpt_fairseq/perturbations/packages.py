@@ -62,9 +62,3 @@ def pronunciations() -> dict[str, tuple[tuple[str, ...], ...]]:
         # Further pronunciations of a word are numbered: read(2).
         found.setdefault(word.partition("(")[0], []).append(tuple(phoneme.rstrip("012") for phoneme in phonemes))
     return {word: tuple(dict.fromkeys(sounds)) for word, sounds in found.items()}
-
-
-def is_installed(name: str) -> bool:
-    """Whether the package that the attack *name* needs is there, if it needs one."""
-    package = {"confusable": _LOOKALIKES, "phonetic": _PRONUNCIATIONS}.get(name)
-    return package is None or importlib.util.find_spec(package[0]) is not None

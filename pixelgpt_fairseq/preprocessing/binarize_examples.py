@@ -1,19 +1,15 @@
 """Labeled examples to a split of binarized data: strips, tokens and labels, whole or not at all."""
 
-import collections
-import contextlib
-import itertools
 import time
 from dataclasses import dataclass, field
 
 import numpy as np
 from fairseq.data.indexed_dataset import best_fitting_int_dtype
-from tqdm import tqdm
 
 from pixelgpt_fairseq.data.data_folder import DataFolder
 from pixelgpt_fairseq.data.streams import PIXEL, TEXT
 from pixelgpt_fairseq.errors import UserError
-from pixelgpt_fairseq.preprocessing.binarize import check_missing, check_shared_files, shared_files
+from pixelgpt_fairseq.preprocessing.binarize import check_shared_files, shared_files
 from pixelgpt_fairseq.preprocessing.chunks import StreamWriter
 from pixelgpt_fairseq.preprocessing.example_split import ExampleCounts, check_task, encode_texts, stage_examples
 from pixelgpt_fairseq.preprocessing.partial_folder import (
@@ -22,10 +18,8 @@ from pixelgpt_fairseq.preprocessing.partial_folder import (
     only_shard,
     partial_folder,
 )
-from pixelgpt_fairseq.preprocessing.workers import map_in_order
+from pixelgpt_fairseq.preprocessing.rendered_items import TextTally, rendered_items
 from pixelgpt_fairseq.rendering import TextRenderer, missing_characters, missing_summary
-
-_CHUNK = 64  # examples that a process renders at a time
 
 
 @dataclass
@@ -91,18 +85,13 @@ def binarize_examples(
             dtypes[TEXT] = best_fitting_int_dtype(len(tokenizer))
         with partial_folder(folder, split) as partial:
             writer = StreamWriter(only_shard(partial), dtypes)
-            worker_settings = (renderer.config, tokenizer, perturbation)
-            rendered = map_in_order(_ChunkRenderer, worker_settings, _chunks(examples), workers)
-            with contextlib.closing(rendered), tqdm(unit=" examples", desc=split, disable=not progress) as bar:
-                written = _write(rendered, writer, renderer.config.max_patches, bar)
-            counts, labels, characters = written.counts, written.labels, written.characters
+            settings = (renderer.config, tokenizer, perturbation)
+            with rendered_items(examples, _make, settings, workers, "examples", split, progress) as rendered:
+                counts, labels, tally = _write(rendered, writer, renderer.config.max_patches)
             writer.close()
             if not labels:
                 raise UserError(f"{folder.path}: split {split} would have no examples: is the table empty?")
-            try:
-                check_missing(written.original_characters, config, max_missing)
-            except UserError as error:
-                raise UserError(f"{folder.path}, {split}: {error}") from None
+            tally.check_missing(folder, split, config, max_missing)
             size, frequencies = stage_examples(
                 partial,
                 folder,
@@ -113,17 +102,17 @@ def binarize_examples(
                 writer.contents(),
                 shared_files(renderer.config, tokenizer),
                 patch_values=config.patch_values,
-                missing_characters=missing_characters(characters, config),
+                missing_characters=missing_characters(tally.characters, config),
                 renderer=renderer.config.to_dict(),
                 tokenizer_sha256=tokenizer.sha256 if tokenizer else None,
                 special_tokens=tokenizer.special_tokens() if tokenizer else None,
-                attack=dict(perturbation.to_dict(), changed_sentences=written.attacked) if perturbation else None,
+                attack=tally.attack(perturbation),
             )
             move_into_place(folder, partial, split)
     except OSError as error:
         raise UserError(f"{error.filename or folder.path}: {error.strerror or error}") from error
-    missing = missing_summary(characters, config)
-    return ExampleSummary(counts, frequencies, size, time.perf_counter() - began, missing, written.attacked)
+    missing = missing_summary(tally.characters, config)
+    return ExampleSummary(counts, frequencies, size, time.perf_counter() - began, missing, tally.attacked)
 
 
 def binarize_example(example, renderer, tokenizer=None):
@@ -138,55 +127,25 @@ def binarize_example(example, renderer, tokenizer=None):
     return drawn.patches(), encode_texts(example.texts, tokenizer)
 
 
-def _chunks(examples):
-    """Gather examples into lists."""
-    examples = iter(examples)
-    return iter(lambda: list(itertools.islice(examples, _CHUNK)), [])
+def _make(example, renderer, tokenizer, perturbation):
+    """The example, its sentences as they are rendered, their patches and their tokens."""
+    attacked = example._replace(texts=tuple(map(perturbation, example.texts))) if perturbation else example
+    return example, attacked.texts, *binarize_example(attacked, renderer, tokenizer)
 
 
-class _ChunkRenderer:
-    """Attacks, renders and tokenizes chunks; one in each process."""
-
-    def __init__(self, config, tokenizer, perturbation):
-        self.renderer, self.tokenizer, self.perturbation = TextRenderer(config), tokenizer, perturbation
-
-    def __call__(self, examples):
-        return [(example, *self._binarize(example)) for example in examples]
-
-    def _binarize(self, example):
-        """The sentences as they are rendered, their patches and their tokens."""
-        if self.perturbation:
-            example = example._replace(texts=tuple(map(self.perturbation, example.texts)))
-        return example.texts, *binarize_example(example, self.renderer, self.tokenizer)
-
-
-@dataclass
-class _Written:
-    """What :func:`_write` wrote."""
-
-    counts: ExampleCounts = field(default_factory=ExampleCounts)
-    labels: list = field(default_factory=list)
-    characters: collections.Counter = field(default_factory=collections.Counter)  # as rendered
-    original_characters: collections.Counter = field(default_factory=collections.Counter)  # before the perturbation
-    attacked: int = 0  # sentences that it changed
-
-
-def _write(rendered, writer, max_patches, bar):
-    written = _Written()
-    counts = written.counts
-    for example, texts, patches, tokens in itertools.chain.from_iterable(rendered):
+def _write(rendered, writer, max_patches):
+    """Write what :func:`_make` made; returns ExampleCounts, the labels, and a TextTally."""
+    counts, labels, tally = ExampleCounts(), [], TextTally()
+    for example, texts, patches, tokens in rendered:
         writer.add(PIXEL, patches.reshape(-1))
         if TEXT in writer.writers:
             writer.add(TEXT, tokens)
-        written.labels.append(example.label)
+        labels.append(example.label)
         for original, text in zip(example.texts, texts, strict=True):
-            written.original_characters.update(original)
-            written.characters.update(text)
-            written.attacked += text != original
+            tally.add(original, text)
             counts.characters += len(text)
         counts.examples += 1
         counts.patches += len(patches)
         counts.tokens += len(tokens)
         counts.full_strips += len(patches) == max_patches
-        bar.update()
-    return written
+    return counts, labels, tally

@@ -1,19 +1,15 @@
 """Sources and targets to a split of binarized data: strips, texts and tokens, whole or not at all."""
 
-import collections
-import contextlib
-import itertools
 import time
 from dataclasses import dataclass, field
 
 import numpy as np
 from fairseq.data.indexed_dataset import best_fitting_int_dtype
-from tqdm import tqdm
 
 from pixelgpt_fairseq.data.data_folder import MANIFEST_VERSION, DataFolder
 from pixelgpt_fairseq.data.streams import PIECES, PIXEL, TARGET, TEXT
 from pixelgpt_fairseq.errors import UserError
-from pixelgpt_fairseq.preprocessing.binarize import check_missing, check_shared_files, shared_files
+from pixelgpt_fairseq.preprocessing.binarize import check_shared_files, shared_files
 from pixelgpt_fairseq.preprocessing.chunks import StreamWriter
 from pixelgpt_fairseq.preprocessing.example_split import encode_texts
 from pixelgpt_fairseq.preprocessing.partial_folder import (
@@ -25,10 +21,9 @@ from pixelgpt_fairseq.preprocessing.partial_folder import (
     stage,
     sync_shard,
 )
-from pixelgpt_fairseq.preprocessing.workers import map_in_order
+from pixelgpt_fairseq.preprocessing.rendered_items import TextTally, rendered_items
 from pixelgpt_fairseq.rendering import TextRenderer, missing_characters, missing_summary
 
-_CHUNK = 64  # translations that a process renders at a time
 TRANSLATIONS = "translations"  # key of a manifest: how many the split holds
 
 
@@ -106,18 +101,13 @@ def binarize_translations(
         with partial_folder(folder, split) as partial:
             shard = only_shard(partial)
             writer = StreamWriter(shard, dtypes)
-            worker_settings = (config, tokenizer, perturbation)
-            rendered = map_in_order(_ChunkRenderer, worker_settings, _chunks(translations), workers)
-            with contextlib.closing(rendered), tqdm(unit=" translations", desc=split, disable=not progress) as bar:
-                written = _write(rendered, writer, config.max_patches, bar)
-            counts, characters = written.counts, written.characters
+            settings = (config, tokenizer, perturbation)
+            with rendered_items(translations, _make, settings, workers, "translations", split, progress) as rendered:
+                counts, tally = _write(rendered, writer, config.max_patches)
             writer.close()
             if not counts.translations:
                 raise UserError(f"{folder.path}: split {split} would have no translations: is the table empty?")
-            try:
-                check_missing(written.original_characters, config, max_missing)
-            except UserError as error:
-                raise UserError(f"{folder.path}, {split}: {error}") from None
+            tally.check_missing(folder, split, config, max_missing)
             listing = shard_listing(split, [writer.contents()])
             manifest = {
                 "version": MANIFEST_VERSION,
@@ -125,72 +115,46 @@ def binarize_translations(
                 **vars(counts),
                 **listing,
                 "patch_values": config.patch_values,
-                "missing_characters": missing_characters(characters, config),
+                "missing_characters": missing_characters(tally.characters, config),
                 "renderer": config.to_dict(),
                 "tokenizer_sha256": tokenizer.sha256,
                 "special_tokens": tokenizer.special_tokens(),
-                "attack": dict(perturbation.to_dict(), changed_sentences=written.attacked) if perturbation else None,
+                "attack": tally.attack(perturbation),
             }
             sync_shard(shard)
             stage(partial, folder, shared_files(config, tokenizer), manifest)
             move_into_place(folder, partial, split)
     except OSError as error:
         raise UserError(f"{error.filename or folder.path}: {error.strerror or error}") from error
-    missing = missing_summary(characters, config)
+    missing = missing_summary(tally.characters, config)
     return TranslationSummary(
-        counts, sum(listing["files"].values()), time.perf_counter() - began, missing, attacked=written.attacked
+        counts, sum(listing["files"].values()), time.perf_counter() - began, missing, attacked=tally.attacked
     )
 
 
-def _chunks(translations):
-    translations = iter(translations)
-    return iter(lambda: list(itertools.islice(translations, _CHUNK)), [])
+def _make(translation, renderer, tokenizer, perturbation):
+    """The translation, its source as it is rendered, and the streams."""
+    source = perturbation(translation.source) if perturbation else translation.source
+    streams = {
+        PIXEL: renderer(source).patches(),
+        PIECES: np.frombuffer(source.encode(), dtype=np.uint8),
+        TEXT: encode_texts([source], tokenizer),
+        TARGET: np.append(encode_texts([translation.target], tokenizer), tokenizer.eos),
+    }
+    return translation, source, streams
 
 
-class _ChunkRenderer:
-    """Attacks, renders and tokenizes chunks; one in each process."""
-
-    def __init__(self, config, tokenizer, perturbation):
-        self.renderer, self.tokenizer, self.perturbation = TextRenderer(config), tokenizer, perturbation
-
-    def __call__(self, translations):
-        return [(translation, *self._binarize(translation)) for translation in translations]
-
-    def _binarize(self, translation):
-        """The source as it is rendered, and the streams."""
-        source = self.perturbation(translation.source) if self.perturbation else translation.source
-        return source, {
-            PIXEL: self.renderer(source).patches(),
-            PIECES: np.frombuffer(source.encode(), dtype=np.uint8),
-            TEXT: encode_texts([source], self.tokenizer),
-            TARGET: np.append(encode_texts([translation.target], self.tokenizer), self.tokenizer.eos),
-        }
-
-
-@dataclass
-class _Written:
-    """What :func:`_write` wrote."""
-
-    counts: TranslationCounts = field(default_factory=TranslationCounts)
-    characters: collections.Counter = field(default_factory=collections.Counter)  # of sources, as rendered
-    original_characters: collections.Counter = field(default_factory=collections.Counter)  # before the perturbation
-    attacked: int = 0  # sources that it changed
-
-
-def _write(rendered, writer, max_patches, bar):
-    written = _Written()
-    counts = written.counts
-    for translation, source, streams in itertools.chain.from_iterable(rendered):
+def _write(rendered, writer, max_patches):
+    """Write what :func:`_make` made; returns TranslationCounts, and a TextTally of the sources."""
+    counts, tally = TranslationCounts(), TextTally()
+    for translation, source, streams in rendered:
         for stream, values in streams.items():
             writer.add(stream, values.reshape(-1))
-        written.original_characters.update(translation.source)
-        written.characters.update(source)
-        written.attacked += source != translation.source
+        tally.add(translation.source, source)
         counts.translations += 1
         counts.characters += len(source)
         counts.patches += len(streams[PIXEL])
         counts.full_strips += len(streams[PIXEL]) == max_patches
         counts.tokens += len(streams[TEXT])
         counts.target_tokens += len(streams[TARGET])
-        bar.update()
-    return written
+    return counts, tally

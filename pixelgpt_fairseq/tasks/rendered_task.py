@@ -116,20 +116,26 @@ class RenderedTask(FairseqTask):
         return None
 
     def training_batches(self, dataset, seed, num_shards, **limits):
-        """How the training batches of an epoch are drawn.
+        """How the training batches of an epoch are drawn: here of similar lengths, shuffled by fairseq.
 
         Args:
+            dataset: with :class:`~pixelgpt_fairseq.data.by_length.BatchedByLength`, unless a task overrides this.
             num_shards: number of workers.
             limits: ``max_tokens`` and ``max_sentences`` for the data set's ``batch_by_size``.
 
         Returns:
             function from an epoch (counted from 1) to the batches of all workers, each a list of indices.
         """
-        raise NotImplementedError
+
+        def draw(epoch):
+            dataset.set_epoch(epoch)
+            return dataset.batch_by_size(dataset.ordered_indices(), **limits)
+
+        return draw
 
     def validation_batches(self, dataset, **limits):
-        """Batches, each a list of indices, that contain every example exactly once."""
-        raise NotImplementedError
+        """Batches, each a list of indices, that contain every example exactly once; here the shortest first."""
+        return dataset.batch_by_size(dataset.by_length(), **limits)
 
     def training_order(self):
         """The task's options that the order of training batches depends on: option -> value (plain data)."""

@@ -214,19 +214,6 @@ class RenderedTranslationTask(RenderedTask):
             f"{sources:,} sources and {targets:,} targets are cut"
         )
 
-    def training_batches(self, dataset, seed, num_shards, **limits):
-        """Batches of like lengths, which fairseq shuffles."""
-
-        def draw(epoch):
-            dataset.set_epoch(epoch)
-            return dataset.batch_by_size(dataset.ordered_indices(), **limits)
-
-        return draw
-
-    def validation_batches(self, dataset, **limits):
-        """Batches of like lengths, the shortest first."""
-        return dataset.batch_by_size(dataset.by_length(), **limits)
-
     def training_order(self):
         """See :class:`~pixelgpt_fairseq.tasks.rendered_task.RenderedTask`."""
         return {"--source-modality": str(self.cfg.source_modality)}

@@ -9,8 +9,8 @@ from toy_corpus import documents
 
 from pixelgpt_fairseq.data.tokens import train_tokenizer
 from pixelgpt_fairseq.errors import UserError
-from pixelgpt_fairseq.preprocessing import binarize_examples as module
 from pixelgpt_fairseq.preprocessing.binarize_examples import binarize_examples
+from pixelgpt_fairseq.preprocessing.rendered_items import ChunkRenderer
 from pixelgpt_fairseq.rendering import RendererConfig
 from pixelgpt_fairseq.sources.examples import Example
 from pixelgpt_fairseq.sources.glue import GLUE_TASKS
@@ -53,7 +53,7 @@ def test_a_bad_row_in_the_middle_leaves_nothing(tmp_path, workers):
 
 
 def test_a_worker_that_dies_is_told_in_one_line(tmp_path, monkeypatch):
-    monkeypatch.setattr(module._ChunkRenderer, "__call__", lambda self, chunk: os.kill(os.getpid(), signal.SIGKILL))
+    monkeypatch.setattr(ChunkRenderer, "__call__", lambda self, chunk: os.kill(os.getpid(), signal.SIGKILL))
     with pytest.raises(UserError, match="a worker process died: if memory ran out, choose fewer --workers"):
         binarized(tmp_path / "data", workers=2)
     assert not (tmp_path / "data").exists()
