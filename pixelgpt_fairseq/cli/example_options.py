@@ -1,6 +1,6 @@
 """Options that the commands which render examples with labels share."""
 
-from pixelgpt_fairseq.cli.renderer_options import add_renderer_options
+from pixelgpt_fairseq.cli.renderer_options import add_max_missing, add_renderer_options
 
 MAX_PATCHES = 768  # of an example, where neither an option nor --like says otherwise
 
@@ -16,13 +16,7 @@ def add_split_options(parser):
         action="store_true",
         help="pass over rows with wrong columns, unknown labels or empty sentences, and count them",
     )
-    parser.add_argument(
-        "--max-missing",
-        type=float,
-        default=0.01,
-        metavar="SHARE",
-        help="greatest share of visible characters that no font may have (default: 0.01)",
-    )
+    add_max_missing(parser)
     parser.add_argument("--workers", type=int, default=1, metavar="N", help="processes (default: 1)")
 
 

@@ -11,6 +11,7 @@ from pixelgpt_fairseq.checkpoints.auxiliary_files import CONFIG_FILE
 from pixelgpt_fairseq.checkpoints.loading import load_checkpoint
 from pixelgpt_fairseq.cli.example_options import MAX_PATCHES
 from pixelgpt_fairseq.cli.renderer_options import chosen_settings
+from pixelgpt_fairseq.cli.reports import print_warnings
 from pixelgpt_fairseq.data.data_folder import DataFolder
 from pixelgpt_fairseq.data.tokens import Tokenizer
 from pixelgpt_fairseq.preprocessing.binarize_examples import binarize_examples
@@ -110,12 +111,7 @@ def render_split(args, folder, split, task, path, read, perturbation=None):
         overwrite=args.overwrite,
         perturbation=perturbation,
     )
-    if perturbation and not summary.attacked:
-        print(f"warning: {path}: {perturbation.name} changed none of the texts", file=sys.stderr)
-    for line in summary.missing:
-        print(f"warning: {path}: no font has a glyph for {line}", file=sys.stderr)
-    for error in skipped.first:
-        print(f"warning: skipped: {error}", file=sys.stderr)
+    print_warnings(path, summary, skipped, perturbation, "texts")
     counts = summary.counts
     print(
         f"{folder}, {split}: {counts.examples:,} examples"

@@ -2,6 +2,7 @@
 
 import argparse
 
+from pixelgpt_fairseq.cli.picture_options import add_row_options, check_limits, row_limits
 from pixelgpt_fairseq.errors import UserError, command
 
 
@@ -36,10 +37,7 @@ def get_parser():
         default="text",
         help="with --tokens: continue the text, or write what its picture says (default: text)",
     )
-    parser.add_argument(
-        "--patches-per-row", type=int, default=24, metavar="N", help="where rows are broken (default: 24)"
-    )
-    parser.add_argument("--scale", type=int, default=3, metavar="N", help="screen pixels per pixel (default: 3)")
+    add_row_options(parser, 24, 3)
     return parser
 
 
@@ -50,12 +48,9 @@ def main(argv=None):
     limits = (
         ("--patches", 40 if args.patches is None else args.patches, 1 << 16),
         ("--tokens", 40 if args.tokens is None else args.tokens, 1 << 16),
-        ("--patches-per-row", args.patches_per_row, 1024),
-        ("--scale", args.scale, 16),
+        *row_limits(args),
     )
-    for option, number, most in limits:
-        if not 1 <= number <= most:
-            raise UserError(f"{option} {number}: from 1 to {most}")
+    check_limits(limits)
     if args.tokens and (args.shift or args.alphabet is not None):
         raise UserError("--shift and --alphabet are for patches: leave --tokens out")
     generate(args)

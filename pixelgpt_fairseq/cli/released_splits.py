@@ -6,6 +6,7 @@ from pathlib import Path
 from pixelgpt_fairseq.checkpoints.loading import load_checkpoint
 from pixelgpt_fairseq.cli.example_splits import is_model, rendering_of_folder
 from pixelgpt_fairseq.cli.renderer_options import chosen_settings
+from pixelgpt_fairseq.cli.reports import print_skipped
 from pixelgpt_fairseq.data.data_folder import DataFolder
 from pixelgpt_fairseq.data.tokens import Tokenizer
 from pixelgpt_fairseq.errors import UserError
@@ -52,7 +53,7 @@ def binarize_released_split(args, folder, split, task, path, detokenized):
         UserError: see :func:`~pixelgpt_fairseq.preprocessing.binarize_released.binarize_released`.
     """
     like = load_checkpoint(args.like) if args.like and is_model(args.like) else None
-    skipped = SkippedRows() if args.skip_bad_rows else None
+    skipped = SkippedRows()
     summary = binarize_released(
         path,
         folder,
@@ -60,13 +61,12 @@ def binarize_released_split(args, folder, split, task, path, detokenized):
         task,
         _tokenizer(args, like, DataFolder(folder)),
         detokenized=detokenized,
-        on_bad_line=skipped,
+        on_bad_line=skipped if args.skip_bad_rows else None,
         verify=_look(args, like) if args.verify_rendering else None,
         overwrite=args.overwrite,
     )
     counts, agreement = summary.counts, summary.agreement
-    for error in skipped.first if skipped else ():
-        print(f"warning: skipped: {error}", file=sys.stderr)
+    print_skipped(skipped)
     if summary.without_separator:
         print(
             f"warning: {path}: {summary.without_separator:,} strips do not end with a black patch at num_patches",
@@ -78,7 +78,7 @@ def binarize_released_split(args, folder, split, task, path, detokenized):
     print(
         f"{folder}, {split}: {counts.examples:,} examples"
         + (f" ({labels})" if labels else "")
-        + (f", {skipped.count:,} lines skipped" if skipped and skipped.count else "")
+        + (f", {skipped.count:,} lines skipped" if skipped.count else "")
         + f", {counts.patches:,} patches ({'rgb' if summary.colors else 'gray'}), {counts.tokens:,} tokens, "
         f"{counts.full_strips:,} full strips, {summary.bytes:,} bytes; {summary.seconds:.1f} s, "
         f"{counts.examples / summary.seconds:,.0f} examples/s"

@@ -3,7 +3,8 @@
 import argparse
 import sys
 
-from pixelgpt_fairseq.cli.renderer_options import add_renderer_options, chosen_settings
+from pixelgpt_fairseq.cli.renderer_options import add_max_missing, add_renderer_options, chosen_settings
+from pixelgpt_fairseq.cli.reports import print_skipped
 from pixelgpt_fairseq.data.streams import STORES
 from pixelgpt_fairseq.errors import UserError, command
 from pixelgpt_fairseq.rendering import RendererConfig
@@ -60,13 +61,7 @@ def get_parser():
     )
     tokens.add_argument("--train-tokenizer", type=int, metavar="N", help="train a tokenizer of N tokens on --input")
     add_renderer_options(parser, "look (default: the data folder's, if it has one)")
-    parser.add_argument(
-        "--max-missing",
-        type=float,
-        default=0.01,
-        metavar="SHARE",
-        help="greatest share of visible characters that no font may have (default: 0.01)",
-    )
+    add_max_missing(parser)
     parser.add_argument(
         "--store",
         default="patches",
@@ -155,8 +150,7 @@ def render(args):
         scheduler=args.scheduler,
     )
     counts, skipped = summary.counts, summary.skipped
-    for error in skipped.first:
-        print(f"warning: skipped: {error}", file=sys.stderr)
+    print_skipped(skipped)
     for line in summary.missing:
         print(f"warning: no font has a glyph for {line}", file=sys.stderr)
     print(

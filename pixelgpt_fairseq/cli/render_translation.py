@@ -1,13 +1,14 @@
 """Render and tokenize sources, and tokenize their targets: transcription, transliteration, translation, summaries."""
 
 import argparse
-import sys
 from pathlib import Path
 from typing import NamedTuple
 
 from pixelgpt_fairseq.cli.attack_options import add_attack_options, perturbations_of
 from pixelgpt_fairseq.cli.example_options import add_rendering_options, add_split_options
+from pixelgpt_fairseq.cli.reports import print_warnings
 from pixelgpt_fairseq.errors import UserError, command
+from pixelgpt_fairseq.sources.bad_rows import SkippedRows
 from pixelgpt_fairseq.sources.translations import read_parallel, read_table
 
 
@@ -105,8 +106,8 @@ def render(args, folder, job, perturbation=None):
     config, tokenizer = choose_rendering(args, folder)
     if tokenizer is None:
         raise UserError("no tokenizer, with which targets are written: give --tokenizer FILE, or --like CHECKPOINT")
-    skipped = []
-    on_bad_row = skipped.append if args.skip_bad_rows else None
+    skipped = SkippedRows()
+    on_bad_row = skipped if args.skip_bad_rows else None
     if job.columns:
         translations = read_table(*job.paths, job.columns, on_bad_row)
     else:
@@ -122,16 +123,11 @@ def render(args, folder, job, perturbation=None):
         overwrite=args.overwrite,
         perturbation=perturbation,
     )
-    if perturbation and not summary.attacked:
-        print(f"warning: {job.paths[0]}: {perturbation.name} changed none of the sources", file=sys.stderr)
-    for line in summary.missing:
-        print(f"warning: {job.paths[0]}: no font has a glyph for {line}", file=sys.stderr)
-    for error in skipped[:3]:
-        print(f"warning: skipped: {error}", file=sys.stderr)
+    print_warnings(job.paths[0], summary, skipped, perturbation, "sources")
     counts = summary.counts
     print(
         f"{folder.path}, {job.split}: {counts.translations:,} translations"
-        + (f", {len(skipped):,} rows skipped" if skipped else "")
+        + (f", {skipped.count:,} rows skipped" if skipped.count else "")
         + (f", {summary.attacked:,} sources changed by {perturbation}" if perturbation else "")
         + f", {counts.patches:,} patches, {counts.tokens:,} source and {counts.target_tokens:,} target tokens, "
         f"{counts.full_strips:,} strips cut at {config.max_patches} patches, {summary.bytes:,} bytes; "

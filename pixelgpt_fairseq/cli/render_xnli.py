@@ -5,12 +5,13 @@ xnli.test.tsv; for fine-tuning, train with --task rendered_xnli.
 """
 
 import argparse
-import sys
 from pathlib import Path
 
 from pixelgpt_fairseq.cli.attack_options import RELEASED_STRIPS, add_attack_options, perturbations_of, refuse_attack
 from pixelgpt_fairseq.cli.example_options import add_released_options, add_rendering_options, add_split_options
+from pixelgpt_fairseq.cli.reports import print_skipped
 from pixelgpt_fairseq.errors import UserError, command
+from pixelgpt_fairseq.sources.bad_rows import SkippedRows
 from pixelgpt_fairseq.sources.xnli import (
     LANGUAGES,
     SPLITS,
@@ -64,8 +65,8 @@ def choose_sources(args):
         if split not in SPLITS:
             raise UserError(f"--splits {split}: XNLI has {', '.join(SPLITS)}")
     wanted = parse_languages(args.languages) if args.languages is not None else list(LANGUAGES)
-    skipped = []
-    sources = find_sources(args.xnli_dir, splits, skipped.append if args.skip_bad_rows else None)
+    skipped = SkippedRows()
+    sources = find_sources(args.xnli_dir, splits, skipped if args.skip_bad_rows else None)
     sources = {key: source for key, source in sources.items() if key[1] in wanted}
     if not sources:
         names = ", ".join(file_name(split, wanted[0]) for split in splits)
@@ -147,10 +148,9 @@ def render_xnli(args, sources, skipped):
     perturbations = perturbations_of(args, [split_name(*key) for key in sources])
     for split, language in sources:
         check_destination(folder, split_name(split, language), args.overwrite)
-    for error in skipped[:3]:
-        print(f"warning: skipped: {error}", file=sys.stderr)
-    if skipped:
-        print(f"{len(skipped):,} rows skipped in which no language can be told")
+    print_skipped(skipped)
+    if skipped.count:
+        print(f"{skipped.count:,} rows skipped in which no language can be told")
     missing = dict.fromkeys((language for _, language in sources), 0)
     for (split, language), source in sources.items():
 

@@ -85,6 +85,17 @@ class _ImportPackage(argparse.Action):
         importlib.import_module(folder.name)
 
 
+def add_max_missing(parser: argparse.ArgumentParser):
+    """Add to *parser* how many characters may lack a glyph."""
+    parser.add_argument(
+        "--max-missing",
+        type=float,
+        default=0.01,
+        metavar="SHARE",
+        help="greatest share of visible characters that no font may have (default: 0.01)",
+    )
+
+
 def chosen_settings(args: argparse.Namespace) -> dict:
     """The settings that the user gave, as keyword arguments of RendererConfig."""
     given = vars(args)

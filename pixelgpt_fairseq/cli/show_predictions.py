@@ -2,6 +2,7 @@
 
 import argparse
 
+from pixelgpt_fairseq.cli.picture_options import add_row_options, check_limits, row_limits
 from pixelgpt_fairseq.errors import UserError, command
 
 
@@ -18,10 +19,7 @@ def get_parser():
     parser.add_argument("--output", required=True, metavar="PNG", help="the picture")
     parser.add_argument("--overwrite", action="store_true", help="replace the picture if it is there")
     parser.add_argument("--font", nargs="+", metavar="FILE", help="fonts of the patches (default: the checkpoint's)")
-    parser.add_argument(
-        "--patches-per-row", type=int, default=20, metavar="N", help="where rows are broken (default: 20)"
-    )
-    parser.add_argument("--scale", type=int, default=4, metavar="N", help="screen pixels per pixel (default: 4)")
+    add_row_options(parser, 20, 4)
     return parser
 
 
@@ -29,9 +27,7 @@ def get_parser():
 def main(argv=None):
     """Run the command."""
     args = get_parser().parse_args(argv)
-    for option, number, most in (("--patches-per-row", args.patches_per_row, 1024), ("--scale", args.scale, 16)):
-        if not 1 <= number <= most:
-            raise UserError(f"{option} {number}: from 1 to {most}")
+    check_limits(row_limits(args))
     show(args)
 
 

@@ -18,6 +18,7 @@ import torch
 from fairseq.logging import metrics
 
 from pixelgpt_fairseq.errors import UserError
+from pixelgpt_fairseq.registries import check_free
 
 CLASSES, SCORES = KINDS = ("classes", "scores")  # what metrics are of
 _CONFUSION = "_confusion"  # meter: [C * C]
@@ -59,17 +60,11 @@ def register_metric(name, of, maximize=True):
 
     def register(function):
         held = METRICS.get(name)
-        if held is not None and _origin(held.function) != _origin(function):
-            raise ValueError(f"there is a metric {name} already: {'.'.join(_origin(held.function))}")
+        check_free("metric", name, held and held.function, function)
         METRICS[name] = Metric(function, of, maximize)
         return function
 
     return register
-
-
-def _origin(function):
-    """Module and name: a module that is executed again, in a notebook say, replaces its own metrics."""
-    return function.__module__, function.__qualname__
 
 
 def parse_metrics(names, of):

@@ -3,6 +3,8 @@
 from collections.abc import Callable
 from typing import NamedTuple
 
+from pixelgpt_fairseq.registries import check_free
+
 # The streams of a split, one pair of indexed files each.
 PIXEL, PIECES, TEXT, COLUMNS, TARGET = STREAMS = ("pixel", "pieces", "text", "columns", "target")
 PAIR = "pair"  # a strip and the tokens of the same text
@@ -44,11 +46,7 @@ def register_stream(name, losses):
 
     def register(function):
         held = PRETRAINING_STREAMS.get(name)
-        if held is not None and (held.load.__module__, held.load.__qualname__) != (
-            function.__module__,
-            function.__qualname__,
-        ):
-            raise ValueError(f"there is a stream {name} already: {held.load.__module__}.{held.load.__qualname__}")
+        check_free("stream", name, held and held.load, function)
         PRETRAINING_STREAMS[name] = PretrainingStream(tuple(losses), function)
         return function
 

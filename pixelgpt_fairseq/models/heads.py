@@ -6,6 +6,7 @@ from torch import nn
 
 from pixelgpt_fairseq.errors import UserError
 from pixelgpt_fairseq.models.decoder import Projection
+from pixelgpt_fairseq.registries import check_free
 
 LINEAR = "linear"
 HEADS: dict[str, Callable[..., nn.Module]] = {}  # by the name that --classifier-head gives
@@ -23,9 +24,7 @@ def register_head(name):
     """
 
     def register(function):
-        held = HEADS.get(name)
-        if held is not None and (held.__module__, held.__qualname__) != (function.__module__, function.__qualname__):
-            raise ValueError(f"there is a head {name} already: {held.__module__}.{held.__qualname__}")
+        check_free("head", name, HEADS.get(name), function)
         HEADS[name] = function
         return function
 

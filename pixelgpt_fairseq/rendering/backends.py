@@ -3,6 +3,8 @@
 import importlib
 from collections.abc import Callable
 
+from pixelgpt_fairseq.registries import check_free
+
 BACKENDS: dict[str, Callable] = {}  # by the name that --renderer-backend gives
 
 
@@ -22,9 +24,7 @@ def register_backend(name):
     """
 
     def register(raster):
-        held = BACKENDS.get(name)
-        if held is not None and (held.__module__, held.__qualname__) != (raster.__module__, raster.__qualname__):
-            raise ValueError(f"there is a backend {name} already: {held.__module__}.{held.__qualname__}")
+        check_free("backend", name, BACKENDS.get(name), raster)
         BACKENDS[name] = raster
         return raster
 
