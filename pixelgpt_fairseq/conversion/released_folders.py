@@ -1,5 +1,4 @@
-"""Converts released folders to checkpoints of fairseq-train and back, bit for bit, with little memory beyond the
-weights.
+"""Converts released folders to checkpoints of fairseq-train and back, bit for bit and in little memory.
 
 The folder's other files are stored in the checkpoint under the key ``released``, which fairseq ignores. Checkpoints of
 further training do not have this key.

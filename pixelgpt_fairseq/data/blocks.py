@@ -103,6 +103,5 @@ class BlockDataset(FairseqDataset):
         return {"id": i, self.key: self.rows.rows(start, start + int(self.sizes[i]))}
 
     def num_targets(self, indices):
-        """Total number of targets in these blocks: ``{"patch" or "token": int}``. The first row of a block is no
-        target."""
+        """The number of targets in these blocks: ``{"patch" or "token": int}``; a block's first row is none."""
         return {self.key[:5]: int(self.sizes[indices].sum(dtype=np.int64)) - len(indices)}

@@ -48,8 +48,7 @@ class UpdateBatchIterator(EpochBatchIterator):
         }
 
     def load_state_dict(self, state_dict):
-        """Resume at the position of a checkpoint; if the order changed, at the same share of the epoch, with a log
-        line."""
+        """Resume where a checkpoint was; with another order, at the same share of the epoch, and log that."""
         if self.epoch != state_dict["epoch"]:
             self.epoch, self._frozen_batches = state_dict["epoch"], None
         update_freq = self.update_freq(self.epoch)

@@ -72,8 +72,7 @@ class PairDataset(FairseqDataset):
         return len(self.cuts)
 
     def num_targets(self, indices):
-        """Total number of targets in these pairs: ``{"patch": int, "token": int}``. The first patch and token are no
-        targets."""
+        """The number of targets in these pairs: ``{"patch": int, "token": int}``; the first of each is none."""
         _, first, end = self.cuts[indices].astype(np.int64).T
         tokens = int((end - first + SPECIAL_TOKENS).sum())
         patches = int(self.sizes[indices].sum(dtype=np.int64)) - tokens

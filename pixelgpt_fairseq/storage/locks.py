@@ -143,8 +143,7 @@ def _read(path):
 
 
 def _machine():
-    """Identifies what process ids refer to (the boot of this machine and, in a container, its process namespace), or
-    None."""
+    """The boot of this machine and its process namespace, to which process ids refer; None if unknown."""
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
         return f"{boot} {os.readlink('/proc/self/ns/pid')}"

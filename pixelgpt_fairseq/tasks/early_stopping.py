@@ -4,8 +4,7 @@ import sys
 
 
 def early_stopping_state() -> dict:
-    """The best score and the number of validations since: ``{"best": ..., "num_runs": ...}``; empty before the
-    first."""
+    """The best score, and validations since: ``{"best": ..., "num_runs": ...}``; empty before the first."""
     return dict(vars(_should_stop_early()))
 
 

@@ -45,8 +45,7 @@ def check_checkpoints(cfg):
 
 
 def check_average(cfg):
-    """Check that a run with ``--store-ema`` resumes from a checkpoint that has averaged weights; fairseq crashes
-    otherwise.
+    """Check that ``--store-ema`` resumes from averaged weights, without which fairseq crashes.
 
     Raises:
         UserError: naming the checkpoint.
