@@ -20,6 +20,7 @@ COMMANDS = {
     "show-render": "what a model sees of a text",
     "show-attack": "what attacks make of a text",
     "show-predictions": "what a model predicts of a text",
+    "evaluate-reading": "how well a model reads lines of text from their pictures, by the number of words",
     "evaluate-cloze": "how often a model finds the last word of a passage, or a short answer",
     "generate": "continue a text by patches, read what they say, or by tokens",
     "convert-checkpoint": "the authors' folders to checkpoints, and back; another tokenizer for a checkpoint",

@@ -100,21 +100,49 @@ def strip_patches_of(strip, patch_size: int = PATCH_SIZE) -> torch.Tensor:
     )
 
 
-def _strips(loaded, sources) -> dict:
-    """The arguments of continue_prompts for sources that are drawn."""
+def draw_source(loaded, text: str):
+    """The strip of a text that a model is to read.
+
+    Args:
+        loaded: LoadedModel.
+        text: a string.
+
+    Returns:
+        RenderedText
+
+    Raises:
+        UserError: if the model reads no patches, or the text is blank or longer than its strips.
+    """
+    _check_reads_patches(loaded)
+    strip = loaded.renderer(_not_empty(text))
+    patches = strip.num_text_patches + 1
+    # A renderer cuts what is longer than its strips.
+    if patches > loaded.strip_width or patches == loaded.renderer.config.max_patches:
+        raise _too_long(patches, loaded.strip_width)
+    return strip
+
+
+def _check_reads_patches(loaded):
     if not loaded.model.uses_patches:
         raise UserError(
             f"{loaded.path}: reads no patches: it was built for text alone: modality={TEXT!r} continues texts"
         )
+
+
+def _too_long(patches, width):
+    return UserError(f"a strip of {patches} patches or more: the model was trained on {width} at most")
+
+
+def _strips(loaded, sources) -> dict:
+    """The arguments of continue_prompts for sources that are drawn."""
+    _check_reads_patches(loaded)
     width = loaded.strip_width
     rows = []
     for source in sources:
-        drawn = isinstance(source, str)
-        strip = loaded.renderer(_not_empty(source)) if drawn else source
+        strip = draw_source(loaded, source) if isinstance(source, str) else source
         patches = strip_patches_of(strip, loaded.model.config.patch_size)
-        # A renderer cuts what is longer than its strips.
-        if len(patches) > width or (drawn and len(patches) == loaded.renderer.config.max_patches):
-            raise UserError(f"a strip of {len(patches)} patches or more: the model was trained on {width} at most")
+        if len(patches) > width:
+            raise _too_long(len(patches), width)
         rows.append(patches)
     lengths = torch.tensor([len(row) for row in rows])
     patches = pad_sequence(rows, batch_first=True, padding_value=255 if rows[0].dtype == torch.uint8 else 1.0)

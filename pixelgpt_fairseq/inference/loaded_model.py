@@ -16,7 +16,7 @@ from pixelgpt_fairseq.data.streams import MODALITIES, PAIR, PIXEL, TEXT
 from pixelgpt_fairseq.errors import UserError
 from pixelgpt_fairseq.evaluation.pictures import predict_patches, predict_tokens
 from pixelgpt_fairseq.inference.generated_strip import generate_strips
-from pixelgpt_fairseq.inference.generated_text import generate_texts
+from pixelgpt_fairseq.inference.generated_text import draw_source, generate_texts
 from pixelgpt_fairseq.preprocessing.example_split import encode_texts
 from pixelgpt_fairseq.sources.examples import SentenceTask
 from pixelgpt_fairseq.tasks.rendered_classification import MAX_POSITIONS, position_limits
@@ -196,6 +196,14 @@ class LoadedModel:
             UserError: if the model predicts no tokens, or has no tokenizer.
         """
         return predict_tokens(self.model, self._needed_tokenizer(), text)
+
+    def draw_source(self, text):
+        """The strip of a text, for :meth:`generate_text` to read: a RenderedText.
+
+        Raises:
+            UserError: if the model reads no patches, or the text is blank or longer than the model's strips.
+        """
+        return draw_source(self, text)
 
     def generate_text(self, source, max_tokens=None, modality=None, beam=1, **options):
         """Write what a picture of text says, a translation, or how a text goes on.
