@@ -15,6 +15,40 @@ from collections import defaultdict
 from pathlib import Path
 from statistics import median
 
+PUBLISHED_BATCH, PUBLISHED_WIDTH = 8, 768
+
+
+def get_parser():
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument(
+        "--glue-dir",
+        metavar="GLUE",
+        default=os.environ.get("GLUE_DIR"),
+        help="folder with GLUE's own task folders, RTE and SST-2 among them (default: GLUE_DIR of the environment)",
+    )
+    parser.add_argument("--tasks", nargs="+", default=["rte", "sst2"], metavar="TASK", help="default: rte sst2")
+    parser.add_argument("--examples", type=int, default=20000, help="most of a task, drawn at random (default: 20000)")
+    parser.add_argument(
+        "--max-tokens",
+        type=int,
+        default=PUBLISHED_BATCH * PUBLISHED_WIDTH,
+        help="patches of a batch (default: 6144, those of the published batch)",
+    )
+    parser.add_argument("--hidden-size", type=int, default=256)
+    parser.add_argument("--layers", type=int, default=4)
+    parser.add_argument("--heads", type=int, default=4)
+    parser.add_argument("--intermediate-size", type=int, default=704)
+    parser.add_argument(
+        "--batches", type=int, default=5, help="by --max-tokens, of all lengths, in a round (default: 5)"
+    )
+    parser.add_argument("--rounds", type=int, default=5, help="timed rounds (default: 5)")
+    return parser
+
+
+if __name__ == "__main__":
+    get_parser().parse_args()  # --help and mistakes do not wait for what follows, which takes seconds to import
+
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -31,7 +65,6 @@ from pixelgpt_fairseq.sources.examples import read_examples
 from pixelgpt_fairseq.sources.glue import GLUE_TASKS, find_source
 from pixelgpt_fairseq.tasks.rendered_glue import RenderedGlueConfig, RenderedGlueTask
 
-PUBLISHED_BATCH, PUBLISHED_WIDTH = 8, 768
 WHITE = 255
 
 
@@ -141,34 +174,6 @@ def render(name, options, folder):
     task = RenderedGlueTask.setup_task(OmegaConf.structured(cfg))
     task.load_dataset("train")
     return task
-
-
-def get_parser():
-    """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument(
-        "--glue-dir",
-        metavar="GLUE",
-        default=os.environ.get("GLUE_DIR"),
-        help="folder with GLUE's own task folders, RTE and SST-2 among them (default: GLUE_DIR of the environment)",
-    )
-    parser.add_argument("--tasks", nargs="+", default=["rte", "sst2"], metavar="TASK", help="default: rte sst2")
-    parser.add_argument("--examples", type=int, default=20000, help="most of a task, drawn at random (default: 20000)")
-    parser.add_argument(
-        "--max-tokens",
-        type=int,
-        default=PUBLISHED_BATCH * PUBLISHED_WIDTH,
-        help="patches of a batch (default: 6144, those of the published batch)",
-    )
-    parser.add_argument("--hidden-size", type=int, default=256)
-    parser.add_argument("--layers", type=int, default=4)
-    parser.add_argument("--heads", type=int, default=4)
-    parser.add_argument("--intermediate-size", type=int, default=704)
-    parser.add_argument(
-        "--batches", type=int, default=5, help="by --max-tokens, of all lengths, in a round (default: 5)"
-    )
-    parser.add_argument("--rounds", type=int, default=5, help="timed rounds (default: 5)")
-    return parser
 
 
 @command

@@ -14,6 +14,21 @@ import time
 from collections import defaultdict
 from statistics import median
 
+
+def get_parser():
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--positions", type=int, default=512, help="of prompt and new tokens together (default: 512)")
+    parser.add_argument("--tokens", type=int, default=64, help="that are generated (default: 64)")
+    parser.add_argument("--rows", type=int, nargs="+", default=[1, 8], help="prompts in a batch (default: 1 8)")
+    parser.add_argument("--vocabulary", type=int, default=8000)
+    parser.add_argument("--runs", type=int, default=3, help="timed runs of each way (default: 3)")
+    return parser
+
+
+if __name__ == "__main__":
+    get_parser().parse_args()  # --help and mistakes do not wait for what follows, which takes seconds to import
+
 import torch
 import torch.nn.functional as F
 
@@ -112,17 +127,6 @@ def compare(options, model, llama, rows):
     for name, rate in rates.items():
         ratio = rates["cached"] / rate
         print(f"rows {rows}, {name}: {rate:,.0f} tokens/s" + (f"; cached {ratio:.2f}x" if name != "cached" else ""))
-
-
-def get_parser():
-    """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--positions", type=int, default=512, help="of prompt and new tokens together (default: 512)")
-    parser.add_argument("--tokens", type=int, default=64, help="that are generated (default: 64)")
-    parser.add_argument("--rows", type=int, nargs="+", default=[1, 8], help="prompts in a batch (default: 1 8)")
-    parser.add_argument("--vocabulary", type=int, default=8000)
-    parser.add_argument("--runs", type=int, default=3, help="timed runs of each way (default: 3)")
-    return parser
 
 
 @command

@@ -30,6 +30,29 @@ import time
 from pathlib import Path
 from types import SimpleNamespace
 
+SECONDS = {  # that a stage is given
+    "throughput": 120,
+    "comparison": 35,
+    "finetuning": 55,
+    "precision": 20,
+    "fairseq_train": 160,
+    "model_tests": 60,
+}
+
+
+def get_parser():
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", nargs="+", choices=SECONDS, metavar="STAGE", help=f"of {', '.join(SECONDS)}")
+    parser.add_argument("--out", metavar="FILE", help="JSON file for the figures")
+    parser.add_argument("--tiny", action="store_true", help="tiny sizes (always on a CPU)")
+    parser.add_argument("--seconds", type=float, default=460.0, help="for all stages together (default: 460)")
+    return parser
+
+
+if __name__ == "__main__":
+    get_parser().parse_args()  # --help and mistakes do not wait for what follows, which takes seconds to import
+
 import numpy as np
 import torch
 from fairseq import optim, utils
@@ -444,26 +467,20 @@ def model_tests(bench):
 
 
 # Seconds that each stage may take; together they must leave the whole under 6 minutes.
-STAGES = {throughput: 120, comparison: 35, finetuning: 55, precision: 20, fairseq_train: 160, model_tests: 60}
+STAGES = (throughput, comparison, finetuning, precision, fairseq_train, model_tests)
 
 
 def main(argv=None):
     """Run the stages; returns the report."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    names = [stage.__name__ for stage in STAGES]
-    parser.add_argument("--only", nargs="+", choices=names, metavar="STAGE", help=f"of {', '.join(names)}")
-    parser.add_argument("--out", metavar="FILE", help="JSON file for the figures")
-    parser.add_argument("--tiny", action="store_true", help="tiny sizes (always on a CPU)")
-    parser.add_argument("--seconds", type=float, default=460.0, help="for all stages together (default: 460)")
-    options = parser.parse_args(argv)
+    options = get_parser().parse_args(argv)
     options.tiny = options.tiny or not torch.cuda.is_available()
     bench = Bench(options)
     print(f"{bench.name}, torch {torch.__version__}", flush=True)
     logging.disable(logging.INFO)
     try:
-        for stage, seconds in STAGES.items():
+        for stage in STAGES:
             if not options.only or stage.__name__ in options.only:
-                bench.run(stage, seconds)
+                bench.run(stage, SECONDS[stage.__name__])
     finally:
         logging.disable(logging.NOTSET)
     if bench.report.get("failed"):

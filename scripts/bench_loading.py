@@ -18,6 +18,29 @@ from pathlib import Path
 from pydoc_data.topics import topics
 from statistics import median
 
+BLOCK = 1024  # patches
+
+
+def get_parser():
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--characters", type=int, default=6_000_000, metavar="N", help="length of the corpus")
+    parser.add_argument("--workers", type=int, default=os.cpu_count(), metavar="N", help="processes that render it")
+    parser.add_argument(
+        "--num-workers", type=int, default=1, metavar="N", help="the data loader's, as fairseq's option"
+    )
+    parser.add_argument("--device", choices=("cpu", "cuda"), help="default: cuda, if there is one")
+    parser.add_argument("--hidden-size", type=int, default=256)
+    parser.add_argument("--layers", type=int, default=4)
+    parser.add_argument("--batch-size", type=int, default=4, metavar="N", help=f"blocks of {BLOCK} patches in a step")
+    parser.add_argument("--steps", type=int, default=12, metavar="N", help="timed steps of each kind in a round")
+    parser.add_argument("--rounds", type=int, default=2, metavar="N", help="how often the two of a kind take turns")
+    return parser
+
+
+if __name__ == "__main__":
+    get_parser().parse_args()  # --help and mistakes do not wait for what follows, which takes seconds to import
+
 import torch
 from omegaconf import OmegaConf
 
@@ -38,7 +61,6 @@ from pixelgpt_fairseq.tasks.rendered_pretraining import (
 
 VOCABULARY = 8000  # tokens
 TOKENIZED = 2_000_000  # characters that the tokenizer is trained on
-BLOCK = 1024  # patches
 
 
 def write_corpus(path, characters, seed=1):
@@ -157,22 +179,11 @@ def bench_training(data, options):
 @command
 def main(argv=None):
     """Run the command."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--characters", type=int, default=6_000_000, metavar="N", help="length of the corpus")
-    parser.add_argument("--workers", type=int, default=os.cpu_count(), metavar="N", help="processes that render it")
-    parser.add_argument(
-        "--num-workers", type=int, default=1, metavar="N", help="the data loader's, as fairseq's option"
-    )
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu", choices=("cpu", "cuda"))
-    parser.add_argument("--hidden-size", type=int, default=256)
-    parser.add_argument("--layers", type=int, default=4)
-    parser.add_argument("--batch-size", type=int, default=4, metavar="N", help=f"blocks of {BLOCK} patches in a step")
-    parser.add_argument("--steps", type=int, default=12, metavar="N", help="timed steps of each kind in a round")
-    parser.add_argument("--rounds", type=int, default=2, metavar="N", help="how often the two of a kind take turns")
-    options = parser.parse_args(argv)
+    options = get_parser().parse_args(argv)
     for name in ("characters", "workers", "num_workers", "hidden_size", "layers", "batch_size", "steps", "rounds"):
         if getattr(options, name) < 1:
             raise UserError(f"--{name.replace('_', '-')} {getattr(options, name)}: at least 1")
+    options.device = options.device or ("cuda" if torch.cuda.is_available() else "cpu")
     warnings.filterwarnings("ignore", message="'pin_memory'")  # fairseq's loader pins always
     if options.device == "cpu":
         torch.set_num_threads(max(1, (os.cpu_count() or 1) - options.num_workers))

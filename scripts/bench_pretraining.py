@@ -15,6 +15,26 @@ from collections import defaultdict
 from itertools import pairwise
 from statistics import median
 
+
+def get_parser():
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--hidden-size", type=int, default=256)
+    parser.add_argument("--layers", type=int, default=4)
+    parser.add_argument("--heads", type=int, default=4)
+    parser.add_argument("--intermediate-size", type=int, default=704)
+    parser.add_argument("--rows", type=int, default=4)
+    parser.add_argument("--patches", type=int, default=1024, help="per row")
+    parser.add_argument(
+        "--vocabularies", type=int, nargs="*", default=[4000, 32000], help="of text (default: 4000 32000)"
+    )
+    parser.add_argument("--steps", type=int, default=7, help="timed steps of each kind")
+    return parser
+
+
+if __name__ == "__main__":
+    get_parser().parse_args()  # --help and mistakes do not wait for what follows, which takes seconds to import
+
 import torch
 from torch import nn
 
@@ -242,18 +262,7 @@ def account(options, key_value_heads: int, patches: torch.Tensor):
 @command
 def main():
     """Parse the sizes and print the figures."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--hidden-size", type=int, default=256)
-    parser.add_argument("--layers", type=int, default=4)
-    parser.add_argument("--heads", type=int, default=4)
-    parser.add_argument("--intermediate-size", type=int, default=704)
-    parser.add_argument("--rows", type=int, default=4)
-    parser.add_argument("--patches", type=int, default=1024, help="per row")
-    parser.add_argument(
-        "--vocabularies", type=int, nargs="*", default=[4000, 32000], help="of text (default: 4000 32000)"
-    )
-    parser.add_argument("--steps", type=int, default=7, help="timed steps of each kind")
-    options = parser.parse_args()
+    options = get_parser().parse_args()
     torch.set_num_threads(1)
     patches = torch.randint(0, 256, (options.rows, options.patches, PATCH_SIZE**2), dtype=torch.uint8)
     print(

@@ -16,6 +16,23 @@ import time
 from pathlib import Path
 from pydoc_data.topics import topics
 
+from pixelgpt_fairseq.sources.glue import GLUE_TASKS, task_name
+
+
+def get_parser():
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--examples", type=int, default=300, metavar="N", help="how many (default: 300)")
+    parser.add_argument("--released-dir", metavar="DIR", help="the released data (default: made for this, see above)")
+    parser.add_argument(
+        "--task", type=task_name, choices=GLUE_TASKS, default="rte", help="task of --released-dir (default: rte)"
+    )
+    return parser
+
+
+if __name__ == "__main__":
+    get_parser().parse_args()  # --help and mistakes do not wait for what follows, which takes seconds to import
+
 import numpy as np
 import torch
 from PIL import Image
@@ -27,7 +44,6 @@ from pixelgpt_fairseq.data.streams import PIXEL
 from pixelgpt_fairseq.errors import UserError, command
 from pixelgpt_fairseq.preprocessing.binarize_released import binarize_released
 from pixelgpt_fairseq.rendering import TextRenderer
-from pixelgpt_fairseq.sources.glue import GLUE_TASKS, task_name
 from pixelgpt_fairseq.sources.released import find_released, part_files, released_name
 
 STRIP_PATCHES, MAX_PATCHES = 1024, 768  # of a released strip; of a model's input
@@ -79,13 +95,7 @@ def rate(examples, number):
 @command
 def main(argv=None):
     """Run the command."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--examples", type=int, default=300, metavar="N", help="how many (default: 300)")
-    parser.add_argument("--released-dir", metavar="DIR", help="the released data (default: made for this, see above)")
-    parser.add_argument(
-        "--task", type=task_name, choices=GLUE_TASKS, default="rte", help="task of --released-dir (default: rte)"
-    )
-    args = parser.parse_args(argv)
+    args = get_parser().parse_args(argv)
     if args.examples < 1:
         raise UserError(f"--examples {args.examples}: at least 1")
     torch.set_num_threads(1)

@@ -4,13 +4,6 @@
 import argparse
 import time
 
-import numpy as np
-
-from pixelgpt_fairseq.criterions.text_scores import edit_distance
-from pixelgpt_fairseq.errors import UserError, command
-from pixelgpt_fairseq.generation import look_alikes, read_strip
-from pixelgpt_fairseq.rendering import RendererConfig, TextRenderer
-
 
 def get_parser():
     """The command line."""
@@ -22,6 +15,17 @@ def get_parser():
         "--noise", type=float, metavar="SHARE", help="make strips black and white, and invert so many of their pixels"
     )
     return parser
+
+
+if __name__ == "__main__":
+    get_parser().parse_args()  # --help and mistakes do not wait for what follows, which takes seconds to import
+
+import numpy as np
+
+from pixelgpt_fairseq.criterions.text_scores import edit_distance
+from pixelgpt_fairseq.errors import UserError, command
+from pixelgpt_fairseq.generation import look_alikes, read_strip
+from pixelgpt_fairseq.rendering import RendererConfig, TextRenderer
 
 
 @command

@@ -5,6 +5,19 @@ import argparse
 import dataclasses
 from pathlib import Path
 
+PAGE = Path(__file__).resolve().parents[1] / "docs" / "options.md"
+
+
+def get_parser():
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--output", type=Path, default=PAGE, metavar="FILE", help="default: docs/options.md")
+    return parser
+
+
+if __name__ == "__main__":
+    get_parser().parse_args()  # --help and mistakes do not wait for what follows, which takes seconds to import
+
 from fairseq.dataclass.utils import interpret_dc_type
 
 from pixelgpt_fairseq.criterions.patch_token_loss import PatchTokenLossConfig
@@ -20,7 +33,6 @@ from pixelgpt_fairseq.tasks.rendered_pretraining import RenderedPretrainingConfi
 from pixelgpt_fairseq.tasks.rendered_translation import RenderedTranslationConfig
 from pixelgpt_fairseq.tasks.rendered_xnli import RenderedXnliConfig
 
-PAGE = Path(__file__).resolve().parents[1] / "docs" / "options.md"
 COMPONENTS = (
     ("--task rendered_pretraining", "task", RenderedPretrainingConfig),
     ("--task rendered_glue", "task", RenderedGlueConfig),
@@ -76,13 +88,6 @@ def row(options, name):
     if default is None or default is dataclasses.MISSING or str(default) == "???":
         default = ""
     return f"| {option} | {default} | {(words or '').replace('|', chr(92) + '|')} |"
-
-
-def get_parser():
-    """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--output", type=Path, default=PAGE, metavar="FILE", help="default: docs/options.md")
-    return parser
 
 
 @command

@@ -109,6 +109,7 @@ def _checked(call_main):
 
         def check_and_call():
             with contextlib.ExitStack() as held:
+                find_ranks(cfg.distributed_training)
                 if training and not check_training(cfg, task, held):
                     return None
                 if not training:
@@ -143,25 +144,35 @@ def check_training(cfg, task, held):
     check_same_task(cfg)
     check_average(cfg)
     check_modalities(cfg, task)
-    first_rank = _is_first_rank(cfg.distributed_training)
     if not cfg.checkpoint.no_save:
         check_save_dir(cfg.checkpoint.save_dir)
-        if first_rank:
+        if cfg.distributed_training.distributed_rank == 0:
             held.enter_context(locked(Path(cfg.checkpoint.save_dir, LOCK_FILE), "training here"))
     check_same_run(cfg)
     return not _is_finished(cfg)
 
 
-def _is_first_rank(cfg):
-    """Whether this process, or a worker that it will spawn, has rank 0, which writes the checkpoints."""
-    if cfg.distributed_init_method is None:
-        try:
-            distributed_utils.infer_init_method(cfg)  # fairseq would do so next
-        except AssertionError as error:
-            raise UserError(
-                f"--distributed-world-size {cfg.distributed_world_size}: {error}: give a number that this machine has"
-            ) from None
-    return cfg.distributed_rank == 0
+def find_ranks(cfg):
+    """Let fairseq find this process's rank and the number of workers now, rather than after the checks.
+
+    Args:
+        cfg: fairseq's ``distributed_training`` options.
+
+    Raises:
+        UserError: this machine lacks the GPUs for so many workers.
+    """
+    try:
+        distributed_utils.infer_init_method(cfg)
+    except AssertionError as error:
+        raise UserError(
+            f"--distributed-world-size {cfg.distributed_world_size}: {error}: give a number that this machine has"
+        ) from None
+    except ZeroDivisionError:  # fairseq divides the rank that torchrun gives by the number of GPUs
+        raise UserError(
+            "torchrun started this process, and torch sees no GPU here. On CPUs, start every worker yourself, with "
+            "--cpu --distributed-backend gloo --ddp-backend legacy_ddp --distributed-no-spawn "
+            "--distributed-init-method tcp://HOST:PORT --distributed-world-size N --distributed-rank 0 (1, 2 ...)"
+        ) from None
 
 
 def _is_finished(cfg):

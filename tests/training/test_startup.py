@@ -164,6 +164,22 @@ def test_a_save_dir_that_cannot_be_written_to_is_told_on_every_rank(toy_data):
         )
 
 
+def test_more_workers_than_gpus(refused, toy_data, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    line = refused(toy_data, *PRETRAINING, "--distributed-world-size", 3)
+    assert line.startswith("--distributed-world-size 3: world size is 3 but have 1 available devices: give a number")
+
+
+def test_torchrun_on_a_machine_without_gpus(refused, toy_data, checkpoint, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+    for name, value in {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "1", "WORLD_SIZE": "2", "RANK": "1"}.items():
+        monkeypatch.setenv(name, value)
+    line = refused(toy_data, *PRETRAINING, "--distributed-world-size", 2)
+    assert line.startswith("torchrun started this process, and torch sees no GPU here. On CPUs, start every worker")
+    validating = [*VALIDATION, "--path", checkpoint, "--distributed-world-size", 2]
+    assert refusal(lambda _: validate(toy_data, *validating)) == line
+
+
 def test_the_checkpoint_of_a_validation(toy_data, checkpoint, tmp_path):
     def refused(*options):
         return refusal(lambda _: validate(toy_data, *VALIDATION, *options))
