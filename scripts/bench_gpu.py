@@ -30,7 +30,7 @@ import time
 from pathlib import Path
 from types import SimpleNamespace
 
-SECONDS = {  # that a stage is given
+SECONDS = {  # that each stage may take, in the order in which they run
     "throughput": 120,
     "comparison": 35,
     "finetuning": 55,
@@ -466,7 +466,6 @@ def model_tests(bench):
         bench.add("model_tests", last, passed=True, output=last)
 
 
-# Seconds that each stage may take; together they must leave the whole under 6 minutes.
 STAGES = (throughput, comparison, finetuning, precision, fairseq_train, model_tests)
 
 
