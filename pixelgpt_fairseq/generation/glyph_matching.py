@@ -202,11 +202,13 @@ def _factors(rows):
 
 
 def _blanks(ink, bank, most):
+    inked = np.flatnonzero(ink.any(axis=1))
+    first, last = (inked[0], inked[-1]) if inked.size else (0, -1)  # blanks before and after the text cannot be seen
     energy = np.concatenate([[0.0], ((ink / 255.0) ** 2).sum(axis=1).cumsum()])
     parts = []
     for character, advance in bank.blanks.items():
-        pens = np.flatnonzero(energy[advance:] - energy[:-advance] < most) if advance > 0 else []
-        parts.append((np.asarray(pens, dtype=np.int64), advance, character))
+        pens = np.flatnonzero(energy[advance:] - energy[:-advance] < most) if advance > 0 else np.zeros(0, dtype=int)
+        parts.append((pens[(pens >= first) & (pens <= last)], advance, character))
     return Candidates(
         np.concatenate([np.zeros(0, dtype=np.int64), *(pens for pens, _, _ in parts)]),
         np.full(sum(len(pens) for pens, _, _ in parts), -1),

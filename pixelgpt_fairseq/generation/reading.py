@@ -29,6 +29,7 @@ _REPAIRED = 16  # columns on both sides of a difference, where a line that all b
 _NEGLIGIBLE = 1.5  # dark pixels: a difference for which not all characters of the fonts are tried
 _ALL_BUT_EXACT = 0.98  # a score that no likeness of glyphs will better
 _CAUTION = 2.0  # of paths through what no glyph fits exactly
+_CLEAR = 0.85  # a score of the nearest glyphs from which on no other baseline is tried
 _GOOD = 0.75  # a score from which on no other characters are looked for
 
 
@@ -209,15 +210,16 @@ class _Attempt:
     @classmethod
     def best(cls, ink, bank, exact):
         """The attempt of the least error at the likeliest baselines."""
-        best = None
+        best, tried = None, set()
         baselines = _exact_baselines(ink, bank) if exact else _nearest_baselines(ink, bank)
-        for baseline in itertools.chain(baselines, [bank.rows * 3 // 4]):
-            if best is not None and baseline == best.baseline:
+        for baseline in itertools.chain(baselines, [_usual_baseline(bank)]):
+            if baseline in tried:
                 continue
+            tried.add(baseline)
             attempt = cls(ink, bank, baseline, exact)
             if best is None or attempt.error < best.error:
                 best = attempt
-            if best.error == 0:
+            if best.error == 0 or (not exact and best.score >= _CLEAR):
                 break
         return best
 
@@ -248,18 +250,24 @@ class _Attempt:
         return _score(error, self.inks[start:end].sum())
 
 
+def _usual_baseline(bank):
+    """The row below the foot of the letters on most strips."""
+    return bank.rows * 3 // 4
+
+
 def _exact_baselines(ink, bank):
     """Rows for letters to stand on, the likeliest first: those at which many columns of the strip are a glyph's."""
     expected = ink.any(axis=1).sum() / bank.rows
-    usual = bank.rows * 3 // 4
-    others = {}
-    for row in sorted(range(bank.rows // 2, bank.rows + 2), key=lambda row: abs(row - usual)):
-        found = glyph_matching.matched_columns(ink, bank, row)
-        if found >= expected:
-            yield row
-        elif found:
-            others[row] = found
-    yield from sorted(others, key=lambda row: -others[row])[:_TRIED]
+    usual = _usual_baseline(bank)
+    found = {usual: glyph_matching.matched_columns(ink, bank, usual)}
+    if found[usual] >= expected:  # most strips end here
+        yield usual
+    for row in range(bank.rows // 2, bank.rows + 2):
+        if row != usual:
+            found[row] = glyph_matching.matched_columns(ink, bank, row)
+    least = max(1, _LIKELY * max(found.values()))
+    likely = sorted((row for row in found if found[row] >= least), key=lambda row: -found[row])[:_TRIED]
+    yield from sorted(likely, key=lambda row: abs(row - usual))
 
 
 def _nearest_baselines(ink, bank):

@@ -39,6 +39,8 @@ def shortest_path(ink, bank, baseline, candidates, caution=1.0) -> list[int]:
     begins = np.searchsorted(candidates.pens, np.arange(columns)).tolist()
     arrivals = np.searchsorted(ends[by_end], np.arange(columns)).tolist()
     moving = candidates.advances > 0
+    if moving.all():
+        moving = None
     corrections, first_pair = _corrections(ink, bank, baseline, candidates, by_end, begins, arrivals, columns)
 
     reached = np.full(count, np.inf)  # the cost of the best path that ends with a candidate
@@ -76,23 +78,36 @@ def _extend(here, own, there, pairs, moving, reached, before, gap_cost, gap_from
     """Set the costs of the candidates *here*, with their pens at one column, from those that end *there*.
 
     Marks do not move the pen: they begin and end at the same column, and come after a letter, before the next one.
+
+    Args:
+        here: slice of the candidates.
+        own: their costs.
+        there: numbers of the candidates that end at this column.
+        pairs: corrections ``[there, here]``.
+        moving: for each candidate whether it moves the pen; None where all of them do.
+        reached, before, gap_cost, gap_from: see :func:`shortest_path`.
     """
-    moves = moving[here]
-    if not moves.all():
-        marks = np.flatnonzero(~moves) + here.start
+    if moving is not None and not moving[here].all():
+        moves = moving[here]
+        numbers = np.arange(here.start, here.stop)
         letters = moving[there]
         if letters.any():
             table = reached[there[letters]][:, None] + pairs[letters][:, ~moves]
-            choice = table.argmin(axis=0)
-            reached[marks] = table[choice, np.arange(len(marks))] + own[~moves]
-            before[marks] = there[letters][choice]
-    table = reached[there][:, None] + pairs[:, moves]
+            choice, costs = _cheapest(table)
+            reached[numbers[~moves]], before[numbers[~moves]] = costs + own[~moves], there[letters][choice]
+        if not moves.any():
+            return
+        here, own, pairs = numbers[moves], own[moves], pairs[:, moves]
+    choice, costs = _cheapest(reached[there][:, None] + pairs)
+    alone = gap_cost < costs
+    reached[here] = np.where(alone, gap_cost, costs) + own
+    before[here] = np.where(alone, gap_from, there[choice])
+
+
+def _cheapest(table):
+    """The row of the least value in each column, and that value."""
     choice = table.argmin(axis=0)
-    best = table[choice, np.arange(table.shape[1])]
-    alone = gap_cost < best
-    numbers = np.flatnonzero(moves) + here.start
-    reached[numbers] = np.where(alone, gap_cost, best) + own[moves]
-    before[numbers] = np.where(alone, gap_from, there[choice])
+    return choice, table[choice, np.arange(len(choice))]
 
 
 def _costs(bank, candidates):

@@ -10,6 +10,7 @@ from refusals import refusal, script
 from shared_fixtures import shared
 
 from pixelgpt_fairseq.errors import UserError
+from pixelgpt_fairseq.generation import reading
 from pixelgpt_fairseq.generation.glyph_bank import look_alikes
 from pixelgpt_fairseq.generation.reading import read_strip
 from pixelgpt_fairseq.rendering import FontFile, RendererConfig, TextRenderer
@@ -108,6 +109,17 @@ def test_noise_costs_few_characters_and_shows_in_their_scores(render):
     assert right >= len(sentence) - 3
     assert 0.8 < reading.score < 1
     assert all(0 <= span.score <= 1 for span in reading.spans)
+
+
+@pytest.mark.parametrize(("share", "most"), [(0, 1), (0.02, 4)])
+def test_few_baselines_are_tried(render, monkeypatch, share, most):
+    paths = []
+    search = reading.shortest_path
+    monkeypatch.setattr(reading, "shortest_path", lambda *given: paths.append(given) or search(*given))
+    letters = "".join(map(chr, range(33, 127)))
+    sentence = SENTENCES["English"][0]
+    assert read_strip(noisy(render(sentence).pixels, share), render.config, letters).score > 0.85
+    assert len(paths) <= most
 
 
 def test_an_alphabet_narrows_what_is_read(render):
