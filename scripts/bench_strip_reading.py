@@ -11,6 +11,7 @@ def get_parser():
     parser.add_argument("--input", nargs="+", required=True, metavar="FILE", help="UTF-8, a text a line")
     parser.add_argument("--lines", type=int, default=1000, metavar="N", help="of each file (default: 1000)")
     parser.add_argument("--alphabet", metavar="CHARACTERS", help="what may be read (default: the fonts' characters)")
+    parser.add_argument("--expected-words", metavar="FILE", help="a word on each line (default: no list)")
     parser.add_argument(
         "--noise", type=float, metavar="SHARE", help="make strips black and white, and invert so many of their pixels"
     )
@@ -24,7 +25,7 @@ import numpy as np
 
 from pixelgpt_fairseq.criterions.text_scores import edit_distance
 from pixelgpt_fairseq.errors import UserError, command
-from pixelgpt_fairseq.generation import look_alikes, read_strip
+from pixelgpt_fairseq.generation import look_alikes, read_strip, read_word_list
 from pixelgpt_fairseq.rendering import RendererConfig, TextRenderer
 
 
@@ -32,7 +33,7 @@ from pixelgpt_fairseq.rendering import RendererConfig, TextRenderer
 def main(argv=None):
     """Run the command."""
     args = get_parser().parse_args(argv)
-    config = RendererConfig()
+    config, words = RendererConfig(), read_word_list(args.expected_words) if args.expected_words else None
     renderer, alike = TextRenderer(config), {}
     for group in look_alikes(config):
         alike.update(dict.fromkeys(group, group[0]))
@@ -43,16 +44,16 @@ def main(argv=None):
         except (OSError, UnicodeDecodeError) as error:
             raise UserError(f"{path}: {error}") from None
         if lines:
-            print(f"{path}: {measure(lines, renderer, alike, args)}", flush=True)
+            print(f"{path}: {measure(lines, renderer, alike, args, words)}", flush=True)
 
 
-def measure(lines, renderer, alike, args):
+def measure(lines, renderer, alike, args, words):
     """One line of results."""
     random = np.random.default_rng(0)
     strips = [noisy(renderer(line).pixels, args.noise, random) for line in lines]
-    read_strip(strips[0], renderer.config, args.alphabet)  # draws the glyphs
+    read_strip(strips[0], renderer.config, args.alphabet, words)  # draws the glyphs
     began = time.process_time()
-    found = [read_strip(strip, renderer.config, args.alphabet) for strip in strips]
+    found = [read_strip(strip, renderer.config, args.alphabet, words) for strip in strips]
     seconds = time.process_time() - began
     texts = [reading.text for reading in found]
 

@@ -2,6 +2,7 @@
 
 import argparse
 
+from pixelgpt_fairseq.cli.reading_options import add_expected_words, expected_words
 from pixelgpt_fairseq.errors import UserError, command
 
 
@@ -20,6 +21,7 @@ def get_parser():
     )
     parser.add_argument("--patches", type=int, metavar="N", help="that are drawn (default: 4, for bAbI 5)")
     parser.add_argument("--alphabet", metavar="CHARACTERS", help="what may be read (default: the fonts' characters)")
+    add_expected_words(parser)
     parser.add_argument("--no-ocr", action="store_true", help="do not let installed OCR programs read, too")
     parser.add_argument("--words", metavar="FILE", help="a word a line: tell how many words that were read are there")
     parser.add_argument("--batch-size", type=int, default=16, metavar="N", help="passages at a time (default: 16)")
@@ -45,18 +47,22 @@ def evaluate(args):
     """Evaluate, print the shares, and write the items."""
     import pixelgpt_fairseq
     from pixelgpt_fairseq.evaluation import cloze
+    from pixelgpt_fairseq.generation.word_list import read_word_list
     from pixelgpt_fairseq.storage.files import check_absent, write_whole
 
     if args.output:
         check_absent(args.output, "another --output", args.overwrite)
     items = cloze.read_items(args.input, args.format)
-    words = _words(args.words) if args.words else None
+    words = read_word_list(args.words) if args.words else None
+    expected = expected_words(args)
     loaded = pixelgpt_fairseq.load(args.checkpoint)
     modality = args.modality or ("pixel" if loaded.model.uses_patches else "text")
     if modality == "pixel":
         questions = args.format == "babi" or (args.format is None and items[0].prompt.endswith("?"))
         patches = args.patches or (5 if questions else 4)
-        answers = cloze.answer_by_patches(loaded, items, patches, args.batch_size, args.alphabet, ocr=not args.no_ocr)
+        answers = cloze.answer_by_patches(
+            loaded, items, patches, args.batch_size, args.alphabet, ocr=not args.no_ocr, words=expected
+        )
     else:
         answers = cloze.answer_by_tokens(loaded, items)
     print(f"{len(items)} items, modality {modality}")
@@ -70,14 +76,3 @@ def evaluate(args):
             read = [answer.words[name] for name in readers]
             rows.append([prompt, answer.item.answer, *read, "" if answer.rank is None else str(answer.rank)])
         write_whole(args.output, "".join("\t".join(row) + "\n" for row in rows))
-
-
-def _words(path):
-    from pathlib import Path
-
-    try:
-        return {line.strip().lower() for line in Path(path).read_text(encoding="utf-8").splitlines()} - {""}
-    except OSError as error:
-        raise UserError(f"{path}: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise UserError(f"{path}: not UTF-8") from None

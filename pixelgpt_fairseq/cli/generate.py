@@ -3,6 +3,7 @@
 import argparse
 
 from pixelgpt_fairseq.cli.picture_options import add_row_options, check_limits, row_limits
+from pixelgpt_fairseq.cli.reading_options import add_expected_words, expected_words
 from pixelgpt_fairseq.errors import UserError, command
 
 
@@ -23,6 +24,7 @@ def get_parser():
     parser.add_argument("--overwrite", action="store_true", help="replace the picture if it is there")
     parser.add_argument("--shift", action="store_true", help="let the next word begin at a patch border")
     parser.add_argument("--alphabet", metavar="CHARACTERS", help="what may be read (default: the fonts' characters)")
+    add_expected_words(parser)
     parser.add_argument(
         "--temperature",
         type=float,
@@ -51,8 +53,8 @@ def main(argv=None):
         *row_limits(args),
     )
     check_limits(limits)
-    if args.tokens and (args.shift or args.alphabet is not None):
-        raise UserError("--shift and --alphabet are for patches: leave --tokens out")
+    if args.tokens and (args.shift or args.alphabet is not None or args.expected_words):
+        raise UserError("--shift, --alphabet and --expected-words are for patches: leave --tokens out")
     generate(args)
 
 
@@ -66,6 +68,7 @@ def generate(args):
     from pixelgpt_fairseq.storage.files import check_absent
 
     check_absent(args.output, "another --output", args.overwrite)
+    words = expected_words(args)
     loaded = pixelgpt_fairseq.load(args.checkpoint)
     torch.manual_seed(args.seed)
     if args.tokens:
@@ -75,7 +78,8 @@ def generate(args):
         print(f"{args.text}\n{found.text}")
         told = f"{len(found.ids)} tokens"
     else:
-        found = loaded.generate_patches(args.text, args.patches or 40, args.shift, args.temperature, args.alphabet)
+        options = {"alphabet": args.alphabet, "words": words}
+        found = loaded.generate_patches(args.text, args.patches or 40, args.shift, args.temperature, **options)
         strip, prompt = found.strip, found.prompt_patches
         new = strip.shape[1] // len(strip) - prompt
         told = f"{new} patches, {'up to a separator' if found.ended else 'up to the limit'}"

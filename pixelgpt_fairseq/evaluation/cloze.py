@@ -100,7 +100,7 @@ def first_word(text: str) -> str:
     return match[0].lower() if match else ""
 
 
-def answer_by_patches(loaded, items, max_patches=4, batch_size=16, alphabet=None, ocr=True) -> list[ClozeAnswer]:
+def answer_by_patches(loaded, items, max_patches=4, batch_size=16, alphabet=None, ocr=True, words=None):
     """Let a model draw what follows each passage, from a patch border on, and read it.
 
     Args:
@@ -108,8 +108,11 @@ def answer_by_patches(loaded, items, max_patches=4, batch_size=16, alphabet=None
         items: ClozeItems.
         max_patches: the most patches to draw.
         batch_size: passages at a time.
-        alphabet: see :func:`~pixelgpt_fairseq.generation.reading.read_strip`.
+        alphabet, words: see :func:`~pixelgpt_fairseq.generation.reading.read_strip`.
         ocr: let the OCR programs that are installed read, too.
+
+    Returns:
+        A ClozeAnswer for each item.
 
     Raises:
         UserError: if the model generates no patches, or its strips cannot be read.
@@ -117,7 +120,7 @@ def answer_by_patches(loaded, items, max_patches=4, batch_size=16, alphabet=None
     config = loaded.renderer.config
     if config.backend != "pygame":
         raise UserError(f"{loaded.path}: strips of the backend {config.backend} cannot be read back")
-    readers = {"strip": lambda pixels, start: read_continuation(pixels, start, config, alphabet).text}
+    readers = {"strip": lambda pixels, start: read_continuation(pixels, start, config, alphabet, words).text}
     if ocr:
         readers |= ocr_readers()
     room = loaded.model.max_positions() - max_patches + 1
@@ -129,8 +132,8 @@ def answer_by_patches(loaded, items, max_patches=4, batch_size=16, alphabet=None
         for item, prompt, new in zip(batch, prompts, found, strict=True):
             pixels = patches_to_pixels(torch.cat([prompt, new.patches]), config.patch_size)
             start = len(prompt) * config.patch_size
-            words = {name: first_word(read(pixels, start)) for name, read in readers.items()}
-            answers.append(ClozeAnswer(item, words, None))
+            found_words = {name: first_word(read(pixels, start)) for name, read in readers.items()}
+            answers.append(ClozeAnswer(item, found_words, None))
     return answers
 
 

@@ -7,12 +7,22 @@ import importlib
 
 _MODULES = {
     "Reading": "reading",
+    "WordList": "word_list",
     "generate_patches": "patches",
     "generate_tokens": "tokens",
     "look_alikes": "glyph_bank",
     "read_strip": "reading",
+    "read_word_list": "word_list",
 }
-__all__ = ["Reading", "generate_patches", "generate_tokens", "look_alikes", "read_strip"]
+__all__ = [
+    "Reading",
+    "WordList",
+    "generate_patches",
+    "generate_tokens",
+    "look_alikes",
+    "read_strip",
+    "read_word_list",
+]
 
 
 def __getattr__(name):

@@ -17,6 +17,8 @@ from pixelgpt_fairseq.generation import glyph_matching
 from pixelgpt_fairseq.generation.glyph_bank import STEPS, glyph_bank, strip_ink
 from pixelgpt_fairseq.generation.shortest_path import draw, shortest_path
 from pixelgpt_fairseq.generation.spelling import spell
+from pixelgpt_fairseq.generation.word_list import WordList
+from pixelgpt_fairseq.generation.word_path import word_path
 from pixelgpt_fairseq.rendering.config import RendererConfig
 
 _PADDING = 80  # empty columns on both sides: more than the widest glyph
@@ -62,7 +64,12 @@ class Reading(NamedTuple):
     spans: list[Span]
 
 
-def read_strip(pixels: np.ndarray, config: RendererConfig, alphabet: Iterable[str] | None = None) -> Reading:
+def read_strip(
+    pixels: np.ndarray,
+    config: RendererConfig,
+    alphabet: Iterable[str] | None = None,
+    words: WordList | Iterable[str] | None = None,
+) -> Reading:
     """Read a strip of text.
 
     Args:
@@ -70,13 +77,16 @@ def read_strip(pixels: np.ndarray, config: RendererConfig, alphabet: Iterable[st
         config: what the strip was rendered with, or the model that drew it was trained with; backend ``pygame``.
         alphabet: the characters that may occur; the space is always among them. None: those of the fonts, the common
             ones first.
+        words: words that are expected, as a :class:`~pixelgpt_fairseq.generation.word_list.WordList`, or strings. Where
+            no text fits pixel for pixel, another word is read only where it fits clearly better; and without an
+            alphabet, the characters that may occur are those of the words and of ASCII.
 
     Returns:
         Reading
 
     Raises:
         UserError: if the strip is no such array, a font is missing, the backend is another, or the fonts have no
-            character of the alphabet.
+            character of the alphabet, or there are no words.
     """
     pixels = _checked(pixels, config)
     config = config.located()
@@ -84,15 +94,21 @@ def read_strip(pixels: np.ndarray, config: RendererConfig, alphabet: Iterable[st
         alphabet = "".join(sorted({" ", *alphabet}))
         if not alphabet.strip():
             raise UserError("alphabet: name at least one character that is not blank")
+    if words is not None and not isinstance(words, WordList):
+        words = WordList(words)
     ink = strip_ink(pixels, config)
     black_and_white = bool(np.isin(ink, (0, 255)).all())
     texts = _texts(pixels, config.background_rgb)
-    parts = [_read_line(ink[:, start:end], config, alphabet, black_and_white, start) for start, end in texts]
+    parts = [_read_line(ink[:, start:end], config, alphabet, words, black_and_white, start) for start, end in texts]
     return _joined(parts)
 
 
 def read_continuation(
-    pixels: np.ndarray, start: int, config: RendererConfig, alphabet: Iterable[str] | None = None
+    pixels: np.ndarray,
+    start: int,
+    config: RendererConfig,
+    alphabet: Iterable[str] | None = None,
+    words: WordList | Iterable[str] | None = None,
 ) -> Reading | None:
     """What a strip reads as from column *start* on; None if the look cannot be read back.
 
@@ -102,7 +118,7 @@ def read_continuation(
     if config.backend != "pygame":
         return None
     first = max(0, start - _CONTEXT * config.patch_size)
-    reading = read_strip(np.where(pixels[:, first:] > 127, 255, 0).astype(np.uint8), config, alphabet)
+    reading = read_strip(np.where(pixels[:, first:] > 127, 255, 0).astype(np.uint8), config, alphabet, words)
     spans = [span._replace(start=span.start + first, end=span.end + first) for span in reading.spans]
     spans = [span for span in spans if span.start + span.end >= 2 * start]
     scores = [span.score for span in spans]
@@ -139,34 +155,40 @@ def _texts(pixels, background):
     return texts or [(0, 0)]
 
 
-def _read_line(ink, config, alphabet, black_and_white, column):
+def _read_line(ink, config, alphabet, words, black_and_white, column):
     """The best reading of one line.
 
     Args:
         ink: uint8 ``[rows, columns]``.
-        config, alphabet: see :func:`read_strip`; the alphabet is a string or None.
+        config, alphabet, words: see :func:`read_strip`; the alphabet is a string or None, the words a WordList or None.
         black_and_white: the ink has no shades between.
         column: of the strip, at which the line begins.
     """
     if not ink.any():
         return _Line("", [], 0.0, 0.0)
     ink = np.pad(np.ascontiguousarray(ink.T), ((_PADDING, _PADDING), (0, 0)))
-    banks = [alphabet] if alphabet is not None else list(range(STEPS))
-    rendered = not black_and_white or config.render_mode == "binary"
+    banks = nearest_banks = [alphabet]
+    if alphabet is None:
+        banks = list(range(STEPS))
+        nearest_banks = banks[:-1] if words is None else [words.alphabet()]
+    if black_and_white and config.render_mode != "binary":
+        banks = banks[:1]  # not as it was rendered
     best = None
-    for exact in (True, False):
-        tried = banks if exact else [each for each in banks if each != STEPS - 1]
-        for characters in tried if rendered or not exact else banks[:1]:
+    for exact, tried in ((True, banks), (False, nearest_banks)):
+        for characters in tried:
             if characters == STEPS - 1 and best.error < _NEGLIGIBLE:
                 break
-            attempt = _Attempt.best(ink, glyph_bank(config, characters, black_and_white), exact)
+            bank = glyph_bank(config, characters, black_and_white)
+            attempt = _Attempt.best(ink, bank, exact, words)
             if best is None or attempt.score > best.score:
                 best = attempt
             if best.error == 0 or (not exact and best.score >= _GOOD):
-                return best.line(column)
+                return best.line(column, words)
         if best.score >= _ALL_BUT_EXACT:
             break
-    return best.line(column)
+        if exact and words is not None:
+            best = None  # it knows no words, and would win by its score
+    return best.line(column, words)
 
 
 class _Line(NamedTuple):
@@ -181,8 +203,9 @@ class _Line(NamedTuple):
 class _Attempt:
     """The best path of a line with one bank at one baseline."""
 
-    def __init__(self, ink, bank, baseline, exact):
+    def __init__(self, ink, bank, baseline, exact, words):
         self.bank, self.ink, self.baseline = bank, ink, baseline
+        self.words = None if exact else words
         self.caution = 1.0 if exact else _CAUTION
         find = glyph_matching.exact_candidates if exact else glyph_matching.nearest_candidates
         self._take(find(ink, bank, baseline))
@@ -196,7 +219,10 @@ class _Attempt:
 
     def _take(self, candidates):
         self.candidates = candidates
-        self.path = shortest_path(self.ink, self.bank, self.baseline, candidates, self.caution)
+        if self.words is None:
+            self.path = shortest_path(self.ink, self.bank, self.baseline, candidates, self.caution)
+        else:
+            self.path = word_path(self.ink, self.bank, self.baseline, candidates, self.words, self.caution)
         drawn = draw(self.bank, self.baseline, candidates, self.path, len(self.ink))
         seen, drawn = self.ink.astype(np.float64) / 255, drawn.astype(np.float64) / 255
         self.errors = ((seen - drawn) ** 2).sum(axis=1)
@@ -208,7 +234,7 @@ class _Attempt:
         return _score(self.error, self.inks.sum())
 
     @classmethod
-    def best(cls, ink, bank, exact):
+    def best(cls, ink, bank, exact, words):
         """The attempt of the least error at the likeliest baselines."""
         best, tried = None, set()
         baselines = _exact_baselines(ink, bank) if exact else _nearest_baselines(ink, bank)
@@ -216,16 +242,16 @@ class _Attempt:
             if baseline in tried:
                 continue
             tried.add(baseline)
-            attempt = cls(ink, bank, baseline, exact)
+            attempt = cls(ink, bank, baseline, exact, words)
             if best is None or attempt.error < best.error:
                 best = attempt
             if best.error == 0 or (not exact and best.score >= _CLEAR):
                 break
         return best
 
-    def line(self, column):
-        """A _Line, in columns of the strip."""
-        text = spell([self._look(number) for number in self.path])
+    def line(self, column, words):
+        """A _Line, in columns of the strip; *words* tell letters that look alike apart."""
+        text = spell([self._look(number) for number in self.path], words or ())
         spans = []
         for character, number in zip(text, self.path, strict=True):
             start = int(self.candidates.pens[number])

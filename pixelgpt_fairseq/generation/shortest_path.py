@@ -12,7 +12,7 @@ _GLYPH = 0.5  # for each glyph with ink,
 _RARE = 0.3  # more for a letter with marks or of few languages, twice that for a compatibility form;
 _BLANK = 0.15  # for each blank,
 _WIDE_BLANK = 0.6  # more for one that is not the space: several spaces come before it where they are as wide
-_GAP = 0.3  # for each column between one glyph's end and the next one's pen
+GAP = 0.3  # for each column between one glyph's end and the next one's pen
 
 _MAX_OVERLAP = 8  # columns
 _PAIRS = 1 << 15  # neighbors that are compared at a time
@@ -29,41 +29,11 @@ def shortest_path(ink, bank, baseline, candidates, caution=1.0) -> list[int]:
         bank, baseline, candidates: see :mod:`~pixelgpt_fairseq.generation.glyph_matching`.
         caution: multiplies what glyphs and gaps cost: the noisier a strip, the less a single pixel says.
     """
-    count = len(candidates.pens)
-    if not count:
+    if not len(candidates.pens):
         return []
-    ends = candidates.pens + candidates.advances
-    columns = int(ends.max()) + 2
-    costs = candidates.gains + caution * _costs(bank, candidates)
-    by_end = np.argsort(ends, kind="stable")
-    begins = np.searchsorted(candidates.pens, np.arange(columns)).tolist()
-    arrivals = np.searchsorted(ends[by_end], np.arange(columns)).tolist()
-    moving = candidates.advances > 0
-    if moving.all():
-        moving = None
-    corrections, first_pair = _corrections(ink, bank, baseline, candidates, by_end, begins, arrivals, columns)
-
-    reached = np.full(count, np.inf)  # the cost of the best path that ends with a candidate
-    before = np.full(count, -1)
-    gap_cost, gap_from = 0.0, -1  # of the best path that ends before this column and leaves it free
-    for column in range(columns - 1):
-        start, stop = begins[column], begins[column + 1]
-        there = by_end[arrivals[column] : arrivals[column + 1]]
-        if start < stop:
-            own = costs[start:stop]
-            if there.size:
-                pairs = corrections[first_pair[column] : first_pair[column + 1]].reshape(there.size, stop - start)
-                _extend(slice(start, stop), own, there, pairs, moving, reached, before, gap_cost, gap_from)
-            else:
-                better = gap_cost + own
-                reached[start:stop], before[start:stop] = better, gap_from
-        if there.size:
-            best = int(there[reached[there].argmin()])
-            if reached[best] < gap_cost:
-                gap_cost, gap_from = float(reached[best]), best
-        gap_cost += caution * _GAP
-        if gap_cost > 0:  # a path may begin at any column
-            gap_cost, gap_from = 0.0, -1
+    neighbors = Neighbors(ink, bank, baseline, candidates)
+    costs = candidates.gains + caution * glyph_costs(bank, candidates)
+    reached, before = _reached(neighbors, costs, candidates.advances > 0, caution)
     last = int(reached.argmin())
     if reached[last] >= 0:
         return []
@@ -72,6 +42,61 @@ def shortest_path(ink, bank, baseline, candidates, caution=1.0) -> list[int]:
         path.append(last)
         last = int(before[last])
     return path[::-1]
+
+
+def path_costs(bank, candidates, neighbors, caution=1.0) -> np.ndarray:
+    """What the best path through each candidate costs: float64 ``[candidates]``.
+
+    Args:
+        bank, candidates, caution: see :func:`shortest_path`; all candidates move the pen.
+        neighbors: Neighbors of the candidates.
+    """
+    costs = candidates.gains + caution * glyph_costs(bank, candidates)
+    reached, _ = _reached(neighbors, costs, candidates.advances > 0, caution)
+    following = np.zeros(len(costs))  # the cost of the best path that follows a candidate
+    gap_cost = 0.0  # of the best path that begins after this column
+    for column in range(neighbors.columns - 2, -1, -1):
+        start, stop = neighbors.begins[column], neighbors.begins[column + 1]
+        there = neighbors.ending(column)
+        least = gap_cost
+        if start < stop:
+            onwards = costs[start:stop] + following[start:stop]
+            least = min(least, float(onwards.min()))
+            if there.size:
+                best = (neighbors.corrections_at(column) + onwards).min(axis=1)
+                following[there] = np.minimum(best, gap_cost)
+        elif there.size:
+            following[there] = gap_cost
+        gap_cost = min(0.0, least + caution * GAP)  # a path may end at any column
+    return reached + following
+
+
+def _reached(neighbors, costs, moving, caution):
+    """For each candidate the cost of the best path that ends with it, and the candidate before it, or -1."""
+    begins = neighbors.begins
+    moving = None if moving.all() else moving
+    reached = np.full(len(costs), np.inf)
+    before = np.full(len(costs), -1)
+    gap_cost, gap_from = 0.0, -1  # of the best path that ends before this column and leaves it free
+    for column in range(neighbors.columns - 1):
+        start, stop = begins[column], begins[column + 1]
+        there = neighbors.ending(column)
+        if start < stop:
+            own = costs[start:stop]
+            if there.size:
+                pairs = neighbors.corrections_at(column)
+                _extend(slice(start, stop), own, there, pairs, moving, reached, before, gap_cost, gap_from)
+            else:
+                better = gap_cost + own
+                reached[start:stop], before[start:stop] = better, gap_from
+        if there.size:
+            best = int(there[reached[there].argmin()])
+            if reached[best] < gap_cost:
+                gap_cost, gap_from = float(reached[best]), best
+        gap_cost += caution * GAP
+        if gap_cost > 0:  # a path may begin at any column
+            gap_cost, gap_from = 0.0, -1
+    return reached, before
 
 
 def _extend(here, own, there, pairs, moving, reached, before, gap_cost, gap_from):
@@ -85,7 +110,7 @@ def _extend(here, own, there, pairs, moving, reached, before, gap_cost, gap_from
         there: numbers of the candidates that end at this column.
         pairs: corrections ``[there, here]``.
         moving: for each candidate whether it moves the pen; None where all of them do.
-        reached, before, gap_cost, gap_from: see :func:`shortest_path`.
+        reached, before, gap_cost, gap_from: see :func:`_reached`.
     """
     if moving is not None and not moving[here].all():
         moves = moving[here]
@@ -110,7 +135,8 @@ def _cheapest(table):
     return choice, table[choice, np.arange(len(choice))]
 
 
-def _costs(bank, candidates):
+def glyph_costs(bank, candidates) -> np.ndarray:
+    """What each candidate costs besides the differences: float64 ``[candidates]``."""
     costs = np.full(len(candidates.pens), _GLYPH)
     blank = candidates.shapes < 0
     costs[~blank] += _RARE * bank.ranks[candidates.shapes[~blank]]
@@ -118,37 +144,62 @@ def _costs(bank, candidates):
     return costs
 
 
-def _corrections(ink, bank, baseline, candidates, by_end, begins, arrivals, columns):
-    """What the costs of two neighbors together are more than the sum of their costs.
+class Neighbors:
+    """Which candidates end and begin at each column, and what two neighbors cost more than the sum of their costs.
 
-    Returns:
-        (corrections, first): for each column, from ``first[column]`` on, a value for each candidate that ends there and
-        each that begins there, the latter changing faster.
+    Args:
+        ink, bank, baseline, candidates: see :func:`shortest_path`.
+
+    Attributes:
+        columns: number of columns, up to the last end and beyond.
+        begins: for each column the number of the first candidate with its pen there, or after it.
     """
-    ending, beginning = np.diff(arrivals), np.diff(begins)
-    first = np.concatenate([[0], (ending * beginning).cumsum()])
-    corrections = np.zeros(first[-1])
-    counts = ending * beginning
-    where = np.arange(columns - 1).repeat(counts)
-    place = np.arange(first[-1]) - first[:-1].repeat(counts)
-    width = beginning[where]
-    left = by_end[np.array(arrivals)[where] + place // np.maximum(width, 1)]
-    right = np.array(begins)[where] + place % np.maximum(width, 1)
-    lows, highs = _reach(bank, candidates)
-    inked = candidates.shapes >= 0
-    overlapping = np.flatnonzero((highs[left] > lows[right]) & inked[left] & inked[right])
-    for begin in range(0, len(overlapping), _PAIRS):
-        these = overlapping[begin : begin + _PAIRS]
-        corrections[these] = _overlap_costs(
-            ink,
-            bank,
-            baseline,
-            candidates.shapes[left[these]],
-            candidates.shapes[right[these]],
-            lows[left[these]],
-            lows[right[these]],
-        )
-    return corrections, first.tolist()
+
+    def __init__(self, ink, bank, baseline, candidates):
+        ends = candidates.pens + candidates.advances
+        self.columns = int(ends.max()) + 2
+        self._by_end = np.argsort(ends, kind="stable")
+        begins = np.searchsorted(candidates.pens, np.arange(self.columns))
+        arrivals = np.searchsorted(ends[self._by_end], np.arange(self.columns))
+        self.begins, self._arrivals = begins.tolist(), arrivals.tolist()
+        # For each column a value for each candidate that ends there and each that begins there, the latter changing
+        # faster.
+        ending, beginning = np.diff(arrivals), np.diff(begins)
+        counts = ending * beginning
+        first = np.concatenate([[0], counts.cumsum()])
+        self._corrections, self._first_pair = np.zeros(first[-1]), first.tolist()
+        where = np.arange(self.columns - 1).repeat(counts)
+        place = np.arange(first[-1]) - first[:-1].repeat(counts)
+        width = np.maximum(beginning[where], 1)
+        left = self._by_end[arrivals[where] + place // width]
+        right = begins[where] + place % width
+        self._correct(ink, bank, baseline, candidates, left, right)
+
+    def ending(self, column):
+        """Numbers of the candidates that end at a column."""
+        return self._by_end[self._arrivals[column] : self._arrivals[column + 1]]
+
+    def corrections_at(self, column):
+        """float64 ``[ending at the column, beginning there]``."""
+        flat = self._corrections[self._first_pair[column] : self._first_pair[column + 1]]
+        return flat.reshape(-1, self.begins[column + 1] - self.begins[column])
+
+    def _correct(self, ink, bank, baseline, candidates, left, right):
+        """Set the corrections of pairs of candidates: 0 where their ink does not overlap."""
+        lows, highs = _reach(bank, candidates)
+        inked = candidates.shapes >= 0
+        overlapping = np.flatnonzero((highs[left] > lows[right]) & inked[left] & inked[right])
+        for begin in range(0, len(overlapping), _PAIRS):
+            these = overlapping[begin : begin + _PAIRS]
+            self._corrections[these] = _overlap_costs(
+                ink,
+                bank,
+                baseline,
+                candidates.shapes[left[these]],
+                candidates.shapes[right[these]],
+                lows[left[these]],
+                lows[right[these]],
+            )
 
 
 def _overlap_costs(ink, bank, baseline, left, right, left_low, right_low):

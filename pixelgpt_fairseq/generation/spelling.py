@@ -23,15 +23,16 @@ def preference(character: str):
     return rarity(character), character
 
 
-def spell(looks: list[str]) -> str:
+def spell(looks: list[str], words=()) -> str:
     """The characters of a line.
 
     Args:
         looks: for each place the characters that look so, the preferred one first.
+        words: a container of words that are expected.
 
     Returns:
         str: one character for each place: of letters the one in the script in which most of its word can be written;
-        where several scripts can write it all, in that of the line.
+        where several scripts can write it all, in that in which it is one of *words*, or else in that of the line.
     """
     line = _scripts(look for look in looks if look[0].isalpha())
     spelled = []
@@ -41,8 +42,9 @@ def spell(looks: list[str]) -> str:
             spelled += [look[0] for look in word]
             continue
         own = _scripts(word)
-        best = max(own, key=lambda script: (own[script], line[script])) if own else None
-        spelled += [_chosen(look, best) for look in word]
+        spellings = {script: "".join(_chosen(look, script) for look in word) for script in own or [None]}
+        best = max(spellings, key=lambda script: (own[script], spellings[script] in words, line[script]))
+        spelled += spellings[best]
     return "".join(spelled)
 
 

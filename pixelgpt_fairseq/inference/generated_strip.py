@@ -21,7 +21,7 @@ class GeneratedStrip(NamedTuple):
 
 
 def generate_strips(
-    loaded, prompts, max_patches=None, shift=False, temperature=0.0, alphabet=None
+    loaded, prompts, max_patches=None, shift=False, temperature=0.0, alphabet=None, words=None
 ) -> list[GeneratedStrip]:
     """Continue the strips of texts, in one batch, and read what was drawn.
 
@@ -31,7 +31,7 @@ def generate_strips(
         max_patches: the most patches to draw; None: as many as fit, at most ``MOST_PATCHES``.
         shift: see :func:`~pixelgpt_fairseq.generation.patches.prompt_patches`.
         temperature: see :func:`~pixelgpt_fairseq.generation.patches.continue_strips`.
-        alphabet: see :func:`~pixelgpt_fairseq.generation.reading.read_strip`.
+        alphabet, words: see :func:`~pixelgpt_fairseq.generation.reading.read_strip`.
 
     Raises:
         UserError: if the model generates no patches, or a prompt is empty or does not fit.
@@ -45,11 +45,12 @@ def generate_strips(
         room = loaded.model.max_positions() - max(map(len, rows)) + 1
         max_patches = min(MOST_PATCHES, max(room, 1))
     found = continue_strips(loaded.model, rows, max_patches, temperature=temperature)
-    return [_read(loaded.renderer.config, row, new, alphabet) for row, new in zip(rows, found, strict=True)]
+    narrowed = {"alphabet": alphabet, "words": words}
+    return [_read(loaded.renderer.config, row, new, narrowed) for row, new in zip(rows, found, strict=True)]
 
 
-def _read(config, prompt, new, alphabet):
+def _read(config, prompt, new, narrowed):
     pixels = patches_to_pixels(np.concatenate([prompt.numpy(), new.patches.numpy()]), config.patch_size)
-    reading = read_continuation(pixels, len(prompt) * config.patch_size, config, alphabet)
+    reading = read_continuation(pixels, len(prompt) * config.patch_size, config, **narrowed)
     scores = [span.score for span in reading.spans] if reading else []
     return GeneratedStrip(reading.text if reading else None, pixels, len(prompt), scores, new.ended)

@@ -223,12 +223,12 @@ class LoadedModel:
             return generate_texts(self, source, max_tokens, modality, beam, **options)
         return generate_texts(self, [source], max_tokens, modality, beam, **options)[0]
 
-    def generate_patches(self, prompt, max_patches=None, shift=False, temperature=0.0, alphabet=None):
+    def generate_patches(self, prompt, max_patches=None, shift=False, temperature=0.0, alphabet=None, words=None):
         """Draw how a text goes on, patch by patch, and read what was drawn.
 
         Args:
             prompt: a string, or a list of them, which make one batch.
-            max_patches, shift, temperature, alphabet: see
+            max_patches, shift, temperature, alphabet, words: see
                 :func:`~pixelgpt_fairseq.inference.generated_strip.generate_strips`.
 
         Returns:
@@ -238,8 +238,8 @@ class LoadedModel:
             UserError: if the model generates no patches, or the prompt is empty or does not fit.
         """
         if isinstance(prompt, list):
-            return generate_strips(self, prompt, max_patches, shift, temperature, alphabet)
-        return generate_strips(self, [prompt], max_patches, shift, temperature, alphabet)[0]
+            return generate_strips(self, prompt, max_patches, shift, temperature, alphabet, words)
+        return generate_strips(self, [prompt], max_patches, shift, temperature, alphabet, words)[0]
 
     @property
     def strip_width(self):

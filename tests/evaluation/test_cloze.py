@@ -15,6 +15,7 @@ from pixelgpt_fairseq.checkpoints.released import save_released
 from pixelgpt_fairseq.errors import UserError
 from pixelgpt_fairseq.evaluation import cloze, ocr
 from pixelgpt_fairseq.generation.patches import prompt_patches
+from pixelgpt_fairseq.generation.reading import Reading
 
 PASSAGES = ["The baker opened the oven and took out the Bread.", "At night the owl sat in the tree"]
 BABI = (
@@ -161,6 +162,20 @@ def test_the_script_prints_shares_and_writes_every_item(modality, checkpoint, wr
     assert "already there" in refusal(evaluate, *arguments)
 
 
+def test_expected_words_narrow_what_is_read(checkpoint, write, tmp_path, monkeypatch):
+    given = []
+
+    def read(pixels, start, config, alphabet, words):
+        given.append(words)
+        return Reading("garden", 1.0, [])
+
+    monkeypatch.setattr(cloze, "read_continuation", read)
+    (tmp_path / "words").write_text("garden\n")
+    arguments = ["--checkpoint", checkpoint, "--input", write(BABI), "--expected-words", tmp_path / "words", "--no-ocr"]
+    script("evaluate_cloze")([str(each) for each in arguments])
+    assert [list(words.words) for words in given] == [["garden"]] * 2
+
+
 def test_bad_input_is_one_line(checkpoint, write, tmp_path):
     evaluate = script("evaluate_cloze")
     save_released(small_model(uses_patches=False), tmp_path / "text")
@@ -174,6 +189,7 @@ def test_bad_input_is_one_line(checkpoint, write, tmp_path):
         ([checkpoint, "--input", tmp_path / "nowhere"], "nowhere"),
         ([checkpoint, "--input", write("two words"), "--patches", 0], "--patches 0"),
         ([checkpoint, "--input", write("two words"), "--words", tmp_path / "nowhere"], "nowhere"),
+        ([checkpoint, "--input", write("two words"), "--expected-words", tmp_path / "nowhere"], "nowhere"),
         ([tmp_path / "text", "--input", write("two words"), "--modality", "pixel"], "reads no patches"),
     ]
     for arguments, message in refusals:

@@ -12,7 +12,8 @@ from shared_fixtures import shared
 from pixelgpt_fairseq.errors import UserError
 from pixelgpt_fairseq.generation import reading
 from pixelgpt_fairseq.generation.glyph_bank import look_alikes
-from pixelgpt_fairseq.generation.reading import read_strip
+from pixelgpt_fairseq.generation.reading import read_continuation, read_strip
+from pixelgpt_fairseq.generation.word_list import WordList, read_word_list
 from pixelgpt_fairseq.rendering import FontFile, RendererConfig, TextRenderer
 
 SENTENCES = {
@@ -127,6 +128,38 @@ def test_an_alphabet_narrows_what_is_read(render):
     assert set(read_strip(pixels, render.config, "0123456789").text) <= set("0123456789 ")
 
 
+def test_a_word_list_decides_where_noise_does_not(render):
+    sentence = "The clever thief told a tale."
+    words = ["the", "clever", "thief", "told", "a", "tale"]
+    letters = "".join(map(chr, range(33, 127)))
+    strips = [noisy(render(sentence).pixels, 0.06, seed) for seed in range(8)]
+    alone = [read_strip(strip, render.config, letters).text for strip in strips]
+    narrowed = [read_strip(strip, render.config, words=words).text for strip in strips]
+    assert alone.count(sentence) < narrowed.count(sentence) >= 6
+    assert read_strip(strips[0], render.config, letters, WordList(words)).text == narrowed[0]
+
+
+def test_words_that_are_not_listed_are_read_where_they_fit(render):
+    words = ["she", "saw", "it"]
+    for sentence in ("She saw Kowalczyk.", "SHE saw it", "w it, 14 it-it"):
+        assert read_strip(noisy(render(sentence).pixels, 0.01, 1), render.config, words=words).text == sentence
+    clean = "Ça, naïve: она 今"  # as it was rendered, whatever the list says
+    assert read_strip(render(clean).pixels, render.config, words=words).text == clean
+
+
+def test_listed_words_are_told_from_what_looks_alike(render):
+    strip = render("модуль PAM и слово").pixels
+    assert read_strip(strip, render.config).text == "модуль РАМ и слово"
+    assert read_strip(strip, render.config, words=["pam"]).text == "модуль PAM и слово"
+
+
+def test_a_continuation_is_read_by_words_too(render):
+    pixels = noisy(render("The clever thief").pixels, 0.02)[:, :-16]
+    start = 2 + int(render.pen_positions("The clever thief")[4])
+    found = read_continuation(pixels, start, render.config, words=["the", "clever", "thief"])
+    assert found.text == "clever thief"
+
+
 def test_what_looks_alike_is_told_apart_by_the_letters_around_it(render):
     sentence = "ATOM и АТОМЫ, cop и сор"  # the second and the last are Cyrillic
     groups = look_alikes(render.config)
@@ -170,9 +203,31 @@ def test_bad_input_is_one_line(render, tmp_path):
         read_strip(strip, render.config, "\U0001f9ea")  # neither font has it
     with pytest.raises(UserError, match="same"):
         read_strip(strip, RendererConfig(font_color="white"))
+    with pytest.raises(UserError, match="name at least one word"):
+        read_strip(strip, render.config, words=[""])
+    with pytest.raises(UserError, match="'two words' has a space"):
+        read_strip(strip, render.config, words=["two words"])
     lost = FontFile("NoSuchFont.ttf", None, tmp_path / "NoSuchFont.ttf")
     with pytest.raises(UserError, match=r"NoSuchFont\.ttf"):
         read_strip(strip, RendererConfig(fonts=(lost,)))
+
+
+def test_word_lists_are_files_with_a_word_on_each_line(tmp_path):
+    (tmp_path / "words").write_text("\ufeffNg'ombe\n\nSwahili\n ice-cream \n", encoding="utf-8")
+    words = read_word_list(tmp_path / "words")
+    listed = ["ng'ombe", "Ng'ombe", "NG'OMBE", "swahili", "Ice-cream"]
+    others = ["", "swahil", "swahilis", "sWahili", "SWahili", "SWAHILi", "ng"]
+    assert [text in words for text in listed + others] == [True] * len(listed) + [False] * len(others)
+    refused = {"nothing": "name at least one word", "two words": "'two words' has a space"}
+    for text, message in refused.items():
+        (tmp_path / "words").write_text("" if text == "nothing" else text)
+        with pytest.raises(UserError, match=f"words, a word a line: words: {message}"):
+            read_word_list(tmp_path / "words")
+    (tmp_path / "words").write_bytes(b"\xff\xfe\xfd")
+    with pytest.raises(UserError, match="not UTF-8"):
+        read_word_list(tmp_path / "words")
+    with pytest.raises(UserError, match="nowhere"):
+        read_word_list(tmp_path / "nowhere")
 
 
 def test_reading_needs_neither_torch_nor_fairseq():
