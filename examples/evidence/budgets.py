@@ -1,0 +1,141 @@
+"""How much of everything a budget of time pays for: all sizes in one place."""
+
+from dataclasses import dataclass, field, replace
+
+MODALITIES = ("text", "pixel", "pair")
+REGIMES = {"textgpt": "text", "pixelgpt": "pixel", "monogpt": "text,pixel", "dualgpt": "text,pixel,pair"}
+# Packages of English prose, the most varied first; then translated manuals.
+ENGLISH = ("dict-wn", "fortunes", "developers-reference", "debian-policy", "manpages", "manpages-dev")
+MORE_ENGLISH = ("anarchism", "dict-gcide", "dict-foldoc", "debian-handbook", "python3.11-doc", "debian-reference-en")
+TRANSLATED = ("manpages-de", "manpages-es", "manpages-fr", "manpages-pl", "manpages-pt-br", "manpages-ru")
+
+
+@dataclass(frozen=True)
+class Budget:
+    """The sizes of everything; of several numbers of updates, each is a point at which the model is looked at."""
+
+    name: str
+    gpu: bool = False
+    arch: str = "pixelgpt_small"
+    # The corpus.
+    packages: tuple[str, ...] = ENGLISH
+    most_mb: float = 2  # of text from packages
+    most_lines: int = 150_000  # of one to four words
+    vocabulary: int = 2000  # small: the fewer tokens there are, the sooner the model reads
+    # Pretraining of the DualGPT.
+    rate: float = 1e-3
+    line_updates: tuple[int, ...] = (400, 800, 1400)  # on pairs of short lines
+    line_batch: int = 256
+    sentence_updates: tuple[int, ...] = (500, 1000)  # on sentences, after that
+    sentence_batch: int = 64
+    sentence_mixture: tuple[str, str] = ("text,pixel,pair", "1,1,3")  # modalities, and their shares of the updates
+    regime_updates: int = 150  # of each of the four regimes, from scratch on sentences
+    # Fine-tuning: updates of 64 examples; SST-2 has 67,349, so 1,053 updates read it once.
+    tasks: tuple[str, ...] = ("sst2",)
+    finetuning_updates: dict = field(default_factory=lambda: {"text": 526, "pixel": 526, "pair": 351})
+    long_updates: dict = field(default_factory=lambda: {"pixel": 3159})  # from the last point alone
+    finetuning_rate: dict = field(default_factory=lambda: {"text": 3e-4, "pixel": 1e-4, "pair": 3e-4})
+    seeds: int = 3  # of runs from scratch and from the last point
+    stride: dict = field(default_factory=lambda: {"text": 2, "pixel": 1, "pair": 3})  # which points between: every nth
+    # Evaluation.
+    read_lines: int = 20  # of each length from one to ten words
+    attacks: str = "all"
+    severities: str = "0.2,0.5,0.8"
+    attack_seeds: int = 1
+    attacked_seeds: int = 1  # fine-tuned models of a modality that are attacked, and of those that train longer
+    attacked_training: tuple[str, ...] = ()  # attacks on text that models are also trained on
+    # Seconds of one core (or of the GPU): of a stage, or of one update of it. For the plan alone.
+    pace: dict = field(default_factory=dict)
+
+
+CPU_PACE = {
+    "corpus": 25,
+    "render": 60,
+    "start": 10,  # of fairseq-train
+    "lines": 0.77,
+    "sentences": 0.45,
+    "text": 0.15,
+    "pixel": 0.23,
+    "pair": 0.37,
+    "read": 30,
+    "attack": 5,
+}
+GPU_PACE = CPU_PACE | {
+    "start": 40,
+    "lines": 0.05,
+    "sentences": 0.05,
+    "text": 0.03,
+    "pixel": 0.03,
+    "pair": 0.03,
+    "attack": 2,
+}
+_HOUR = Budget("cpu-hour", pace=CPU_PACE)
+_DAY = replace(
+    _HOUR,
+    name="cpu-day",
+    packages=ENGLISH + MORE_ENGLISH + TRANSLATED,
+    most_mb=20,
+    most_lines=600_000,
+    vocabulary=4000,
+    line_updates=(1000, 2000, 4000, 8000),
+    sentence_updates=(4000, 8000, 16000),
+    regime_updates=4000,
+    tasks=("sst2", "cola", "rte"),
+    finetuning_updates={"text": 2106, "pixel": 4212, "pair": 2106},
+    long_updates={"pixel": 12636},
+    stride={"text": 1, "pixel": 1, "pair": 1},
+    read_lines=100,
+    attack_seeds=3,
+    attacked_seeds=3,
+    attacked_training=("inner-swap", "confusable"),
+)
+_GPU_QUARTER = replace(
+    _HOUR,
+    name="gpu-quarter-hour",
+    gpu=True,
+    arch="pixelgpt_base",
+    most_mb=20,
+    rate=5e-4,
+    line_updates=(1000, 2000, 3000),
+    sentence_updates=(1500, 3000),
+    finetuning_updates={"text": 526, "pixel": 1053, "pair": 526},
+    seeds=1,
+    pace=GPU_PACE,
+)
+_GPU_DAY = replace(
+    _DAY,
+    name="gpu-day",
+    gpu=True,
+    arch="pixelgpt",
+    most_mb=300,
+    most_lines=2_000_000,
+    vocabulary=8000,
+    rate=3e-4,
+    line_updates=(2500, 5000, 10000, 20000),
+    sentence_updates=(10000, 20000, 40000),
+    sentence_batch=256,
+    regime_updates=5000,
+    pace=GPU_PACE | {"lines": 0.25, "sentences": 0.5, "text": 0.1, "pixel": 0.1, "pair": 0.15},
+)
+_SMOKE = replace(
+    _HOUR,
+    name="smoke",
+    arch="pixelgpt_tiny",
+    packages=(),
+    most_lines=200,
+    vocabulary=400,
+    line_updates=(2,),
+    line_batch=8,
+    sentence_updates=(2,),
+    sentence_batch=4,
+    regime_updates=2,
+    finetuning_updates={"text": 4, "pixel": 2, "pair": 2},
+    long_updates={"pixel": 4},
+    seeds=1,
+    stride={"text": 1, "pixel": 1, "pair": 1},
+    read_lines=2,
+    attacks="inner-swap",
+    severities="0.5",
+)
+# The last is for the tests: a model that learns nothing, in seconds.
+BUDGETS = {budget.name: budget for budget in (_HOUR, _DAY, _GPU_QUARTER, _GPU_DAY, _SMOKE)}
