@@ -21,14 +21,18 @@ import numpy as np
 from pixelgpt_fairseq.errors import UserError, command
 
 LONGEST_STRIP = 1024  # patches
-DOCUMENTS_PER_SHARD = 2000  # of a gigabyte of text
+DOCUMENTS_PER_SHARD = 2000  # as many as a megabyte of text has
 PATCHES_PER_TOKEN = 1.5
 WORD = 1.4  # tokens
 ALL = "text,pixel,pair"
 
 
-def write_data(folder, documents, patches, seed=1):
-    """Write a data folder with a split of so many documents and about so many patches; returns their number."""
+def write_data(folder, documents, patches, shards, seed=1):
+    """Write a data folder with a split of so many documents, about so many patches, in so many shards.
+
+    Returns:
+        int: the number of patches.
+    """
     from pixelgpt_fairseq.data import data_folder
     from pixelgpt_fairseq.data.data_folder import DataFolder
     from pixelgpt_fairseq.data.tokens import train_tokenizer
@@ -47,17 +51,17 @@ def write_data(folder, documents, patches, seed=1):
 
     lengths = random.lognormal(0, 0.7, documents)
     lengths = np.maximum(4, lengths * (patches / lengths.sum())).astype(np.int64)
-    shards, total = [], 0
-    for start in range(0, documents, DOCUMENTS_PER_SHARD):
-        path = data.shards_path("train") / data_folder.shard_name(len(shards))
+    written, total = [], 0
+    for part in np.array_split(lengths, shards):
+        path = data.shards_path("train") / data_folder.shard_name(len(written))
         path.mkdir(parents=True)
-        total += write_shard(path, lengths[start : start + DOCUMENTS_PER_SHARD], tokenizer, random)
-        shards.append({file.name: (file.stat().st_size, 0) for file in path.iterdir()})
+        total += write_shard(path, part, tokenizer, random)
+        written.append({file.name: (file.stat().st_size, 0) for file in path.iterdir()})
     manifest = {
         "version": data_folder.MANIFEST_VERSION,
         "split": "train",
         "documents": documents,
-        **shard_listing("train", shards),
+        **shard_listing("train", written),
         "patch_values": config.patch_values,
         "store": "patches",
         "renderer": config.to_dict(),
@@ -156,6 +160,7 @@ def main(argv=None):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--documents", type=int, default=400_000, metavar="N")
     parser.add_argument("--patches", type=float, default=3e8, metavar="N", help="of all documents together")
+    parser.add_argument("--shards", type=int, metavar="N", help="default: one for every 2,000 documents")
     parser.add_argument("--batch-size", type=int, default=32, metavar="N")
     parser.add_argument("--data", metavar="DIR", help="keep the synthetic data here (default: removed afterwards)")
     parser.add_argument("--start", metavar="MODALITIES", help=argparse.SUPPRESS)  # what the processes do
@@ -163,14 +168,16 @@ def main(argv=None):
     if options.start:
         start(options.data, options.start, options.batch_size)
         return
-    for name in ("documents", "patches", "batch_size"):
+    if options.shards is None:
+        options.shards = -(-options.documents // DOCUMENTS_PER_SHARD)
+    for name in ("documents", "patches", "shards", "batch_size"):
         if getattr(options, name) < 1:
             raise UserError(f"--{name.replace('_', '-')} {getattr(options, name)}: at least 1")
     with tempfile.TemporaryDirectory(prefix="bench_startup.") as scratch:
         data = Path(options.data or scratch) / "data"
         if not data.exists():
-            found = write_data(data, options.documents, options.patches)
-            print(f"{options.documents:,} documents, {found:,} patches", flush=True)
+            found = write_data(data, options.documents, options.patches, min(options.shards, options.documents))
+            print(f"{options.documents:,} documents in {options.shards:,} shards, {found:,} patches", flush=True)
         for path in data.glob("*.plan"):
             path.unlink()
         for number in ("first", "next", "next"):

@@ -99,8 +99,21 @@ class BlockDataset(FairseqDataset):
         return len(self.sizes)
 
     def __getitem__(self, i):
+        return {"id": i, self.key: self.rows.rows(*self._rows_of(i))}
+
+    @property
+    def supports_prefetch(self):
+        """True: see :meth:`prefetch`."""
+        return True
+
+    def prefetch(self, indices):
+        """Let the system read a ``range`` of blocks in one run, before they are asked for."""
+        first, last = (self._rows_of(i) for i in (indices[0], indices[-1]))
+        self.rows.prefetch(first[0], last[1])
+
+    def _rows_of(self, i):
         start = int(i) * self.block_size if self.starts is None else int(self.starts[i])
-        return {"id": i, self.key: self.rows.rows(start, start + int(self.sizes[i]))}
+        return start, start + int(self.sizes[i])
 
     def num_targets(self, indices):
         """The number of targets in these blocks: ``{"patch" or "token": int}``; a block's first row is none."""

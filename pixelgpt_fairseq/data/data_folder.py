@@ -85,11 +85,15 @@ class DataFolder:
 
     def shards(self, split):
         """Paths of the shards of *split*, in order."""
+        if split not in self._shards or self._shards[split][0] != self._status(split):
+            self.read_manifest(split)
+        path = self.shards_path(split)
+        return [path / name for name in self._shards[split][1]]
+
+    def _status(self, split):
+        """What changes with the manifest."""
         status = self.manifest_path(split).stat() if self.manifest_path(split).exists() else None
-        status = status and (status.st_ino, status.st_size, status.st_mtime_ns)
-        if status is None or self._shards.get(split, (None,))[0] != status:
-            self._shards[split] = status, self.read_manifest(split)["shards"]
-        return [self.shards_path(split) / name for name in self._shards[split][1]]
+        return status and (status.st_ino, status.st_size, status.st_mtime_ns)
 
     def prefixes(self, split, stream):
         """Paths of a stream's indexed files in every shard, without ``.bin`` and ``.idx``."""
@@ -179,12 +183,19 @@ class DataFolder:
         """
         manifest = self.read_manifest(split)
         for name, expected in manifest["files"].items():
-            found = os.path.getsize(self.path / name) if (self.path / name).exists() else 0
+            path = os.path.join(self.path, name)  # there may be 100,000 of them
+            try:
+                found = os.stat(path).st_size
+            except OSError:
+                found = 0
             if found != expected:
                 raise UserError(
-                    f"{self.path / name}: truncated or damaged ({found:,} bytes instead of {expected:,}): "
-                    "render this split again"
+                    f"{path}: truncated or damaged ({found:,} bytes instead of {expected:,}): render this split again"
                 )
+        self._check_tokenizer(split, manifest)
+        return manifest
+
+    def _check_tokenizer(self, split, manifest):
         tokenizer_path = self.path / TOKENIZER_FILE
         if manifest["tokenizer_sha256"] and tokenizer_path.exists():
             found = hashlib.sha256(tokenizer_path.read_bytes()).hexdigest()
@@ -194,7 +205,6 @@ class DataFolder:
                     f"(SHA-256 {found[:12]} instead of {manifest['tokenizer_sha256'][:12]}): put that one back, or "
                     "render the data again"
                 )
-        return manifest
 
     def read_manifest(self, split):
         """The manifest of *split*, as it stands.
@@ -210,7 +220,7 @@ class DataFolder:
             raise UserError(
                 f"{path}: absent: split {split} was not rendered, or not to its end (whole splits: {there})"
             )
-        manifest = read_json(path)
+        status, manifest = self._status(split), read_json(path)
         if not isinstance(manifest, dict) or not isinstance(manifest.get("version"), int):
             raise UserError(f"{path}: not a manifest of rendered data: render this split again")
         if manifest["version"] != MANIFEST_VERSION:
@@ -234,11 +244,17 @@ class DataFolder:
                     raise UserError(f"damaged: patches of {manifest['patch_values']} values, its look has {expected}")
         except (UserError, ValueError) as error:
             raise UserError(f"{path}: {error}") from None
+        self._shards[split] = status, shards
         return manifest
 
     def settings(self, split):
-        """The ``data_settings`` of a model: renderer settings and tokenizer, as plain values."""
-        manifest = self.manifest(split)
+        """The ``data_settings`` of a model: renderer settings and tokenizer, as plain values.
+
+        Raises:
+            UserError: as :meth:`manifest`, but files of shards are not looked at.
+        """
+        manifest = self.read_manifest(split)
+        self._check_tokenizer(split, manifest)
         return {"renderer": manifest["renderer"], "tokenizer_sha256": manifest["tokenizer_sha256"]}
 
     def open(self, split, stream, row_width=1):

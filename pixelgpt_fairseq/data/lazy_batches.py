@@ -47,21 +47,8 @@ class PackedBatches(collections.abc.Sequence):
             indices[start:end] = batches[number]
         return cls(indices, ends.astype(np.min_scalar_type(len(indices))))
 
-    @classmethod
-    def joined(cls, parts):
-        """The batches of several such sequences."""
-        if len(parts) == 1:
-            return parts[0]
-        lengths = np.concatenate([np.diff(part.ends.astype(np.int64)) for part in parts])
-        indices = np.concatenate([part.indices[int(part.ends[0]) : int(part.ends[-1])] for part in parts])
-        return cls(indices, np.concatenate([[0], np.cumsum(lengths)]).astype(np.min_scalar_type(len(indices))))
-
-    def part(self, start, stop):
-        """Batches *start* to *stop*, without copying any."""
-        return PackedBatches(self.indices, self.ends[start : stop + 1])
-
     def __len__(self):
-        return max(0, len(self.ends) - 1)
+        return len(self.ends) - 1
 
     def __getitem__(self, number):
         if not 0 <= number < len(self):

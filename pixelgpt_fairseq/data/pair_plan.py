@@ -9,7 +9,7 @@ from pixelgpt_fairseq.rendering.renderer import MARGIN
 # A row of a plan: the item, its first token, the token after its last (bos and eos not counted in), and the positions.
 PAIR_FIELDS = np.dtype([("cut", "<u4", 3), ("size", "<u4")])
 SPECIAL_TOKENS = 2  # bos and eos
-_TOKENS_AT_ONCE = 1 << 20
+_TOKENS_AT_ONCE = 1 << 16
 _ITEMS_AT_ONCE = 1 << 16
 _MOST_ATTEMPTS = 6  # numbers of parts that are tried for all items at once; an item that needs more is cut by itself
 _LONGEST_WORD = 64  # tokens; an item with a longer word is cut by itself
@@ -79,7 +79,7 @@ class PairPlan:
         """Tokens that are wider than a strip, or that stand left of the one before: int64 ``[n]``, sorted."""
         odd = []
         for start in range(0, len(columns), _TOKENS_AT_ONCE):
-            left, right = columns[max(0, start - 1) : start + _TOKENS_AT_ONCE].T
+            left, right = np.ascontiguousarray(columns[max(0, start - 1) : start + _TOKENS_AT_ONCE].T)
             before = (left[1:] < left[:-1]) | (right[1:] < right[:-1])
             if start == 0:
                 before = np.append(False, before)
@@ -102,6 +102,8 @@ class PairPlan:
         parts = np.maximum(parts, 1)
         found, pending, failed = [], np.arange(len(items)), []
         for _ in range(_MOST_ATTEMPTS):
+            if not len(pending):
+                break
             number = parts[pending]
             owner = np.repeat(pending, number - 1)
             nth = np.arange(1, len(owner) + 1) - np.repeat(np.cumsum(number - 1) - (number - 1), number - 1)
@@ -123,7 +125,7 @@ class PairPlan:
             from_column = columns[first, 0].astype(np.int64)
             to_column = columns[last - 1, 1].astype(np.int64)
             fits = (last - first <= self.max_tokens) & (to_column - from_column <= self.max_width)
-            done = np.logical_and.reduceat(fits | ~used, starts) if len(pending) else np.empty(0, dtype=bool)
+            done = np.logical_and.reduceat(fits | ~used, starts)
             done &= ~np.isin(pending, failed[-1])
             chosen = used & np.repeat(done, number)
             patches = strip_length(from_column, to_column, self.patch_size) + 1

@@ -11,6 +11,8 @@ from pixelgpt_fairseq.data.sizes import smallest_integers
 from pixelgpt_fairseq.errors import UserError
 from pixelgpt_fairseq.rendering.renderer import MARGIN, SEPARATOR
 
+_TOKENS_AT_ONCE = 1 << 20
+
 
 class PairDataset(FairseqDataset):
     """Pairs of a strip and its tokens: samples ``{"id": int, "patches": uint8 [n, 256 or 768], "tokens": int64 [m]}``.
@@ -47,26 +49,42 @@ class PairDataset(FairseqDataset):
         self.max_patches, self.max_tokens = max_patches, max_tokens - SPECIAL_TOKENS
         planned = PairPlan(dictionary.word_starts(), max_patches, self.max_tokens, self.patch_size)
         plan = (plans or Plans()).table(
-            f"pair-{max_patches}-{max_tokens}", PAIR_FIELDS, lambda: map(self._plan_part(planned), range(texts.parts))
+            f"pair-{max_patches}-{max_tokens}",
+            PAIR_FIELDS,
+            lambda: map(self._plan_parts(planned), self._joined_parts()),
         )
         if not len(plan):
             raise UserError(f"{strips.prefix}: no text fits a pair of {max_patches} patches and {max_tokens} tokens")
         self.cuts, self.sizes = plan["cut"], smallest_integers(plan["size"], max_patches + max_tokens)
 
-    def _plan_part(self, planned):
-        def plan(part):
-            text_sizes = self.texts.part_sizes(part)
-            if not np.array_equal(text_sizes, self.columns.part_sizes(part)):
-                raise UserError(
-                    f"{self.texts.prefixes[part]}.bin and {self.columns.prefixes[part]}.bin do not belong together: "
-                    "render this split again"
-                )
-            tokens, columns = self.texts.part_rows(part)[:, 0], self.columns.part_rows(part)
-            cuts = planned.cut(self.strips.part_sizes(part), text_sizes, tokens, columns)
-            cuts["cut"][:, 0] += np.uint32(self.texts.item_starts[part])
+    def _joined_parts(self):
+        """Ranges of parts of some ``_TOKENS_AT_ONCE`` tokens: cutting many small parts one by one takes long."""
+        first = 0
+        for part in range(1, self.texts.parts + 1):
+            tokens = self.texts.row_starts[min(part + 1, self.texts.parts)] - self.texts.row_starts[first]
+            if part == self.texts.parts or tokens > _TOKENS_AT_ONCE:
+                yield range(first, part)
+                first = part
+
+    def _plan_parts(self, planned):
+        def plan(parts):
+            strip_sizes, text_sizes, tokens, columns = map(list, zip(*map(self._read_part, parts), strict=True))
+            columns = columns[0] if len(parts) == 1 else np.concatenate(columns)
+            tokens = tokens[0] if len(parts) == 1 else np.concatenate(tokens)
+            cuts = planned.cut(np.concatenate(strip_sizes), np.concatenate(text_sizes), tokens, columns)
+            cuts["cut"][:, 0] += np.uint32(self.texts.item_starts[parts[0]])
             return cuts
 
         return plan
+
+    def _read_part(self, part):
+        text_sizes = self.texts.part_sizes(part)
+        if not np.array_equal(text_sizes, self.columns.part_sizes(part)):
+            raise UserError(
+                f"{self.texts.prefixes[part]}.bin and {self.columns.prefixes[part]}.bin do not belong together: "
+                "render this split again"
+            )
+        return self.strips.part_sizes(part), text_sizes, self.texts.part_rows(part)[:, 0], self.columns.part_rows(part)
 
     def __len__(self):
         return len(self.cuts)
@@ -95,6 +113,17 @@ class PairDataset(FairseqDataset):
             "patches": torch.cat([patches, separator]),
             "tokens": torch.cat([ends[0], tokens[first:end], ends[1]]),
         }
+
+    @property
+    def supports_prefetch(self):
+        """True: see :meth:`prefetch`."""
+        return True
+
+    def prefetch(self, indices):
+        """Let the system read a ``range`` of pairs in one run for each stream, before they are asked for."""
+        first, last = (int(self.cuts[i, 0]) for i in (indices[0], indices[-1]))
+        for rows in (self.strips, self.texts, self.columns):
+            rows.prefetch(rows.first_row(first), rows.first_row(last) + rows.size(last))
 
     def _span(self, item, first, end):
         """The columns between which these tokens are."""

@@ -60,6 +60,12 @@ class RenderedRows(ItemIndex):
             position = offset + size
         return torch.from_numpy(np.concatenate(drawn))
 
+    def prefetch(self, start, stop):
+        """Let the system read the text of rows *start* to *stop* in one run, before they are asked for."""
+        if start < stop:
+            first, last = self.item_at(start), self.item_at(stop - 1)
+            self.pieces.prefetch(self.pieces.first_row(first), self.pieces.first_row(last) + self.pieces.size(last))
+
     def check(self, items=32):
         """Render some items, to detect before training starts whether they cannot be rendered as recorded.
 

@@ -32,7 +32,8 @@ def register_stream(name, losses):
     The function takes the task (``task.cfg``, ``task.dictionary``), the DataFolder, the name of the split and its
     patches (IndexedRows; None if no stream of the run has any). It returns a data set with ``sizes`` whose samples are
     ``{"id": int, "patches": uint8 [n, values], "tokens": int64 [m]}``, one of the two or both, and whose method
-    ``num_targets(indices)`` gives the number of targets of each loss.
+    ``num_targets(indices)`` gives the number of targets of each loss. If its ``supports_prefetch`` is true, its method
+    ``prefetch(indices)`` is told of each ``range`` of examples that is about to be read, where the stream is large.
 
     Args:
         name: of the stream.

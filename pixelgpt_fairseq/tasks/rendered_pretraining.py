@@ -19,6 +19,7 @@ from pixelgpt_fairseq.data.data_folder import DataFolder, settings_differences
 from pixelgpt_fairseq.data.modality_mixture import MixtureOrder, ModalityMixture
 from pixelgpt_fairseq.data.pairs import PairDataset
 from pixelgpt_fairseq.data.rendered_rows import RenderedRows
+from pixelgpt_fairseq.data.shuffling import SEGMENT_POSITIONS, SHUFFLE_BUFFER
 from pixelgpt_fairseq.data.streams import (
     COLUMNS,
     LOSSES,
@@ -79,6 +80,13 @@ class RenderedPretrainingConfig(RenderedTaskConfig):
             "of one document; eos: one strip or text each"
         },
     )
+    shuffle_buffer: int = field(
+        default=SHUFFLE_BUFFER,
+        metadata={
+            "help": "patches and tokens of a stream that are shuffled together; a larger stream is read in runs of "
+            f"{SEGMENT_POSITIONS:,}"
+        },
+    )
     pixel_source: ChoiceEnum(PIXEL_SOURCES) = field(
         default="patches",
         metadata={
@@ -132,6 +140,8 @@ class RenderedPretrainingTask(RenderedTask):
         modalities, weights = parse_modalities(cfg.modalities, cfg.modality_weights)
         if OmegaConf.is_missing(cfg, "data") or not cfg.data:
             raise UserError("no data folder: name one that pixelgpt render-corpus wrote (Hydra: task.data=FOLDER)")
+        if cfg.shuffle_buffer < 1:
+            raise UserError(f"--shuffle-buffer {cfg.shuffle_buffer}: at least 1")
         folder, *others = (DataFolder(path) for path in utils.split_paths(cfg.data))
         data_settings = folder.settings(folder.first_split())
         for other in others:
@@ -214,7 +224,8 @@ class RenderedPretrainingTask(RenderedTask):
         streams = []
         for folder in chosen:
             _check_settings(folder, name, self.data_settings, folders[0])
-            strips = self._open_strips(folder, name) if self.uses_patches else None
+            manifest = folder.manifest(name)
+            strips = self._open_strips(folder, name, manifest) if self.uses_patches else None
             found = [
                 (modality, PRETRAINING_STREAMS[modality].load(self, folder, name, strips))
                 for modality in self.modalities
@@ -223,12 +234,14 @@ class RenderedPretrainingTask(RenderedTask):
             logger.info(f"{folder.path}, {name}: {held}")
             streams += found
         self.datasets[split] = ModalityMixture(
-            streams, pad=self.dictionary.pad() if self.dictionary else None, strip_patches=self.strip_patches
+            streams,
+            pad=self.dictionary.pad() if self.dictionary else None,
+            strip_patches=self.strip_patches,
+            shuffle_buffer=self.cfg.shuffle_buffer if split == self.cfg.train_subset else None,
         )
 
-    def _open_strips(self, folder, split):
+    def _open_strips(self, folder, split, manifest):
         """The patches of *split*, stored or rendered from its text."""
-        manifest = folder.manifest(split)
         stored, text = folder.has(split, PIXEL), folder.has(split, PIECES)
         if self.cfg.pixel_source == "text" and not text:
             raise UserError(
@@ -253,7 +266,8 @@ class RenderedPretrainingTask(RenderedTask):
             shares = parse_data_weights(self.cfg.data_weights, folders)
             weights = np.outer(np.array(shares) / sum(shares), weights).reshape(-1)  # of each modality of each folder
             folders = 1
-        order = MixtureOrder(dataset, weights, lambda indices: dataset.batch_by_size(indices, **limits), seed)
+        dataset.prefetch_for(num_shards)
+        order = MixtureOrder(dataset, weights, limits, seed)
 
         def draw(epoch):
             # Several folders take turns by epoch, so this one was used only in every n-th of the earlier epochs.
@@ -279,6 +293,7 @@ class RenderedPretrainingTask(RenderedTask):
             "--modality-weights": list(self.weights),
             "folders": len(utils.split_paths(self.cfg.data)),
             "--data-weights": self.cfg.data_weights,
+            "--shuffle-buffer": self.cfg.shuffle_buffer,
         }
 
     def describe_update(self, dataset):

@@ -2,11 +2,9 @@
 """Base class of all tasks: batch iterators, training and validation steps, and what checkpoints record."""
 
 import functools
-import zlib
 from dataclasses import dataclass, field
 from typing import List, Optional
 
-import numpy as np
 from fairseq.data.iterators import EpochBatchIterator
 from fairseq.dataclass import FairseqDataclass
 from fairseq.nan_detector import NanDetector
@@ -16,6 +14,7 @@ from omegaconf import II, OmegaConf
 from pixelgpt_fairseq.checkpoints.architecture import take_architecture, trained_settings
 from pixelgpt_fairseq.criterions.speed import batch_flops, log_speed
 from pixelgpt_fairseq.data.epoch_batches import UpdateBatchIterator
+from pixelgpt_fairseq.data.sizes import lengths_checksum
 from pixelgpt_fairseq.errors import UserError
 from pixelgpt_fairseq.models.architectures import take_patch_size
 from pixelgpt_fairseq.tasks.early_stopping import early_stopping_state, restore_early_stopping
@@ -220,8 +219,9 @@ class RenderedTask(FairseqTask):
         known, iterator = self._training if training else (dataset, self.dataset_to_epoch_iter.get(dataset))
         if cached and known is dataset and iterator is not None:
             return iterator
-        if max_tokens is not None and max_tokens < dataset.sizes.max():
-            raise UserError(f"--max-tokens {max_tokens} is less than one example of {dataset.sizes.max()} positions")
+        longest = max(part.max() for part in dataset.size_parts())
+        if max_tokens is not None and max_tokens < longest:
+            raise UserError(f"--max-tokens {max_tokens} is less than one example of {longest} positions")
         limits = {"max_tokens": max_tokens, "max_sentences": max_sentences}
         options = {
             "dataset": dataset,
@@ -253,7 +253,7 @@ class RenderedTask(FairseqTask):
                 "--max-tokens": max_tokens,
                 "workers x --update-freq": [num_shards * each for each in self._update_freqs()],
                 **self.training_order(),
-                "checksum of the data's lengths": zlib.crc32(np.ascontiguousarray(dataset.sizes, dtype=np.int64)),
+                "checksum of the data's lengths": lengths_checksum(dataset.size_parts()),
             },
             describe_update=self.describe_update(dataset),
             # If the task fixes the order of batches, every update is complete.

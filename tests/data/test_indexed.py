@@ -5,7 +5,7 @@ import pytest
 import torch
 from fairseq.data.indexed_dataset import MMapIndexedDataset, MMapIndexedDatasetBuilder
 
-from pixelgpt_fairseq.data.indexed import IndexedRows, IndexedWriter, read_index
+from pixelgpt_fairseq.data.indexed import IndexedRows, IndexedWriter, check_index
 from pixelgpt_fairseq.errors import UserError
 
 ITEMS = [[1, 2, 3, 4], [], [5, 6], []]
@@ -72,13 +72,13 @@ def test_a_file_cut_anywhere_is_refused(tmp_path, kind):
     for length in range(len(content)):
         path.write_bytes(content[:length])
         with pytest.raises(UserError, match=rf"a\.{kind}: .*render this split again"):
-            read_index(tmp_path / "a")
+            check_index(tmp_path / "a")
     path.write_bytes(content + b"x")
     with pytest.raises(UserError, match=rf"a\.{kind}: truncated or damaged"):
-        read_index(tmp_path / "a")
+        check_index(tmp_path / "a")
     path.unlink()
     with pytest.raises(UserError, match=rf"a\.{kind}: no such file"):
-        read_index(tmp_path / "a")
+        check_index(tmp_path / "a")
 
 
 @pytest.mark.parametrize(("position", "value"), [(0, 65), (9, 2), (17, 77), (26, 3), (29, 255)])

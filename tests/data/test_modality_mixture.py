@@ -29,7 +29,7 @@ def mixture():
 
 def draw(mixture, weights=(1, 1), group_size=2, seed=1, epoch=1, batch_size=2, **limits):
     limits = limits or {"max_sentences": batch_size}
-    order = MixtureOrder(mixture, weights, lambda indices: mixture.batch_by_size(indices, **limits), seed)
+    order = MixtureOrder(mixture, weights, limits, seed)
     return order.batches(epoch, group_size, [group_size] * (epoch - 1))
 
 
@@ -87,7 +87,7 @@ def test_an_epoch_goes_on_where_the_one_before_stopped():
 
 def test_another_update_frequency_in_an_earlier_epoch_leaves_nothing_out():
     mixture = ModalityMixture({"text": Stream("tokens", range(5, 68))}, pad=2)
-    order = MixtureOrder(mixture, (1,), lambda indices: mixture.batch_by_size(indices, max_sentences=1), 1)
+    order = MixtureOrder(mixture, (1,), {"max_sentences": 1}, 1)
     epochs = np.concatenate([*order.batches(1, 8), *order.batches(2, 32, [8]), *order.batches(3, 8, [8, 32])])
     for start in range(0, len(epochs) - 63, 63):
         assert sorted(epochs[start : start + 63]) == list(range(63))

@@ -101,10 +101,10 @@ def test_every_update_is_of_one_modality_on_all_workers(toy_data):
 
 
 def test_batches_of_two_modalities_never_meet_in_an_update(toy_data, monkeypatch):
-    def take(self, start, number):
-        return [[0], [len(self.sizes) - 1]] * number  # a text, and a pair
+    def batch(self, position):
+        return [len(self.sizes) - 1] if position % 2 else [0]  # a pair, or a text
 
-    monkeypatch.setattr("pixelgpt_fairseq.data.modality_mixture._EndlessBatches.take", take)
+    monkeypatch.setattr("pixelgpt_fairseq.data.shuffling.EndlessBatches.__getitem__", batch)
     with pytest.raises(AssertionError, match=r"an update of several modalities \(text, pair\)"):
         updates(workers(toy_data, 2))
 
@@ -176,16 +176,20 @@ def resumed(state, *run, **options):
 
 
 @pytest.mark.parametrize("epoch", [1, 2])
-@pytest.mark.parametrize(("number", "update_freq"), [(2, 2), (4, 1), (1, 4)])
-def test_the_same_product_of_workers_and_update_frequency_goes_on_exactly(toy_data, caplog, epoch, number, update_freq):
-    first = workers(toy_data, 2, update_freq=2)
+@pytest.mark.parametrize(("number", "update_freq", "buffer"), [(2, 2, 1 << 20), (4, 1, 1), (1, 4, 1)])
+def test_the_same_product_of_workers_and_update_frequency_goes_on_exactly(
+    toy_data, caplog, monkeypatch, epoch, number, update_freq, buffer
+):
+    monkeypatch.setattr("pixelgpt_fairseq.data.shuffling.SEGMENT_POSITIONS", 256)
+    first = workers(toy_data, 2, update_freq=2, shuffle_buffer=buffer)
+    assert all((segments.number == 1) == (buffer > 1) for segments in first[0].dataset.segments)
     for _ in range(epoch - 1):
         updates(first)
     done = updates(first, 5)
     state = first[0].state_dict()
     assert (state["epoch"], state["updates_in_epoch"]) == (epoch, 5)
-    left = resumed(state, toy_data, number, update_freq=update_freq)
-    whole = workers(toy_data, 2, update_freq=2)
+    left = resumed(state, toy_data, number, update_freq=update_freq, shuffle_buffer=buffer)
+    whole = workers(toy_data, 2, update_freq=2, shuffle_buffer=buffer)
     for _ in range(epoch - 1):
         updates(whole)
     assert [ids(update) for update in done + left] == [ids(update) for update in updates(whole)]
@@ -202,6 +206,7 @@ def test_the_same_product_of_workers_and_update_frequency_goes_on_exactly(toy_da
         ({"update_freq": 1, "seed": 3}, "--seed 3, not 1"),
         ({"update_freq": 1, "modality_weights": "1,1,5"}, "--modality-weights 1.0,1.0,5.0, not 1.0,1.0,1.0"),
         ({"update_freq": 1, "modalities": "pixel,text"}, "--modalities pixel,text, not text,pixel,pair"),
+        ({"update_freq": 1, "shuffle_buffer": 5}, "--shuffle-buffer 5, not 134217728"),
         ({"update_freq": 1, "pair_tokens": 20}, "checksum of the data's lengths"),
     ],
 )
