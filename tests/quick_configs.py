@@ -6,22 +6,35 @@ what was parsed and merged before is used again; the values are then set by Hydr
 ``test_quick_configs.py`` compares the result with Hydra's. A command in a process of its own has Hydra's way.
 """
 
+import contextlib
 import copy
 import functools
+from pathlib import Path
 
 import fairseq.dataclass.utils
+from hydra import initialize_config_dir
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra.core.config_store import ConfigStore
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
-hydras_own = fairseq.dataclass.utils.compose
+FAIRSEQ = fairseq.dataclass.utils  # where fairseq calls Hydra
+CONFIG = Path(fairseq.__file__).parent / "config"
+hydras_own = {name: getattr(FAIRSEQ, name) for name in ("compose", "initialize")}
 _merged = {}  # what is registered, and which components are chosen -> the configuration without values
 
 
 def install():
     """Let fairseq put configurations together in this way from now on."""
-    fairseq.dataclass.utils.compose = compose
+    FAIRSEQ.compose, FAIRSEQ.initialize = compose, initialize
+    # Hydra copies all that is registered, for every configuration, and changes nothing of it.
+    ConfigStore.__deepcopy__ = lambda store, memo: store
+
+
+def initialize(config_path):
+    """In place of Hydra's function of this name: begins when there is something to merge. fairseq has one folder."""
+    assert config_path == "../config"
+    return contextlib.nullcontext()
 
 
 def compose(config_name, overrides, strict):
@@ -33,7 +46,8 @@ def compose(config_name, overrides, strict):
     # The nodes themselves, which stay alive with the key, so that no other can have the identity of one of them.
     key = (config_name, *components, *(_Identity(node) for node in nodes))
     if key not in _merged:
-        _merged[key] = hydras_own(config_name, overrides=components, strict=strict)
+        with initialize_config_dir(str(CONFIG)):
+            _merged[key] = hydras_own["compose"](config_name, overrides=components, strict=strict)
     config = copy.deepcopy(_merged[key])
     OmegaConf.set_struct(config, True)
     ConfigLoaderImpl._apply_overrides_to_config([_parse(value) for value in values], config)
