@@ -9,6 +9,7 @@ import pytest
 from fairseq import models as fairseq_models
 from fairseq import registry, tasks, utils
 from fairseq_runs import run
+from processes import start_fairseq_by_fork
 from refusals import script
 from toy_corpus import ROOT
 
@@ -113,6 +114,7 @@ def test_a_metric_of_ones_own_is_reported_and_chooses_checkpoints(lab, toy_glue,
     (lab / "dualgpt.pt").symlink_to(save_dir / "checkpoint_best.pt")
     python, name, *options = by_recipe
     assert (python, name) == ("python", "scripts/finetune.py")
+    start_fairseq_by_fork(monkeypatch)
     limits = "--max-positions 48 --max-update 1 --validate-interval-updates 1".split()
     script("finetune")([*options[: options.index("--")], "--gpus", "0", *options[options.index("--") :], *limits])
     log = (lab / "runs/rte-recipe/train.log").read_text(encoding="utf-8")

@@ -5,10 +5,12 @@ import signal
 from functools import partial
 
 import fairseq_cli.train
+import fairseq_cli.validate
 import pytest
 import torch
 from fairseq.trainer import Trainer
 from fairseq_runs import Run, train, validate
+from hydra_runs import SMALL_PRETRAINING
 from processes import Command
 from refusals import refusal, script
 from toy_corpus import TOY_TRAINING, command
@@ -59,9 +61,8 @@ def test_fairseq_validate_gives_the_numbers_of_training(toy_data, dual_run):
     *_, last = run.lines("valid")
     options = "--user-dir pixelgpt_fairseq --task rendered_pretraining --cpu --batch-size 2 --log-format json".split()
     options += ["--path", folder / "checkpoint_last.pt"]
-    process = command("fairseq-validate", toy_data, *options)
-    assert process.returncode == 0, process.stderr
-    for found in (Run(process.stdout + process.stderr), validate(toy_data, *options)):
+    printed = Command(fairseq_cli.validate.cli_main, toy_data, *options).wait()
+    for found in (Run(printed), validate(toy_data, *options)):
         (line,) = found.lines("valid")
         for name in ("loss", "pixel_patch_loss", "text_token_loss", "text_ppl", "pair_patch_loss", "pair_token_loss"):
             assert line[name] == pytest.approx(last[name], rel=1e-3), name
@@ -124,7 +125,7 @@ def test_hydra_recipe_trains(toy_data, tmp_path):
     process = command(
         "fairseq-hydra-train",
         *("--config-dir", "pixelgpt_fairseq/config/pretraining", "--config-name", "dualgpt_tiny"),
-        *(f"task.data={toy_data}", "task.tokens_per_sample=64", "optimization.max_update=3", "dataset.batch_size=2"),
+        *(f"task.data={toy_data}", *SMALL_PRETRAINING, "optimization.max_update=3"),
         *(f"hydra.run.dir={tmp_path}", f"checkpoint.save_dir={tmp_path}/checkpoints"),
     )
     assert process.returncode == 0, process.stderr + process.stdout

@@ -1,7 +1,6 @@
 """How many workers a run has, and every way to start them."""
 
 import os
-import subprocess
 from functools import partial
 
 import fairseq_cli.hydra_train
@@ -10,7 +9,8 @@ import torch
 from fairseq.dataclass.configs import DistributedTrainingConfig
 from fairseq.distributed.utils import infer_init_method
 from hydra_runs import PRETRAINING, SMALL_PRETRAINING, hydra_options
-from toy_corpus import BIN, ENVIRONMENT, ROOT
+from processes import Command
+from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 from two_workers import free_port, start_on_two_gpus
 
 from pixelgpt_fairseq.errors import UserError
@@ -18,16 +18,6 @@ from pixelgpt_fairseq.training import launch
 
 TORCHRUN = {"MASTER_ADDR": "localhost", "MASTER_PORT": "1", "RANK": "3"}
 STEP = {"SLURM_STEP_ID": "0", "SLURM_JOB_ID": "7"}
-# fairseq-hydra-train where torch sees two GPUs, as far as fairseq looks before it starts its workers.
-TWO_GPUS = """
-import torch
-from fairseq_cli.hydra_train import cli_main
-
-if __name__ == "__main__":  # not in the workers that it spawns
-    torch.cuda.device_count = lambda: 2
-    torch.cuda.set_device = lambda device: None
-    cli_main()
-"""
 
 
 @pytest.fixture
@@ -85,15 +75,16 @@ def recipe(run):
     return [*small, *options.split(), f"optimization.update_freq=['{share}']", f"hydra.run.dir={run}"]
 
 
-def start(command, **environment):
-    return subprocess.Popen(
-        [str(part) for part in command],
-        cwd=ROOT,
-        env={**ENVIRONMENT, **environment},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
+def torchrun():
+    """What ``torchrun --nproc-per-node 2 fairseq-hydra-train`` does, but its workers are forked."""
+    one_node = {"min_nodes": 1, "max_nodes": 1, "rdzv_backend": "c10d", "rdzv_endpoint": f"127.0.0.1:{free_port()}"}
+    elastic_launch(LaunchConfig(**one_node, nproc_per_node=2, start_method="fork"), on_one_of_two_gpus)()
+
+
+def on_one_of_two_gpus():
+    torch.cuda.device_count = lambda: 2
+    torch.cuda.set_device = lambda device: None
+    fairseq_cli.hydra_train.cli_main()
 
 
 def hydra_train_in(environment):
@@ -137,11 +128,7 @@ def test_every_way_to_start_gives_one_run_of_all_workers(way, slurm, toy_data, t
     run = tmp_path / "run"
     arguments = hydra_options(PRETRAINING, "dualgpt", "size=released", f"task.data={toy_data}", *recipe(run))
     if way == "torchrun":
-        (tmp_path / "start.py").write_text(TWO_GPUS)
-        command = [BIN / "torchrun", "--nproc-per-node", 2, "--master-port", free_port()]
-        process = start([*command, tmp_path / "start.py", *arguments])
-        output, _ = process.communicate(timeout=240)
-        assert process.returncode == 0, output
+        Command(torchrun, *arguments).wait()
     else:
         environment = slurm(tasks=1) | {"SLURM_PROCID": "0", "SLURM_LOCALID": "0"}
         start_on_two_gpus(partial(hydra_train_in, environment), *arguments)
