@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
-"""Time the generation of tokens on one CPU core: with a cache, without one, and by a LLaMA of transformers.
+"""Time generation on one CPU core: tokens and patches, with a cache, without one, and by a LLaMA of transformers.
 
-    python scripts/bench_generation.py [--positions 512] [--tokens 64] [--rows 1 8] ...
+    python scripts/bench_generation.py [--positions 512] [--tokens 64] [--rows 1 8] [--patches 32] [--strips 1 32] ...
 
-A model of the architecture pixelgpt_small with random weights continues prompts greedily to so many positions. Printed
-are new tokens/s, the reading of the prompt included: medians of processor time of alternating runs in one process, so
-that their ratio means something on a busy machine. All ways must give the same tokens. The LLaMA has the same weights
-and its own cache; it is left out where the transformers package is not installed.
+A model of the architecture pixelgpt_small with random weights continues prompts to so many positions: greedy tokens,
+and black and white patches. Printed are new tokens/s and patches/s, the reading of the prompt included: medians of
+processor time of alternating runs in one process, so that their ratio means something on a busy machine. Without a
+cache, everything is read anew for each token or patch, as PIXAR's published code does. All ways must give the same. The
+LLaMA has the same weights and its own cache; it is left out where the transformers package is not installed.
 """
 
 import argparse
@@ -19,8 +20,10 @@ def get_parser():
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--positions", type=int, default=512, help="of prompt and new tokens together (default: 512)")
-    parser.add_argument("--tokens", type=int, default=64, help="that are generated (default: 64)")
+    parser.add_argument("--tokens", type=int, default=64, help="that are generated; 0: none (default: 64)")
     parser.add_argument("--rows", type=int, nargs="+", default=[1, 8], help="prompts in a batch (default: 1 8)")
+    parser.add_argument("--patches", type=int, default=32, help="that are generated; 0: none (default: 32)")
+    parser.add_argument("--strips", type=int, nargs="+", default=[1, 32], help="strips in a batch (default: 1 32)")
     parser.add_argument("--vocabulary", type=int, default=8000)
     parser.add_argument("--runs", type=int, default=3, help="timed runs of each way (default: 3)")
     return parser
@@ -32,22 +35,26 @@ if __name__ == "__main__":
 import torch
 import torch.nn.functional as F
 
+from pixelgpt_fairseq.data.patches import BCE, PATCH_SIZE
 from pixelgpt_fairseq.errors import command
 from pixelgpt_fairseq.generation import generate_tokens
+from pixelgpt_fairseq.generation.patches import WHITE, black_and_white, continue_strips
 from pixelgpt_fairseq.models.architectures import ARCHITECTURES, PixelGPTConfig
 from pixelgpt_fairseq.models.cache import KeyValueCache
 from pixelgpt_fairseq.models.pixelgpt import PixelGPTModel
 
 ARCHITECTURE = "pixelgpt_small"
+SLOW = 20  # seconds after which a way runs once
 
 
-def build(options):
+def build(options, **reads):
     """A model with random weights."""
     torch.manual_seed(0)
     config = PixelGPTConfig(**ARCHITECTURES[ARCHITECTURE], max_position_embeddings=options.positions)
-    model = PixelGPTModel(config, uses_patches=False, vocab_size=options.vocabulary).eval()
-    with torch.no_grad():  # else all texts come to one and the same token
-        model.lm_token_head.weight.normal_(std=0.3)
+    model = PixelGPTModel(config, **reads).eval()
+    head = model.lm_pixel_head if model.uses_patches else model.lm_token_head
+    with torch.no_grad():  # else all texts come to one and the same token or patch
+        head.weight.normal_(std=0.3)
     return model
 
 
@@ -103,30 +110,69 @@ def by_llama(llama, prompts, tokens):
     return llama.generate(prompts, attention_mask=mask, max_new_tokens=tokens, **options)[:, -tokens:]
 
 
-def compare(options, model, llama, rows):
-    """Alternate the ways, and print their rates."""
-    prompts = torch.randint(3, options.vocabulary, (rows, options.positions - options.tokens))
-    reference = cached(model, prompts, options.tokens)
-    end = next(token for token in range(options.vocabulary) if token not in set(reference.flatten().tolist()))
-    ways = {
-        "cached": lambda: cached(model, prompts, options.tokens),
-        "cached, by fairseq's generator": lambda: by_fairseq(model, prompts, options.tokens, end),
-        "uncached": lambda: uncached(model, prompts, options.tokens),
-    }
-    if llama is not None:
-        ways["LLaMA of transformers, cached"] = lambda: by_llama(llama, prompts, options.tokens)
-    seconds = defaultdict(list)
-    for number in range(options.runs + 1):
+def strips_cached(model, strips, patches):
+    """Patches by the package's own loop, with a cache."""
+    found = continue_strips(model, list(strips), patches, patch_loss=BCE)
+    return torch.stack([each.patches for each in found])
+
+
+def strips_uncached(model, strips, patches):
+    """The same patches, all of the strips read anew for each."""
+    for _ in range(patches):
+        predictions = model(patches=strips).patch_predictions[:, -1]
+        strips = torch.cat([strips, black_and_white(predictions, strips.shape[-1], BCE)[:, None]], dim=1)
+    return strips[:, -patches:]
+
+
+def compare(ways, number, runs, unit, same=torch.equal):
+    """Alternate ways to make *number* tokens or patches, the first of which has a cache, and print their rates."""
+    seconds, reference = defaultdict(list), None
+    for run in range(runs + 1):
         for name, way in ways.items():
+            if run and seconds[name] and seconds[name][0] > SLOW:
+                continue
             start = time.process_time()
             found = way()
-            if number:  # the first warms up
-                seconds[name].append(time.process_time() - start)
-            assert torch.equal(found, reference), f"{name}: other tokens"
-    rates = {name: rows * options.tokens / median(times) for name, times in seconds.items()}
+            taken = time.process_time() - start
+            if run or taken > SLOW:  # the first warms up
+                seconds[name].append(taken)
+            reference = found if reference is None else reference
+            assert same(found, reference), f"{name}: other {unit}"
+    rates = {name: number / median(times) for name, times in seconds.items()}
+    first = rates[next(iter(rates))]
     for name, rate in rates.items():
-        ratio = rates["cached"] / rate
-        print(f"rows {rows}, {name}: {rate:,.0f} tokens/s" + (f"; cached {ratio:.2f}x" if name != "cached" else ""))
+        print(f"{name}: {rate:,.1f} {unit}/s" + (f"; cached {first / rate:.2f}x" if rate != first else ""), flush=True)
+
+
+def compare_tokens(options, model, llama, rows):
+    """Compare the ways to make tokens."""
+    prompts = torch.randint(3, options.vocabulary, (rows, options.positions - options.tokens))
+    made = set(cached(model, prompts, options.tokens).flatten().tolist())
+    end = next(token for token in range(options.vocabulary) if token not in made)
+    ways = {
+        f"rows {rows}, cached": lambda: cached(model, prompts, options.tokens),
+        f"rows {rows}, cached, by fairseq's generator": lambda: by_fairseq(model, prompts, options.tokens, end),
+        f"rows {rows}, uncached": lambda: uncached(model, prompts, options.tokens),
+    }
+    if llama is not None:
+        ways[f"rows {rows}, LLaMA of transformers, cached"] = lambda: by_llama(llama, prompts, options.tokens)
+    compare(ways, rows * options.tokens, options.runs, "tokens")
+
+
+def compare_patches(options, model, strips):
+    """Compare the ways to make patches."""
+    shape = strips, options.positions - options.patches, PATCH_SIZE**2
+    prompts = (torch.rand(shape) < 0.8).to(torch.uint8) * WHITE
+    ways = {
+        f"strips {strips}, cached": lambda: strips_cached(model, prompts, options.patches),
+        f"strips {strips}, uncached": lambda: strips_uncached(model, prompts, options.patches),
+    }
+    compare(ways, strips * options.patches, options.runs, "patches", almost_the_same)
+
+
+def almost_the_same(patches, others):
+    """Whether patches have the same pixels, but for a few whose probability is one half within rounding."""
+    return patches.shape == others.shape and float((patches != others).float().mean()) < 0.01
 
 
 @command
@@ -135,11 +181,17 @@ def main(argv=None):
     """Print the rates."""
     options = get_parser().parse_args(argv)
     torch.set_num_threads(1)
-    model = build(options)
-    llama = build_llama(model, options)
-    print(f"{ARCHITECTURE}, prompts of {options.positions - options.tokens} tokens and {options.tokens} new, one core")
-    for rows in options.rows:
-        compare(options, model, llama, rows)
+    if options.tokens:
+        model = build(options, uses_patches=False, vocab_size=options.vocabulary)
+        llama, read = build_llama(model, options), options.positions - options.tokens
+        print(f"{ARCHITECTURE}, prompts of {read} tokens and {options.tokens} new, one core")
+        for rows in options.rows:
+            compare_tokens(options, model, llama, rows)
+    if options.patches:
+        model, read = build(options), options.positions - options.patches
+        print(f"{ARCHITECTURE}, strips of {read} patches and {options.patches} new, one core")
+        for strips in options.strips:
+            compare_patches(options, model, strips)
 
 
 if __name__ == "__main__":
