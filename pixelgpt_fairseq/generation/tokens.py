@@ -7,6 +7,7 @@ from fairseq import search
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
+from pixelgpt_fairseq.data.patches import patchify
 from pixelgpt_fairseq.errors import UserError
 from pixelgpt_fairseq.generation.sequence_generation import (
     GenerationDictionary,
@@ -106,11 +107,13 @@ def continue_prompts(
         raise UserError("this model reads no tokens: it was built for pixels alone, and generates patches only")
     device = next(model.parameters()).device
     eos = end_of_text(model) if eos is None else eos
-    rows = _check_prompts(model, prompts, patches)
+    if patches is not None and patches.dim() == 4:
+        patches = patchify(patches)
+    rows = _check_prompts(model, prompts, patches, patch_mask)
     if not rows:
         return []
     if strip_patches is None and patches is not None:
-        strip_patches = model.data_settings.get("pair_patches") or patches.shape[-1 if patches.dim() == 4 else 1]
+        strip_patches = model.data_settings.get("pair_patches") or patches.shape[1]
     prompt, first_tokens = make_prompt(rows, patches, patch_mask, strip_patches, device)
     end = first_position(prompt) + max_new_tokens
     if end > model.max_positions():
@@ -173,7 +176,10 @@ def make_prompt(rows, patches, patch_mask, strip_patches, device) -> tuple[dict,
     return prompt, torch.tensor([row[-1] for row in rows], device=device)
 
 
-def _check_prompts(model, prompts, patches) -> list[list[int]]:
+def _check_prompts(model, prompts, patches, patch_mask) -> list[list[int]]:
+    for number, prompt in enumerate(prompts):
+        if isinstance(prompt, str):
+            raise UserError(f"prompt {number} is a string: give the ids of its tokens, such as [bos, *tokenizer(text)]")
     rows = [list(map(int, prompt)) for prompt in prompts]
     for number, row in enumerate(rows):
         if not row:
@@ -183,6 +189,9 @@ def _check_prompts(model, prompts, patches) -> list[list[int]]:
             raise UserError(f"prompt {number} has token {unknown[0]}, the model's are 0 to {model.vocab_size - 1}")
     if patches is not None and len(patches) != len(rows):
         raise UserError(f"{len(patches)} strips for {len(rows)} prompts: each prompt needs one")
+    if patch_mask is not None and (patches is None or patch_mask.shape != patches.shape[:2]):
+        needed = "there are no patches" if patches is None else f"the patches need {list(patches.shape[:2])}"
+        raise UserError(f"patch_mask of shape {list(patch_mask.shape)}: {needed}")
     return rows
 
 

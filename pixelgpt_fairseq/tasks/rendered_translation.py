@@ -99,7 +99,7 @@ class RenderedTranslationTask(RenderedTask):
             raise UserError("--max-source-positions and --max-target-positions: at least 2")
         for path in utils.split_paths(cfg.path) if cfg.path else ():
             if "://" not in path:
-                check_model(path, cls.modalities_of(cfg))
+                check_model(path, str(cfg.source_modality))
         folder = DataFolder(cfg.data)
         if not folder.path.is_dir():
             raise UserError(f"{folder.path}: no such folder: render translations into it with {RENDER_SCRIPT}")
@@ -208,11 +208,15 @@ class RenderedTranslationTask(RenderedTask):
             seed=self.cfg.seed,
         )
         self.datasets[split] = dataset
+        logger.info(f"{self.cfg.data}, {split}: {len(dataset):,} translations of {dataset.sizes.mean():.1f} positions")
         sources, targets = dataset.truncated()
-        logger.info(
-            f"{self.cfg.data}, {split}: {len(dataset):,} translations of {dataset.sizes.mean():.1f} positions, "
-            f"{sources:,} sources and {targets:,} targets are cut"
-        )
+        if sources or targets:
+            width = "" if self.strip_patches is None else ", --pair-patches"
+            logger.warning(
+                f"{self.cfg.data}, {split}: {sources:,} sources are longer than {self.max_source} positions "
+                f"(--max-source-positions{width}), {targets:,} targets than {self.cfg.max_target_positions} "
+                "(--max-target-positions): they are cut"
+            )
 
     def training_order(self):
         """See :class:`~pixelgpt_fairseq.tasks.rendered_task.RenderedTask`."""
@@ -297,21 +301,26 @@ class RenderedTranslationTask(RenderedTask):
             log_text_scores(scores, logging_outputs)
 
 
-def check_model(path, modalities):
+def check_model(path, source_modality):
     """Check that the model of a checkpoint reads strips where they are sources, and writes tokens.
 
-    fairseq-generate itself would fill what is missing with random values, or show frames where the file is absent.
+    fairseq-generate itself would fill what is missing with random values, or show frames where the file is absent. A
+    model that was fine-tuned on sources of the other modality gets a warning.
 
     Raises:
         UserError: if it does not, or the file is none.
     """
-    weights = tuple(read_state(path)["model"])
+    state = read_state(path)
+    weights = tuple(state["model"])
     needed = {"patches": "model.embed_patches.", "tokens": "model.embed_tokens."}
     for what, prefix in needed.items():
-        if (what == "tokens" or PAIR in modalities) and not any(name.startswith(prefix) for name in weights):
+        if (what == "tokens" or source_modality == PIXEL) and not any(name.startswith(prefix) for name in weights):
             raise UserError(f"{path}: its model reads no {what}: choose another --source-modality or checkpoint")
     if "score.weight" in weights:
         raise UserError(f"{path}: a classifier predicts no patch and no token that follows: take a language model")
+    trained = (state["cfg"].get("task") or {}).get("source_modality")
+    if trained not in (None, source_modality):
+        logger.warning(f"{path}: fine-tuned with --source-modality {trained}, and given {source_modality}")
 
 
 def read_generation_options(text):

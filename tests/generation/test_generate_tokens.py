@@ -9,6 +9,7 @@ from naive import VOCABULARY, small_model
 from shared_fixtures import shared
 
 from pixelgpt_fairseq.checkpoints.released import load_released
+from pixelgpt_fairseq.data.patches import unpatchify
 from pixelgpt_fairseq.errors import UserError
 from pixelgpt_fairseq.generation import generate_tokens
 from pixelgpt_fairseq.generation.sequence_generation import GenerationDictionary, GenerationModel, TokenGenerator
@@ -163,6 +164,14 @@ def test_models_may_be_averaged():
     assert hypothesis["tokens"][0] == both.argmax()
 
 
+def test_strips_may_be_pixels():
+    model, patches = small_model(), strips()[0]
+    pixels = unpatchify(patches, channels=1)
+    assert pixels.shape[1:] == (1, 16, 16 * patches.shape[1])
+    prompts = [[1]] * len(patches)
+    assert generate_tokens(model, prompts, 5, patches=pixels) == generate_tokens(model, prompts, 5, patches=patches)
+
+
 def test_a_model_keeps_its_mode():
     model = small_model().train()
     generate_tokens(model, PROMPTS, 2)
@@ -189,6 +198,13 @@ def test_prompts_that_cannot_be_continued_are_named():
             "patch_mask": mask,
             "strip_patches": 8,
         },
+        r"prompt 1 is a string: give the ids of its tokens": {"prompts": [[1], "text"]},
+        r"patch_mask of shape \[3, 4\]: the patches need \[3, 9\]": {
+            "prompts": PROMPTS,
+            "patches": patches,
+            "patch_mask": mask[:, :4],
+        },
+        r"patch_mask of shape \[3, 9\]: there are no patches": {"prompts": PROMPTS, "patch_mask": mask},
         r"a prompt of 61 positions": {"patches": patches[:1], "strip_patches": 60},
     }
     for message, arguments in refused.items():

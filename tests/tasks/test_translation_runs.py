@@ -213,6 +213,18 @@ def test_generation_that_cannot_be_is_refused(toy_translations, translator, toy_
         assert message in generation_error(*arguments)
 
 
+def test_what_a_model_was_not_trained_for_is_a_warning(toy_translations, translator, tmp_path):
+    def warned(modality, *options):
+        given = [*GENERATION, "--results-path", tmp_path, "--source-modality", modality, *options]
+        log = run(fairseq_cli.generate.cli_main, toy_translations, *given, "--path", translator["pixel"]).log
+        return [line.partition(" | WARNING | ")[2] for line in log.splitlines() if " | WARNING | pixelgpt" in line]
+
+    width, cut = warned("pixel", "--pair-patches", 3)
+    assert "began at position 24, that of this run's begins at 3 (--pair-patches)" in width
+    assert "8 sources are longer than 3 positions (--max-source-positions, --pair-patches)" in cut
+    assert warned("text")[0].endswith("fine-tuned with --source-modality pixel, and given text")
+
+
 def test_a_typed_line_that_is_empty_or_too_long_is_refused(toy_translations, translator, tmp_path):
     for text, message in (("  \n", "an empty line"), ("long " * 30 + "\n", "the most is 24 (--max-source-positions")):
         (tmp_path / "typed.txt").write_text(text)
