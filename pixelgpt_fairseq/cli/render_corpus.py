@@ -74,7 +74,13 @@ def get_parser():
         metavar="ADDRESS",
         help="Dask scheduler, such as tcp://host:8786, whose workers render in place of --workers (examples/cluster)",
     )
-    parser.add_argument(
+    existing = parser.add_mutually_exclusive_group()
+    existing.add_argument(
+        "--repair",
+        action="store_true",
+        help="read the split, which is there, and make again what is damaged of it: give the options of before",
+    )
+    existing.add_argument(
         "--overwrite",
         action="store_true",
         help="replace the split if it is there, and what an unfinished run with other options left",
@@ -130,7 +136,8 @@ def render(args):
     if args.train_tokenizer is not None and STANDARD_INPUT in inputs:
         raise UserError("--train-tokenizer reads the input twice, and - once: write it to a file, or pass --tokenizer")
     folder = DataFolder(args.destdir)
-    check_destination(folder, args.split, args.overwrite)
+    if not args.repair:
+        check_destination(folder, args.split, args.overwrite)
     config = choose_config(args, folder)
     tokenizer = choose_tokenizer(args, folder)
     summary = binarize(
@@ -148,7 +155,12 @@ def render(args):
         fields=Fields(args.text_field, args.id_field),
         skip_bad_rows=args.skip_bad_rows,
         scheduler=args.scheduler,
+        repair=args.repair,
     )
+    if args.repair:
+        made = f"made again: {', '.join(summary.repaired)}" if summary.repaired else "nothing is damaged"
+        print(f"{args.destdir}, {args.split}: {made}")
+        return
     counts, skipped = summary.counts, summary.skipped
     print_skipped(skipped)
     for line in summary.missing:

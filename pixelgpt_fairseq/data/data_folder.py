@@ -190,7 +190,7 @@ class DataFolder:
                 found = 0
             if found != expected:
                 raise UserError(
-                    f"{path}: truncated or damaged ({found:,} bytes instead of {expected:,}): render this split again"
+                    f"{path}: truncated or damaged ({found:,} bytes instead of {expected:,}): {_advice(manifest)}"
                 )
         self._check_tokenizer(split, manifest)
         return manifest
@@ -279,20 +279,31 @@ class DataFolder:
         """Read every file of *split* and compare it with its checksum in the manifest.
 
         Raises:
-            UserError: naming the first shard that is damaged.
+            UserError: naming the first file that is damaged.
         """
-        for name, expected in self.manifest(split)["checksums"].items():
-            checksum = 0
+        self.manifest(split)
+        for _, message in self.damage(split):
+            raise UserError(message)
+
+    def damage(self, split):
+        """Read every file of *split*; yields (name of a shard, message) for each that is not what the manifest says."""
+        manifest = self.read_manifest(split)
+        for name in manifest["files"]:
+            checksum, wrong = 0, "its checksum is not the one in the manifest"
             try:
                 with open(self.path / name, "rb") as file:
                     while content := file.read(1 << 20):
                         checksum = zlib.crc32(content, checksum)
             except OSError as error:
-                raise UserError(f"{self.path / name}: {error.strerror}") from None
-            if checksum != expected:
-                raise UserError(
-                    f"{self.path / name}: damaged: its checksum is not the one in the manifest: render this split again"
-                )
+                checksum, wrong = None, error.strerror
+            if checksum is None or checksum != manifest["checksums"].get(name):
+                yield name.split("/")[1], f"{self.path / name}: damaged: {wrong}: {_advice(manifest)}"
+
+
+def _advice(manifest):
+    """What to do about a damaged shard."""
+    corpus = "documents_are" in manifest
+    return f"render this split again{', or give --repair to make its damaged shards alone' if corpus else ''}"
 
 
 def shard_name(number):

@@ -33,6 +33,7 @@ from pixelgpt_fairseq.preprocessing.partial_folder import (
     shard_listing,
     stage,
 )
+from pixelgpt_fairseq.preprocessing.repair import repair_split
 from pixelgpt_fairseq.preprocessing.shards import ShardMaker, ShardRecord, read_record, stretches
 from pixelgpt_fairseq.preprocessing.unfinished_work import describe_work, finished_work
 from pixelgpt_fairseq.preprocessing.workers import map_in_order
@@ -55,6 +56,7 @@ class Summary:
     missing: list[str] = field(default_factory=list)  # a line for each script with characters that no font has
     resumed: Counts = field(default_factory=Counts)  # the part that an earlier run had finished
     skipped: SkippedRows = field(default_factory=SkippedRows)  # rows that could not be used
+    repaired: list[str] = field(default_factory=list)  # names of damaged shards that were made again
 
     @property
     def bytes(self):
@@ -78,6 +80,7 @@ def binarize(
     fields=Fields(),  # noqa: B008
     skip_bad_rows=False,
     scheduler=None,
+    repair=False,
 ):
     """Render and tokenize a corpus into ``destdir`` as *split*.
 
@@ -99,6 +102,7 @@ def binarize(
         skip_bad_rows: pass over rows that cannot be used, and count them.
         scheduler: address of a Dask scheduler whose workers, on any machines that see the same files, take the place of
             *workers*.
+        repair: the split is there: read all of it, and make its damaged shards again.
 
     Returns:
         Summary
@@ -113,10 +117,30 @@ def binarize(
     skipped = SkippedRows()
     try:
         check_inputs(inputs, documents, fields)
-        check_destination(folder, split, overwrite)
-        if not isinstance(tokenizer, int):
+        if not repair:
+            check_destination(folder, split, overwrite)
+        elif isinstance(tokenizer, int):
+            tokenizer = folder.tokenizer()
+        if not repair and not isinstance(tokenizer, int):
             check_shared_files(folder, split, config, tokenizer, overwrite)
         config = TextRenderer(config).config  # its fonts are there and can draw
+
+        def read(position):
+            skipped.count = position.bad_rows
+            on_bad_row = skipped if skip_bad_rows else refuse_bad_row
+            return read_passages(inputs, documents, encoding_errors, position, fields, on_bad_row)
+
+        def maker():
+            return ShardMaker, (config, tokenizer, _streams(config, tokenizer, store))
+
+        if repair:
+            differences = settings_differences(_settings(config, tokenizer), folder.read_manifest(split))
+            if differences:
+                raise UserError(f"{folder.path}, {split}: rendered with other settings: {'; '.join(differences)}")
+            repaired = repair_split(
+                folder, split, read, lambda jobs: map_in_order(*maker(), jobs, workers, scheduler=scheduler), say
+            )
+            return _summary(folder, split, config, began, skipped=skipped, repaired=repaired)
         work = describe_work(inputs, documents, encoding_errors, store, config, tokenizer, fields, skip_bad_rows)
         with partial_folder(folder, split, resumable=True, say=say) as partial:
             staged = partial / folder.manifest_path(split).name
@@ -131,11 +155,6 @@ def binarize(
                     texts = (passage.text for passage in passages)
                     tokenizer = _train_tokenizer(partial, texts, tokenizer, say)
 
-                def read(position):
-                    skipped.count = position.bad_rows
-                    on_bad_row = skipped if skip_bad_rows else refuse_bad_row
-                    return read_passages(inputs, documents, encoding_errors, position, fields, on_bad_row)
-
                 sizes = [input_size(path) for path in inputs]
                 with tqdm(total=sum(sizes) or None, unit="B", unit_scale=True, desc=split, disable=not progress) as bar:
 
@@ -143,8 +162,7 @@ def binarize(
                         bar.update(sum(sizes[: position.file]) + position.stored - bar.n)
                         bar.set_postfix_str(f"{patches:,} patches")
 
-                    maker = ShardMaker, (config, tokenizer, _streams(config, tokenizer, store))
-                    made = _make_shards(read, finished, partial, maker, max_missing, workers, advance, scheduler)
+                    made = _make_shards(read, finished, partial, maker(), max_missing, workers, advance, scheduler)
                 manifest = {
                     "version": data_folder.MANIFEST_VERSION,
                     "split": split,
@@ -165,11 +183,16 @@ def binarize(
         raise UserError(f"{error.filename or folder.path}: {error.strerror or error}") from error
     except MemoryError:
         raise UserError("memory ran out: choose fewer --workers") from None
+    return _summary(folder, split, config, began, resumed=resumed, skipped=skipped)
+
+
+def _summary(folder, split, config, began, **more):
+    """The Summary of a split that is whole; *began* is a time of perf_counter."""
     made = _Made()
     for shard in folder.shards(split):
         made.add(read_record(shard))
     missing = missing_summary(made.characters, config)
-    return Summary(made.counts, folder.split_files(split), time.perf_counter() - began, missing, resumed, skipped)
+    return Summary(made.counts, folder.split_files(split), time.perf_counter() - began, missing, **more)
 
 
 @dataclass

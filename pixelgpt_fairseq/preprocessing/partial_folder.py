@@ -293,7 +293,7 @@ def move_into_place(folder, partial, split):
     shards, old_shards = partial / SHARDS, folder.shards_path(split)
     moves = _is_real_folder(shards)  # otherwise they were moved before
     if moves:
-        _check_old_shards(old_shards)
+        check_old_shards(old_shards)
         sync(shards)
     for name in (*SHARED_FILES, staged.name):
         if (partial / name).exists():
@@ -316,7 +316,7 @@ def move_into_place(folder, partial, split):
     sync(folder.path)
 
 
-def _check_old_shards(path):
+def check_old_shards(path):
     """Refuse to replace a folder in which there is anything that is no shard.
 
     Raises:
@@ -336,7 +336,7 @@ def check_destination(folder, split, overwrite):
     """
     for whole in folder.splits():
         _remove_rest(partial_path(folder, whole))
-    _check_old_shards(folder.shards_path(split))
+    check_old_shards(folder.shards_path(split))
     there = folder.split_files(split)
     if there and not is_moving(folder, split):
         check_absent(there[-1], "another --destdir or --split", overwrite)

@@ -453,3 +453,41 @@ def test_check_data_names_what_is_damaged(render, data, capsys):
     path.write_bytes(flip(path.read_bytes()))
     with pytest.raises(SystemExit, match=r"train\.shards/00001/text\.bin: damaged: its checksum"):
         check_data([str(data)])
+
+
+def test_damaged_shards_of_a_finished_split_are_made_again_and_no_others(render, whole, data, monkeypatch, capsys):
+    render(data)
+    found = DataFolder(data).shards("train")
+    (found[2] / "pixel.bin").write_bytes(flip((found[2] / "pixel.bin").read_bytes()))
+    (found[3] / "shard.json").write_bytes(b"")
+    for path in found[5].iterdir():
+        path.unlink()
+    found[5].rmdir()
+    made = count_made(monkeypatch)
+    summary = render(data, repair=True, progress=True)
+    assert made == [2, 3, 5]
+    assert summary.repaired == ["00002", "00003", "00005"]
+    told = capsys.readouterr().err
+    assert "00002/pixel.bin: damaged: its checksum is not the one in the manifest: render this split again, or" in told
+    assert "00005/pixel.idx: damaged: No such file or directory" in told
+    assert contents(data) == whole[0]
+    assert render(data, repair=True).repaired == []
+    assert made == [2, 3, 5]
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_shard_is_repaired_by_its_own_bytes_alone(render, whole, data, inputs, tmp_path, workers):
+    render(data)
+    path = DataFolder(data).shards("train")[4] / "text.bin"
+    path.write_bytes(flip(path.read_bytes()))
+    before = contents(data)
+    for other in ([inputs[1], inputs[0]], inputs[:1]):  # other text, and too little
+        with pytest.raises(UserError, match=r"train\.shards/00004: made again, it is not what it was: the input"):
+            render(data, inputs=other, repair=True, workers=workers)
+    with pytest.raises(UserError, match="00004: made again, it is not what it was"):
+        render(data, store="text", repair=True, workers=workers)
+    with pytest.raises(UserError, match="font_size"):
+        render(data, config=RendererConfig(max_patches=40, font_size=10), repair=True)
+    assert contents(data) == before
+    assert render(data, repair=True, workers=workers).repaired == ["00004"]
+    assert contents(data) == whole[0]
