@@ -19,7 +19,7 @@ import reading
 import run as evidence
 from budgets import BUDGETS, MODALITIES
 from fairseq_runs import run as run_fairseq
-from jobs import Plan, Stage
+from jobs import Plan, Stage, heed_interruptions
 from plan import Evidence
 from refusals import refusal
 from toy_glue import write_glue
@@ -87,7 +87,9 @@ def test_other_options_are_refused_in_the_same_folder(road):
 def test_given_again_it_finds_all_done(road, capsys):
     folder, plan = road
     options = ["--budget", "smoke", "--glue-dir", folder / "GLUE", "--output", folder / "work"]
-    evidence.main([*map(str, options), "--report", str(folder / "report"), "--jobs", "2"])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(evidence, "heed_interruptions", lambda: None)  # this process has its own way
+        evidence.main([*map(str, options), "--report", str(folder / "report"), "--jobs", "2"])
     printed = capsys.readouterr().out
     assert printed.count("done before") == len(plan.stages) + 1
     assert "done in 0 s" in printed
@@ -189,6 +191,18 @@ def test_killed_it_tells_its_commands_and_goes_on(tmp_path, marks):
     (tmp_path / "again").touch()
     Plan(stages, tmp_path).run(1)
     assert path.read_text().split() == ["first", "started", "saved", "started", "last"]
+
+
+def test_commands_can_be_interrupted_in_the_background_of_a_shell_script(tmp_path):
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # as such a shell leaves it
+        heed_interruptions()
+        code = "import signal; assert signal.getsignal(signal.SIGINT) is signal.default_int_handler"
+        Plan([stage("heeds", code)], tmp_path).run(1)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def test_what_later_stages_replace_is_kept(tmp_path):

@@ -24,16 +24,16 @@ class Budget:
     vocabulary: int = 2000  # small: the fewer tokens there are, the sooner the model reads
     # Pretraining of the DualGPT.
     rate: float = 1e-3
-    line_updates: tuple[int, ...] = (400, 800, 1400)  # on pairs of short lines
+    line_updates: tuple[int, ...] = (400, 800, 1200)  # on pairs of short lines
     line_batch: int = 256
-    sentence_updates: tuple[int, ...] = (500, 1000)  # on sentences, after that
+    sentence_updates: tuple[int, ...] = (300, 600)  # on sentences, after that
     sentence_batch: int = 64
     sentence_mixture: tuple[str, str] = ("text,pixel,pair", "1,1,3")  # modalities, and their shares of the updates
-    regime_updates: int = 150  # of each of the four regimes, from scratch on sentences
+    regime_updates: int = 100  # of each of the four regimes, from scratch on sentences
     # Fine-tuning: updates of 64 examples; SST-2 has 67,349, so 1,053 updates read it once.
     tasks: tuple[str, ...] = ("sst2",)
-    finetuning_updates: dict = field(default_factory=lambda: {"text": 526, "pixel": 526, "pair": 351})
-    long_updates: dict = field(default_factory=lambda: {"pixel": 3159})  # from the last point alone
+    finetuning_updates: dict = field(default_factory=lambda: {"text": 351, "pixel": 351, "pair": 263})
+    long_updates: dict = field(default_factory=lambda: {"pixel": 2106})  # from the last point alone
     finetuning_rate: dict = field(default_factory=lambda: {"text": 3e-4, "pixel": 1e-4, "pair": 3e-4})
     seeds: int = 3  # of runs from scratch and from the last point
     stride: dict = field(default_factory=lambda: {"text": 2, "pixel": 1, "pair": 3})  # which points between: every nth

@@ -15,6 +15,7 @@ set, or is one of these texts as a whole. The folder of ``--output`` then holds,
 import argparse
 import random
 import re
+import shutil
 import tempfile
 from pathlib import Path
 from typing import NamedTuple
@@ -35,6 +36,7 @@ LINES_OF_A_LENGTH = 100  # in valid_lines.txt
 VALID_TEXTS = 500
 MOST_OF_A_PACKAGE = 0.4  # of --most-mb
 SEED = 1
+REPORT = "report.md"
 
 
 class Taken(NamedTuple):
@@ -58,6 +60,7 @@ def get_parser():
     parser.add_argument("--most-lines", type=int, default=500_000, metavar="N", help="of train_lines.txt")
     parser.add_argument("--language", default="en", help="whose training set of XNLI is taken (default: en)")
     parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="folder to be made")
+    parser.add_argument("--overwrite", action="store_true", help="replace the folder if this script has made it")
     return parser
 
 
@@ -65,6 +68,8 @@ def get_parser():
 def main(argv=None):
     """Write the folder, whole or not at all."""
     args = get_parser().parse_args(argv)
+    if args.overwrite and (args.output / REPORT).exists():
+        shutil.rmtree(args.output)
     check_absent(args.output, "another --output", folder=True)
     held_out = task_texts(args.glue_dir, args.xnli_dir, "valid", VALID)
     known = Known(
@@ -94,8 +99,8 @@ def main(argv=None):
     random.Random(SEED).shuffle(sentences)
     with whole_folder(args.output) as folder:
         write(folder, sentences, held_out, args.language, args.most_lines)
-        (folder / "report.md").write_text(report(taken, known), encoding="utf-8")
-    print((args.output / "report.md").read_text(encoding="utf-8"), end="")
+        (folder / REPORT).write_text(report(taken, known), encoding="utf-8")
+    print((args.output / REPORT).read_text(encoding="utf-8"), end="")
 
 
 def words_of(text) -> list[str]:

@@ -122,31 +122,29 @@ class Plan:
         left, urgency, failed = self.unfinished(), self.urgency(), []
         for folder in ("done", "logs"):
             (self.folder / folder).mkdir(parents=True, exist_ok=True)
-        places, running = list(range(jobs)), {}
+        places, running = list(range(jobs)), {}  # of progress bars; name of the stage -> Command
         with ThreadPoolExecutor(jobs) as pool:
             try:
                 while True:
-                    while len(running) < jobs and (
-                        name := self.next(left, [r.stage.name for r in running.values()], urgency)
-                    ):
-                        command = Command(left[name], self.log(name), places.pop(0))
-                        running[pool.submit(command.run)] = command
+                    while places and (name := self.next(left, running, urgency)):
+                        running[name] = Command(left[name], self.log(name), places.pop(0))
+                        running[name].start(pool)
                     if not running:
                         break
-                    for ended in wait(running, return_when=FIRST_COMPLETED).done:
-                        command = running.pop(ended)
+                    wait([command.ended for command in running.values()], return_when=FIRST_COMPLETED)
+                    for name in [name for name, command in running.items() if command.ended.done()]:
+                        command, stage = running.pop(name), left.pop(name)
                         places.append(command.place)
-                        name, seconds = command.stage.name, ended.result()
+                        seconds = command.ended.result()
                         if seconds is None:
                             failed.append(name)
-                            left.pop(name)
                             left = self._without_those_that_need(left, name)
                         else:
-                            self.finish(left.pop(name), seconds)
+                            self.finish(stage, seconds)
                             say(f"{name}: {shown_time(seconds)}; {len(left)} stages to go")
             finally:
                 for command in running.values():
-                    command.end()
+                    command.interrupt()
         if failed:
             logs = ", ".join(str(self.log(name)) for name in failed)
             raise UserError(f"{len(failed)} stages failed: {logs} say why; the same command tries them again")
@@ -180,10 +178,14 @@ class Command:
     """
 
     def __init__(self, stage, log, place):
-        self.stage, self.log, self.place, self.process, self.ended = stage, log, place, None, False
+        self.stage, self.log, self.place = stage, log, place
+        self.process, self.ended, self.interrupted = None, None, False
 
-    def run(self):
-        """Run the command; returns how many seconds it took, or None if it failed."""
+    def start(self, pool):
+        """Run it in a thread of *pool*; the future ``ended`` is how many seconds it took, or None if it failed."""
+        self.ended = pool.submit(self._run)
+
+    def _run(self):
         began = time.perf_counter()
         environment = {"OMP_NUM_THREADS": "1", **os.environ, "PYTHONWARNINGS": "ignore", "PYTHONUNBUFFERED": "1"}
         bar = tqdm(
@@ -196,7 +198,7 @@ class Command:
         )
         with bar, open(self.log, "a", encoding="utf-8") as log:
             print("$", shlex.join(self.stage.command), file=log, flush=True)
-            self.process = subprocess.Popen(
+            self.process = process = subprocess.Popen(
                 self.stage.command,
                 env=environment,
                 stdout=subprocess.PIPE,
@@ -206,22 +208,24 @@ class Command:
                 errors="replace",
                 start_new_session=True,  # an interruption is passed on once, not twice
             )
-            for line in self.process.stdout:
+            if self.interrupted:  # before there was a process to be told
+                self.interrupt()
+            for line in process.stdout:
                 found = (_UPDATES if self.stage.updates else _PERCENT).search(line)
                 if found:
                     bar.update(max(0, int(found[1]) - bar.n))
                 if not _PERCENT.search(line):
                     log.write(line)
                     log.flush()
-        if self.process.wait() == 0:
+        if process.wait() == 0:
             return time.perf_counter() - began
-        if not self.ended:
-            say(f"{self.stage.name}: failed with status {self.process.returncode}, see {self.log}")
+        if not self.interrupted:
+            say(f"{self.stage.name}: failed with status {process.returncode}, see {self.log}")
         return None
 
-    def end(self):
+    def interrupt(self):
         """Interrupt the command, and wait for what it has to finish."""
-        self.ended = True
+        self.interrupted = True
         if self.process is None or self.process.poll() is not None:
             return
         self.process.send_signal(signal.SIGINT)
@@ -229,6 +233,15 @@ class Command:
             self.process.wait(SECONDS_TO_END)
             return
         self.process.kill()
+
+
+def heed_interruptions():
+    """Let SIGTERM and SIGINT interrupt this process, and SIGINT the commands that it starts.
+
+    A shell script starts what it puts in the background with SIGINT ignored, and so would all that this starts.
+    """
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.default_int_handler)
 
 
 def say(line):

@@ -8,12 +8,24 @@ from jobs import Stage
 
 HERE = Path(__file__).resolve().parent
 USER_DIR = HERE.parents[1] / "pixelgpt_fairseq"
-TRAIN = str(Path(sys.executable).parent / "fairseq-train")
+TRAIN = (Path(sys.executable).parent / "fairseq-train",)
 PIXELGPT = (sys.executable, "-m", "pixelgpt_fairseq.cli.main")
 SCRATCH = "scratch"  # the point before any update of pretraining
 LONG = "long"  # in the names of runs that are fine-tuned for longer
 CHOOSES = {"sst2": "accuracy", "rte": "accuracy", "cola": "matthews_correlation"}
+BATCH = 64  # examples of an update of fine-tuning
 ATTACKED_TRAINING = 0.5  # severity
+ATTACKS = 9  # that need no file of the user's
+
+
+def options(**values):
+    """Options of a command: ``seed=1`` is ``--seed 1``. True: the option alone; None: left out; a tuple: its items."""
+    found = []
+    for name, value in values.items():
+        if value is not None:
+            items = () if value is True else value if isinstance(value, tuple) else (value,)
+            found += [f"--{name.replace('_', '-')}", *items]
+    return found
 
 
 class Evidence:
@@ -28,10 +40,7 @@ class Evidence:
 
     def __init__(self, budget: Budget, glue_dir, xnli_dir, work, report):
         self.budget, self.glue_dir, self.xnli_dir, self.work, self.report = budget, glue_dir, xnli_dir, work, report
-        self.pace = budget.pace
-        device = ["--tf32", "--compile", "--num-workers", 4] if budget.gpu else ["--cpu", "--num-workers", 0]
-        self.common = ["--user-dir", USER_DIR, *device, "--bf16", "--log-format", "simple", "--log-interval", 10]
-        self.stages = []
+        self.pace, self.stages = budget.pace, []
 
     def plan(self) -> list[Stage]:
         """All stages, each after those that it needs."""
@@ -44,8 +53,7 @@ class Evidence:
             self.finetune_all(task)
         self.attack()
         everything = [stage.name for stage in self.stages]
-        options = ["--work", self.work, "--output", self.report]
-        self.add("figures", [sys.executable, HERE / "figures.py", *options], everything, 20)
+        self.script("figures", "figures.py", options(work=self.work, output=self.report), everything, 20)
         return self.stages
 
     def add(self, name, command, needs, seconds, updates=0, keep=None):
@@ -53,128 +61,128 @@ class Evidence:
         self.stages.append(Stage(name, tuple(map(str, command)), tuple(needs), seconds, updates, keep))
         return name
 
-    def points(self, sentences=True):
-        """The numbers of updates after which the DualGPT is looked at: of both parts, or those of the first."""
+    def script(self, name, file, arguments, needs, seconds):
+        """Add a stage that runs one of the scripts beside this file."""
+        return self.add(name, [sys.executable, HERE / file, *arguments], needs, seconds)
+
+    def points(self):
+        """The numbers of updates after which the DualGPT is looked at, in both parts of its pretraining."""
         lines = self.budget.line_updates
-        return lines + tuple(lines[-1] + updates for updates in self.budget.sentence_updates if sentences)
+        return lines + tuple(lines[-1] + updates for updates in self.budget.sentence_updates)
 
     def checkpoint(self, updates):
         """The DualGPT after so many updates."""
         return self.work / "pretrained" / f"{updates}.pt"
 
+    # ---- data
+
     def prepare_data(self):
         """Text, and data folders: its sentences, its lines of a few words, and the tasks."""
-        budget, text, tokenizer = self.budget, self.work / "text", self.work / "sentences" / "tokenizer.model"
-        options = ["--glue-dir", self.glue_dir, "--packages", *budget.packages, "--most-mb", budget.most_mb]
-        options += ["--most-lines", budget.most_lines, "--output", text]
-        if self.xnli_dir:
-            options += ["--xnli-dir", self.xnli_dir]
-        self.add("corpus", [sys.executable, HERE / "corpus.py", *options], (), self.pace["corpus"])
-        for folder, file, split, needs, more in (
-            ("sentences", "train", "train", "corpus", ("--train-tokenizer", budget.vocabulary)),
-            ("sentences", "valid", "valid", "sentences-train", ()),
-            ("lines", "train_lines", "train", "sentences-train", ("--tokenizer", tokenizer)),
-            ("lines", "valid_lines", "valid", "lines-train", ("--tokenizer", tokenizer)),
-        ):
-            options = [
-                "--documents",
-                "line",
-                "--input",
-                text / f"{file}.txt",
-                "--destdir",
-                self.work / folder,
-                "--split",
-                split,
-            ]
-            self.add(f"{folder}-{split}", [*PIXELGPT, "render-corpus", *options, *more], [needs], self.pace["render"])
+        budget, text = self.budget, self.work / "text"
+        source = options(glue_dir=self.glue_dir, xnli_dir=self.xnli_dir, packages=budget.packages)
+        size = options(most_mb=budget.most_mb, most_lines=budget.most_lines, output=text, overwrite=True)
+        self.script("corpus", "corpus.py", [*source, *size], (), self.pace["corpus"])
+        sentences, lines = self.work / "sentences", self.work / "lines"
+        tokenizer = sentences / "tokenizer.model"
+        self.render(text / "train.txt", sentences, "train", "corpus", train_tokenizer=budget.vocabulary)
+        self.render(text / "valid.txt", sentences, "valid", "sentences-train")
+        self.render(text / "train_lines.txt", lines, "train", "sentences-train", tokenizer=tokenizer)
+        self.render(text / "valid_lines.txt", lines, "valid", "lines-train")
         for task in budget.tasks:
             self.render_task(task)
+
+    def render(self, file, folder, split, needs, **tokens):
+        """A split of a data folder, of which every line of a file is a document."""
+        what = options(documents="line", input=file, destdir=folder, split=split, **tokens, overwrite=True)
+        self.add(f"{folder.name}-{split}", [*PIXELGPT, "render-corpus", *what], [needs], self.pace["render"])
 
     def render_task(self, task, attack=None):
         """The data folder of a task of GLUE; with *attack*, its training set attacked."""
         name = f"{task}-{attack}" if attack else task
-        options = [
-            "--glue-dir",
-            self.glue_dir,
-            "--task",
-            task,
-            "--destdir",
-            self.work / name,
-            "--like",
-            self.work / "sentences",
-        ]
+        what = options(glue_dir=self.glue_dir, task=task, destdir=self.work / name, like=self.work / "sentences")
         if attack:
-            options += ["--attack", attack, "--severity", ATTACKED_TRAINING, "--attack-splits", "train"]
-        return self.add(f"{name}-data", [*PIXELGPT, "render-glue", *options], ["sentences-train"], self.pace["render"])
+            what += options(attack=attack, severity=ATTACKED_TRAINING, attack_splits="train")
+        command = [*PIXELGPT, "render-glue", *what, *options(overwrite=True)]
+        return self.add(f"{name}-data", command, ["sentences-train"], self.pace["render"])
 
-    def train(self, name, data, updates, rate, options, needs, seconds, save_dir=None, keep=None):
-        """Add a run of fairseq-train."""
-        folder = save_dir or self.work / "runs" / name
-        command = [TRAIN, data, *self.common, "--max-update", updates, "--lr", rate, "--save-dir", folder]
-        command += ["--optimizer", "fused_adamw", "--weight-decay", 0.01, "--clip-norm", 1.0, "--no-epoch-checkpoints"]
-        return self.add(name, [*command, *options], needs, seconds, updates, keep)
+    # ---- training
+
+    def train(self, name, data, updates, rate, more, needs, seconds, save_dir=None, keep=None):
+        """Add a run of fairseq-train.
+
+        Args:
+            name: of the stage.
+            data: data folder.
+            updates: at which it ends.
+            rate: its highest learning rate.
+            more: further options.
+            needs, seconds, keep: see Stage.
+            save_dir: of the checkpoints (default: of the stage's own name).
+        """
+        device = (
+            options(tf32=True, compile=True, num_workers=4) if self.budget.gpu else options(cpu=True, num_workers=0)
+        )
+        fixed = options(
+            user_dir=USER_DIR, bf16=True, optimizer="fused_adamw", adam_betas="(0.9, 0.98)", weight_decay=0.01,
+            clip_norm=1.0, no_epoch_checkpoints=True, log_format="simple", log_interval=10,
+        )  # fmt: skip
+        run = options(max_update=updates, lr=rate, save_dir=save_dir or self.work / "runs" / name)
+        return self.add(name, [*TRAIN, data, *device, *fixed, *run, *more], needs, seconds, updates, keep)
 
     def language_modeling(self, modalities, weights, batch, total, every, patch_weight):
         """Options of pretraining: *total* updates on rows of one line or sentence each, a validation after *every*."""
-        return [
-            *("--task", "rendered_pretraining", "--modalities", modalities, "--modality-weights", weights),
-            *("--arch", self.budget.arch, "--criterion", "patch_token_loss", "--patch-loss-weight", patch_weight),
-            *("--sample-break-mode", "eos", "--tokens-per-sample", 512, "--pair-patches", 256, "--pair-tokens", 256),
-            *("--batch-size", batch, "--adam-betas", "(0.9, 0.98)", "--lr-scheduler", "cosine", "--lr-shrink", 0),
-            *("--warmup-updates", max(1, total // 10), "--lr-period-updates", total - max(1, total // 10)),
-            *("--validate-interval-updates", every, "--save-interval-updates", every, "--keep-interval-updates", 1),
-        ]
+        warmup = max(1, total // 10)
+        return options(
+            task="rendered_pretraining", modalities=modalities, modality_weights=weights, arch=self.budget.arch,
+            criterion="patch_token_loss", patch_loss_weight=patch_weight, sample_break_mode="eos",
+            tokens_per_sample=512, pair_patches=256, pair_tokens=256, batch_size=batch,
+            lr_scheduler="cosine", lr_shrink=0, warmup_updates=warmup, lr_period_updates=total - warmup,
+            validate_interval_updates=every, save_interval_updates=every, keep_interval_updates=1,
+        )  # fmt: skip
 
     def pretrain(self):
-        """The DualGPT: pairs of one to four words first, then sentences in all modalities.
-
-        A stage for each point at which it is looked at, so that what needs a point need not wait for the end.
-        """
-        budget, before = self.budget, None
-        parts = (
-            ("lines", budget.line_updates, budget.line_batch, "pair", "1", 0.3, 0),
-            (
-                "sentences",
-                budget.sentence_updates,
-                budget.sentence_batch,
-                *budget.sentence_mixture,
-                1,
-                budget.line_updates[-1],
-            ),
+        """The DualGPT: pairs of one to four words first, then sentences in all modalities."""
+        budget = self.budget
+        lines = self.language_modeling("pair", "1", budget.line_batch, *_total_and_interval(budget.line_updates), 0.3)
+        sentences = self.language_modeling(
+            *budget.sentence_mixture, budget.sentence_batch, *_total_and_interval(budget.sentence_updates), 1
         )
-        for data, all_updates, batch, modalities, weights, patch_weight, offset in parts:
-            start = ["--finetune-from-model", self.checkpoint(offset)] if offset else []
-            every = max(1, all_updates[0] // 2)
-            options = self.language_modeling(modalities, weights, batch, all_updates[-1], every, patch_weight)
-            last, folder = 0, self.work / "runs" / f"dualgpt-{data}"
-            for updates in all_updates:
-                needs = [before] if before else ["lines-valid", "sentences-valid"]
-                keep = folder / "checkpoint_last.pt", self.checkpoint(offset + updates)
-                before = self.train(
-                    f"pretrain-{offset + updates}", self.work / data, updates, budget.rate, [*options, *start], needs,
-                    (updates - last) * self.pace[data], save_dir=folder, keep=keep,
-                )  # fmt: skip
-                last = updates
+        end = budget.line_updates[-1]
+        last = self.pretrain_part("lines", lines, budget.line_updates, 0, ["lines-valid"])
+        start = options(finetune_from_model=self.checkpoint(end))
+        self.pretrain_part("sentences", [*sentences, *start], budget.sentence_updates, end, [last, "sentences-valid"])
+
+    def pretrain_part(self, data, more, all_updates, before, needs):
+        """One run, with a stage for each point at which it is looked at: what needs a point need not wait for the end.
+
+        Args:
+            data: name of the data folder.
+            more: options.
+            all_updates: the points, in updates of this part.
+            before: updates of the part before.
+            needs: of the first stage.
+
+        Returns:
+            str: name of the last stage.
+        """
+        folder, first = self.work / "runs" / f"dualgpt-{data}", 0
+        for updates in all_updates:
+            keep = folder / "checkpoint_last.pt", self.checkpoint(before + updates)
+            name, seconds = f"pretrain-{before + updates}", (updates - first) * self.pace[data] + self.pace["start"]
+            self.train(name, self.work / data, updates, self.budget.rate, more, needs, seconds, folder, keep)
+            first, needs = updates, [name]
+        return name
 
     def compare_regimes(self):
         """A model of each of the four regimes, from scratch on sentences, for their losses."""
+        budget, data = self.budget, self.work / "sentences"
+        total = budget.regime_updates
         for regime, modalities in REGIMES.items():
             weights = ",".join("1" for _ in modalities.split(","))
-            total = self.budget.regime_updates
-            options = self.language_modeling(
-                modalities, weights, self.budget.sentence_batch, total, max(1, total // 6), 1
-            )
-            data, seconds = self.work / "sentences", total * self.pace["sentences"]
-            self.train(
-                f"regime-{regime}", data, total, self.budget.rate, [*options, "--no-save"], ["sentences-valid"], seconds
-            )
-
-    def read(self, updates):
-        """What the DualGPT reads of held-out lines."""
-        files = ["--checkpoint", self.checkpoint(updates), "--lines", self.work / "text" / "valid_lines.txt"]
-        options = ["--of-a-length", self.budget.read_lines, "--output", self.work / "reading" / f"{updates}.json"]
-        needs = [f"pretrain-{updates}"]
-        self.add(f"read-{updates}", [sys.executable, HERE / "reading.py", *files, *options], needs, self.pace["read"])
+            more = self.language_modeling(modalities, weights, budget.sentence_batch, total, max(1, total // 6), 1)
+            seconds = total * self.pace["sentences"] + self.pace["start"]
+            more += options(no_save=True)
+            self.train(f"regime-{regime}", data, total, budget.rate, more, ["sentences-valid"], seconds)
 
     def finetune_all(self, task):
         """Every modality from every point, several seeds at both ends; some for longer, from the last point."""
@@ -203,24 +211,32 @@ class Evidence:
         data = f"{task}-{kind}" if kind in budget.attacked_training else task
         longer = budget.long_updates if kind else {}
         updates = longer.get(modality, budget.finetuning_updates[modality])
-        needs, start = [f"{data}-data"], ["--arch", budget.arch]
+        needs, start = [f"{data}-data"], options(arch=budget.arch)
         if point != SCRATCH:
             needs.append(f"pretrain-{point}")
-            start += ["--finetune-from-model", self.checkpoint(point)]
+            start += options(finetune_from_model=self.checkpoint(point))
         every = max(1, updates // 6)
         is_attacked = point == self.points()[-1] and seed <= budget.attacked_seeds and task == "sst2"
-        options = [
-            *("--task", "rendered_glue", "--glue-task", task, "--modality", modality, "--max-positions", 256, *start),
-            *("--criterion", "rendered_classification", "--batch-size", 64, "--adam-betas", "(0.9, 0.98)"),
-            *("--lr-scheduler", "polynomial_decay", "--warmup-updates", max(1, updates // 20)),
-            *("--total-num-update", updates, "--seed", seed, "--validate-interval-updates", every),
-            *("--best-checkpoint-metric", CHOOSES[task], "--maximize-best-checkpoint-metric"),
-            *(("--save-interval-updates", every, "--keep-interval-updates", 1) if is_attacked else ("--no-save",)),
-        ]
+        saving = {"save_interval_updates": every, "keep_interval_updates": 1} if is_attacked else {"no_save": True}
+        more = options(
+            task="rendered_glue", glue_task=task, modality=modality, max_positions=256, seed=seed, batch_size=BATCH,
+            criterion="rendered_classification", lr_scheduler="polynomial_decay", warmup_updates=max(1, updates // 20),
+            total_num_update=updates, validate_interval_updates=every, best_checkpoint_metric=CHOOSES[task],
+            maximize_best_checkpoint_metric=True, **saving,
+        )  # fmt: skip
         name = f"{task}-{kind}-{modality}-{point}-{seed}" if kind else f"{task}-{modality}-{point}-{seed}"
-        seconds = updates * self.pace[modality] + self.pace["start"]
-        rate = budget.finetuning_rate[modality]
-        return self.train(name, self.work / data, updates, rate, options, needs, seconds)
+        seconds, rate = updates * self.pace[modality] + self.pace["start"], budget.finetuning_rate[modality]
+        return self.train(name, self.work / data, updates, rate, [*more, *start], needs, seconds)
+
+    # ---- evaluation
+
+    def read(self, updates):
+        """What the DualGPT reads of held-out lines."""
+        lines, output = self.work / "text" / "valid_lines.txt", self.work / "reading" / f"{updates}.json"
+        what = options(
+            checkpoint=self.checkpoint(updates), lines=lines, of_a_length=self.budget.read_lines, output=output
+        )
+        self.script(f"read-{updates}", "reading.py", what, [f"pretrain-{updates}"], self.pace["read"])
 
     def attack(self):
         """The fine-tuned models under attack, and models that were trained on attacked text."""
@@ -233,13 +249,17 @@ class Evidence:
             self.render_task("sst2", attack)
             for modality in MODALITIES:
                 models.append((f"{modality}, trained on {attack}", self.finetune("sst2", modality, last, 1, attack)))
-        attacks = 9 if budget.attacks == "all" else len(budget.attacks.split(","))
+        attacks = ATTACKS if budget.attacks == "all" else len(budget.attacks.split(","))
         evaluations = len(models) * (1 + attacks * len(budget.severities.split(",")) * budget.attack_seeds)
-        checkpoints = [f"{name}={self.work / 'runs' / run / 'checkpoint_best.pt'}" for name, run in models]
-        command = [
-            *(*PIXELGPT, "evaluate-robustness", "--glue-dir", self.glue_dir, "--task", "sst2"),
-            *("--attacks", budget.attacks, "--severities", budget.severities, "--seeds", budget.attack_seeds),
-            *("--output", self.work / "robustness", "--checkpoint", *checkpoints),
-        ]
-        needs = [run for _, run in models]
-        self.add("robustness", command if budget.gpu else [*command, "--cpu"], needs, evaluations * self.pace["attack"])
+        what = options(
+            glue_dir=self.glue_dir, task="sst2", attacks=budget.attacks, severities=budget.severities,
+            seeds=budget.attack_seeds, output=self.work / "robustness", cpu=None if budget.gpu else True,
+            checkpoint=tuple(f"{name}={self.work / 'runs' / run / 'checkpoint_best.pt'}" for name, run in models),
+        )  # fmt: skip
+        seconds = evaluations * self.pace["attack"]
+        self.add("robustness", [*PIXELGPT, "evaluate-robustness", *what], [run for _, run in models], seconds)
+
+
+def _total_and_interval(updates):
+    """The number of updates at the end of a part of pretraining, and after how many it is validated."""
+    return updates[-1], max(1, updates[0] // 2)

@@ -16,13 +16,12 @@ import contextlib
 import os
 import platform
 import re
-import signal
 import sys
 import time
 from pathlib import Path
 
 from budgets import BUDGETS
-from jobs import Plan, say, shown_time
+from jobs import Plan, heed_interruptions, say, shown_time
 from plan import Evidence
 
 from pixelgpt_fairseq.errors import UserError, command
@@ -63,7 +62,7 @@ def main(argv=None):
     if args.dry_run:
         return
     output.mkdir(parents=True, exist_ok=True)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    heed_interruptions()
     try:
         with locked(output / "run.lock", "running into this folder"):
             began = time.perf_counter()
