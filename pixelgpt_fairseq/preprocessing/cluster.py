@@ -4,6 +4,7 @@ Dask sends jobs to workers, and sends the job of a worker that is lost to anothe
 files under the same paths.
 """
 
+import contextlib
 import hashlib
 import pickle
 import threading
@@ -49,14 +50,32 @@ class Cluster:
 
     def at_once(self):
         """How many jobs may wait: two for each thread of the cluster as it is now."""
-        return 2 * max(1, sum(self._client.ncores().values()))
+        with self.loss_named():
+            return 2 * max(1, sum(self._client.ncores().values()))
 
     def submit(self, job):
         """Submit a job; returns an object whose ``result()`` waits for it."""
-        return _Submitted(self._client.submit(_do, self._setup, job, pure=False), self)
+        with self.loss_named():
+            return _Submitted(self._client.submit(_do, self._setup, job, pure=False), self)
 
-    def failure(self, error):
-        """The UserError for an error that is Dask's."""
+    @contextlib.contextmanager
+    def loss_named(self):
+        """Raise a UserError for the loss of the scheduler; errors of jobs are UserErrors already."""
+        import asyncio
+        import concurrent.futures
+
+        try:
+            yield
+        except UserError:
+            raise
+        except (asyncio.CancelledError, concurrent.futures.CancelledError, OSError, RuntimeError) as error:
+            raise self._failure(error) from None
+        except Exception as error:
+            if type(error).__module__.startswith("distributed"):
+                raise self._failure(error) from None
+            raise
+
+    def _failure(self, error):
         if isinstance(error, self._distributed.KilledWorker):
             return UserError(
                 f"--scheduler {self.address}: a shard ended its worker several times: if memory ran out, give workers "
@@ -78,19 +97,8 @@ class _Submitted:
         Raises:
             UserError: the job's own, or for the loss of the scheduler.
         """
-        import asyncio
-        import concurrent.futures
-
-        try:
+        with self._cluster.loss_named():
             return self._future.result()
-        except UserError:
-            raise
-        except (asyncio.CanceledError, concurrent.futures.CanceledError, OSError, RuntimeError) as error:
-            raise self._cluster.failure(error) from None
-        except Exception as error:
-            if type(error).__module__.startswith("distributed"):
-                raise self._cluster.failure(error) from None
-            raise
 
 
 def _keep(key, setup):

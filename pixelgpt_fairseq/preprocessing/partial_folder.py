@@ -207,10 +207,14 @@ def remove_shards(path, unfinished_only=False):
 
 
 def remove_shard(path):
-    """Remove the folder of one shard; the file that says that it is whole goes first."""
-    for entry in sorted(os.scandir(path), key=lambda entry: entry.name != SHARD_FILE):
-        if _is_of_shard(entry):
-            os.unlink(entry.path)
+    """Remove the folder of one shard; the file that says that it is whole goes first.
+
+    On another machine, a worker that lost its scheduler may still be at work there, so anything may be gone meanwhile.
+    """
+    with contextlib.suppress(FileNotFoundError):
+        for entry in sorted(os.scandir(path), key=lambda entry: entry.name != SHARD_FILE):
+            if _is_of_shard(entry):
+                Path(entry.path).unlink(missing_ok=True)
     with contextlib.suppress(OSError):  # not empty
         os.rmdir(path)
 

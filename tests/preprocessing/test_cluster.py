@@ -1,4 +1,4 @@
-"""Rendering on a Dask cluster: the same bytes, also where a worker is lost."""
+"""Rendering on a Dask cluster: the same bytes, also where a worker is lost, or the scheduler."""
 
 import os
 import signal
@@ -10,10 +10,12 @@ import pytest
 from skips import needs_distributed
 from toy_corpus import ENVIRONMENT, ROOT, documents
 
+from pixelgpt_fairseq.data.data_folder import DataFolder
 from pixelgpt_fairseq.data.tokens import train_tokenizer
 from pixelgpt_fairseq.errors import UserError
 from pixelgpt_fairseq.preprocessing import shards
 from pixelgpt_fairseq.preprocessing.binarize import binarize
+from pixelgpt_fairseq.preprocessing.partial_folder import finished_shards, partial_path
 from pixelgpt_fairseq.rendering import RendererConfig
 
 pytestmark = needs_distributed
@@ -24,7 +26,7 @@ class ToyCluster:
 
     def __init__(self, folder, workers):
         self.file, self.processes = folder / "scheduler.json", []
-        self._start("dask_scheduler", "--port", "0", "--no-dashboard", "--no-show")
+        self.scheduler = self._start("dask_scheduler", "--port", "0", "--no-dashboard", "--no-show")
         self.workers = [
             self._start("dask_worker", "--nthreads", "1", "--no-nanny", "--no-dashboard", "--local-directory", folder)
             for _ in range(workers)
@@ -65,7 +67,7 @@ def contents(path):
     return {str(file.relative_to(path)): file.read_bytes() for file in path.rglob("*") if file.is_file()}
 
 
-def test_a_worker_that_is_lost_makes_no_difference(cluster, tmp_path, monkeypatch):
+def test_a_lost_worker_makes_no_difference_and_a_lost_scheduler_leaves_whole_shards(cluster, tmp_path, monkeypatch):
     monkeypatch.setattr(shards, "SHARD_CHARACTERS", 400)
     (tmp_path / "corpus.txt").write_text("\n\n".join(documents(60)))
     config, tokenizer = RendererConfig(max_patches=40), train_tokenizer(iter(documents()), 400)
@@ -77,20 +79,34 @@ def test_a_worker_that_is_lost_makes_no_difference(cluster, tmp_path, monkeypatc
 
     render("local")
     address, waiting = cluster.address, time.monotonic()
-    victim, read_stretches = cluster.workers[0], shards.stretches
+    read_stretches = shards.stretches
 
-    def stretches(*args):
-        for number, stretch in enumerate(read_stretches(*args)):
-            yield stretch
-            if number == 4:  # it has one of those before, and waits for others
-                victim.send_signal(signal.SIGKILL)
+    def kill_in_the_middle(victim):
+        def stretches(*args):
+            for number, stretch in enumerate(read_stretches(*args)):
+                yield stretch
+                if number == 6:  # it has one of those before, and waits for others
+                    victim.send_signal(signal.SIGKILL)
 
-    monkeypatch.setattr("pixelgpt_fairseq.preprocessing.binarize.stretches", stretches)
+        monkeypatch.setattr("pixelgpt_fairseq.preprocessing.binarize.stretches", stretches)
+
+    kill_in_the_middle(cluster.workers[0])
     render("cluster", scheduler=address)
-    assert victim.wait(30) == -signal.SIGKILL
-    assert time.monotonic() - waiting < 300
-    assert len(list((tmp_path / "local" / "train.shards").iterdir())) > 8
+    assert cluster.workers[0].wait(30) == -signal.SIGKILL
+    number = len(list((tmp_path / "local" / "train.shards").iterdir()))
+    assert number > 12
     assert contents(tmp_path / "cluster") == contents(tmp_path / "local")
+
+    kill_in_the_middle(cluster.scheduler)
+    with pytest.raises(UserError, match=r"--scheduler tcp://.*: lost, .*: shards that are finished stay"):
+        render("orphaned", scheduler=address)
+    kept = finished_shards(partial_path(DataFolder(tmp_path / "orphaned"), "train"))
+    assert 0 < len(kept) < number
+    monkeypatch.undo()
+    monkeypatch.setattr(shards, "SHARD_CHARACTERS", 400)
+    assert render("orphaned").resumed.pieces > 0  # on this machine, now that there is no other
+    assert contents(tmp_path / "orphaned") == contents(tmp_path / "local")
+    assert time.monotonic() - waiting < 300
 
 
 def test_a_scheduler_that_is_not_there(tmp_path, monkeypatch):
