@@ -138,10 +138,11 @@ def compare(ways, number, runs, unit, same=torch.equal):
                 seconds[name].append(taken)
             reference = found if reference is None else reference
             assert same(found, reference), f"{name}: other {unit}"
-    rates = {name: number / median(times) for name, times in seconds.items()}
-    first = rates[next(iter(rates))]
-    for name, rate in rates.items():
-        print(f"{name}: {rate:,.1f} {unit}/s" + (f"; cached {first / rate:.2f}x" if rate != first else ""), flush=True)
+    rates = {name: number / median(seconds[name]) for name in ways}
+    first, *others = ways
+    print(f"{first}: {rates[first]:,.1f} {unit}/s", flush=True)
+    for name in others:
+        print(f"{name}: {rates[name]:,.1f} {unit}/s; cached {rates[first] / rates[name]:.2f}x", flush=True)
 
 
 def compare_tokens(options, model, llama, rows):
