@@ -1,4 +1,4 @@
-"""The shapes that a strip of text can be made of: the glyphs of an alphabet, each look once, as arrays."""
+"""The shapes of which a strip of text can consist: the glyphs of an alphabet as arrays, without duplicates."""
 
 import functools
 import unicodedata
@@ -12,8 +12,8 @@ from pixelgpt_fairseq.rendering.colors import Palette
 from pixelgpt_fairseq.rendering.glyphs import GlyphAtlas
 from pixelgpt_fairseq.rendering.repertoire import Repertoire
 
-# Characters that are looked for where no alphabet is named, in three steps: what most languages in the Latin, Greek and
-# Cyrillic scripts need; those scripts whole, kana and the common ideographs; everything that the fonts have.
+# Without an alphabet, characters are looked for in three steps: first those that most languages in the Latin, Greek and
+# Cyrillic scripts need; then all of these scripts, kana and the common ideographs; then everything that the fonts have.
 _COMMON = ((0x20, 0x17F), (0x218, 0x21B), (0x370, 0x3FF), (0x400, 0x45F), (0x490, 0x491), (0x1EA0, 0x1EF9))
 _COMMON_SIGNS = "–—‘’‚“”„†‡•…‰′″‹›€₽№™−"
 _EAST_ASIAN = ((0x180, 0x24F), (0x460, 0x52F), (0x2000, 0x206F), (0x20A0, 0x20CF), (0x2100, 0x22FF), (0x3000, 0x30FF))
@@ -21,11 +21,19 @@ _IDEOGRAPHS = ((0x4E00, 0x9FFF), (0xFF00, 0xFFEF))
 _ALL = ((0x20, 0x3FFFF),)
 _STEPS = (_COMMON, (*_COMMON, *_EAST_ASIAN, *_IDEOGRAPHS), _ALL)
 STEPS = len(_STEPS)
-_UNREADABLE = ("Cc", "Cf", "Cn", "Co", "Cs", "Zl", "Zp")  # categories of characters that show nothing of their own
-_BLANKS = " \u3000"  # the others look like these, or like several of them
+_UNREADABLE = (
+    "Cc",
+    "Cf",
+    "Cn",
+    "Co",
+    "Cs",
+    "Zl",
+    "Zp",
+)  # Unicode categories of characters without a shape of their own
+_BLANKS = " \u3000"  # other blank characters look like one of these or like several in a row
 
 _MAX_WIDTH = 64  # pixels; no letter is wider
-# Widths of ink up to which shapes stand in one array.
+# Shapes whose ink is at most so wide share an array.
 _BUCKETS = (4, 8, 12, 16, 24, 40, _MAX_WIDTH)
 
 
@@ -42,17 +50,17 @@ class Bucket(NamedTuple):
 
 
 class GlyphBank:
-    """The different looks of an alphabet's glyphs, those of similar width one after another.
+    """The different shapes of an alphabet's glyphs; those of similar width follow each other.
 
     Args:
         config: RendererConfig with its fonts located, of the backend ``pygame``.
         characters: the alphabet.
-        ink: uint8 ``[256]``: how dark each coverage looks, from 0 (background) to 255; not decreasing.
+        ink: uint8 ``[256]``: how dark each value of coverage looks, from 0 (background) to 255; not decreasing.
 
     Attributes:
-        characters: for each shape the characters that look so, in the order in which they are preferred.
-        advances, lefts, widths: int64 ``[shapes]``: how far a shape moves the pen, the first column of its ink counted
-            from the pen, and the columns of its ink.
+        characters: for each shape a string of the characters that have it, the preferred one first.
+        advances, lefts, widths: int64 ``[shapes]``: how far the pen moves, the first column of the ink (counted from
+            the pen), and the number of columns with ink.
         ranks: int64 ``[shapes]``: see :func:`~pixelgpt_fairseq.generation.spelling.rarity`.
         blanks: characters without ink, and their advances.
         ink: as given.
@@ -107,10 +115,10 @@ class GlyphBank:
                 self.buckets.append(Bucket(first, coverage))
             first = end
         self.at_baseline = functools.cache(self._at_baseline)
-        self.matching_arrays = {}  # of glyph_matching, by baseline
+        self.matching_arrays = {}  # what glyph_matching computes once for each baseline
 
     def _at_baseline(self, baseline: int) -> list[Bucket]:
-        """The shapes on a strip whose baseline is above row *baseline*: coverage with the rows of the strip."""
+        """The buckets with their coverage cut to the rows of a strip whose letters stand above row *baseline*."""
         first = self._top - baseline  # the row of the atlas at which the strip begins
         before = max(0, -first)
         placed = []
@@ -142,7 +150,7 @@ def coverage_ink(config, black_and_white: bool) -> np.ndarray:
 
     Args:
         config: RendererConfig.
-        black_and_white: the strip has been made so, as render mode ``binary`` does.
+        black_and_white: whether the strip has no shades of gray, as with the render mode ``binary``.
     """
     shades = Palette(config).shades
     ink = _between(shades, shades)
@@ -150,7 +158,7 @@ def coverage_ink(config, black_and_white: bool) -> np.ndarray:
 
 
 def _between(colors, shades):
-    """Where colors lie between background and text: 0 to 255."""
+    """How far colors are from the background's toward the text's: 0 (background) to 255 (text)."""
     paper, text = shades[0].astype(float), shades[255].astype(float)
     span = np.atleast_1d(text - paper)
     length = float((span * span).sum())
@@ -164,14 +172,14 @@ def step_alphabet(step: int) -> str:
     """The characters of a step of the default alphabet, 0 to ``STEPS - 1``."""
     codes = {code for first, last in _STEPS[step] for code in range(first, last + 1)} | set(map(ord, _COMMON_SIGNS))
     characters = (chr(code) for code in sorted(codes))
-    if step < STEPS - 1:  # marks of their own come last: they explain any noise above a letter
+    if step < STEPS - 1:  # Combining marks are left to the last step: they would explain any noise above a letter.
         characters = (each for each in characters if unicodedata.category(each)[0] != "M")
     return "".join(characters)
 
 
 @functools.lru_cache(maxsize=16)
 def glyph_bank(config, characters: str | int, black_and_white: bool) -> GlyphBank:
-    """The bank of an alphabet, or of a step of the default one; the last ones asked for are kept."""
+    """The bank of an alphabet, or of a step of the default one. The most recent banks stay in memory."""
     if isinstance(characters, int):
         characters = step_alphabet(characters)
     return GlyphBank(config, characters, coverage_ink(config, black_and_white))
@@ -185,7 +193,7 @@ def look_alikes(config, alphabet: str | None = None) -> list[str]:
         alphabet: characters; None is the first step of the default alphabet (Latin, Greek, Cyrillic).
 
     Returns:
-        list: strings of two characters or more; of each the first is what is read where neighbors do not tell.
+        list: strings of two characters or more. The first of each is read if its neighbors do not decide.
 
     Raises:
         UserError: if a font is missing.
@@ -195,7 +203,7 @@ def look_alikes(config, alphabet: str | None = None) -> list[str]:
 
 
 def _shown(config, characters):
-    """Those of *characters* that a font of the chain has; the others would all look like its sign for what it lacks."""
+    """Those of *characters* that a font of the chain has. A font draws all others as the same placeholder."""
     repertoires = [Repertoire(font.path) for font in config.fonts]
     return "".join(
         character

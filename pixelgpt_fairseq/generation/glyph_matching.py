@@ -7,15 +7,15 @@ import numpy as np
 
 from pixelgpt_fairseq.generation.glyph_bank import GlyphBank
 
-# A blank is tried where the strip has no more ink than this, in dark pixels: neighbors may reach into it, and noise.
+# A blank may stand where the strip has no more ink than this, in dark pixels: ink of its neighbors, or noise.
 _INK_IN_A_BLANK = 3.0
 _NOISE_IN_A_BLANK = 12.0
-_KEPT_PER_COLUMN = 12  # glyphs that are tried with their pen at one column of a strip that no glyph fits exactly
+_KEPT_PER_COLUMN = 12  # glyphs that are tried at each pen when no glyph fits exactly
 _WINDOWS = 2048  # columns that are compared with all glyphs at a time
 
 
 class Candidates(NamedTuple):
-    """Glyphs with their places, ordered by the columns of their pens; arrays of one length.
+    """Glyphs and the places where they may stand, in the order of their pens; arrays of equal length.
 
     Attributes:
         pens: columns of the strip.
@@ -34,14 +34,14 @@ class Candidates(NamedTuple):
 
 
 def exact_candidates(ink: np.ndarray, bank: GlyphBank, baseline: int) -> Candidates:
-    """Glyphs of which the strip has every pixel, dark enough.
+    """Glyphs that the strip contains: at each of their pixels it is at least as dark.
 
-    Each is looked up by its two darkest columns, which the ink of its neighbors seldom reaches.
+    A glyph is looked up by its two darkest columns, because its neighbors' ink seldom reaches these.
 
     Args:
         ink: uint8 ``[columns, rows]``.
         bank: the shapes.
-        baseline: the row below the foot of the letters.
+        baseline: the row below the feet of the letters.
     """
     tables = _tables(bank, baseline)
     hashes = _hashes(ink)
@@ -71,7 +71,7 @@ def exact_candidates(ink: np.ndarray, bank: GlyphBank, baseline: int) -> Candida
 
 
 def matched_columns(ink: np.ndarray, bank: GlyphBank, baseline: int) -> int:
-    """How many columns of the strip are the darkest column of some glyph: most at the right baseline."""
+    """How many columns of the strip equal the darkest column of some glyph. The right baseline has the most."""
     hashes, known = _hashes(ink[ink.any(axis=1)]), _known_hashes(bank, baseline)
     return int((known[np.searchsorted(known, hashes).clip(0, len(known) - 1)] == hashes).sum())
 
@@ -111,7 +111,7 @@ def _nearest(strip, energy, bank, baseline, columns):
             gains = own[these] - 2 * (windows[starts].reshape(len(starts), -1) @ matrix[:, these])
             rows, which = np.nonzero(gains < 0)
             numbers, gained = these[which], gains[rows, which]
-            # What remains in the glyph's own columns, per column: glyphs of all widths compete.
+            # The error that remains in the glyph's columns, per column, so that wide and narrow glyphs can be compared.
             first = pens[rows] + np.minimum(0, left)
             last = pens[rows] + np.maximum(advances[numbers], left + bank.widths[bucket.first + numbers])
             limit = len(energy) - 1
@@ -159,7 +159,7 @@ def _table(bank, bucket):
     ink = bank.ink[bucket.coverage]
     widths = bank.widths[bucket.first : bucket.first + len(ink)]
     weights = ink.sum(axis=2, dtype=np.int64) + 1
-    # Columns at the sides count only where there are no others: neighbors reach into them.
+    # Neighbors overlap the columns at the sides, so these are taken only if there are no others.
     place = np.arange(ink.shape[1])[None]
     from_side = np.minimum(place, widths[:, None] - 1 - place)
     weights[from_side < np.minimum(2, (widths[:, None] - 1) // 2)] = 0
@@ -168,12 +168,12 @@ def _table(bank, bucket):
     offsets = weights.argmax(axis=1)
     weights[every, offsets] = 0
     second = np.where(widths > 5, weights.argmax(axis=1), offsets)
-    # Of two columns a neighbor can reach either.
+    # A neighbor can overlap either column of a glyph that has only two, so the glyph is entered with each of them.
     two = np.flatnonzero(widths == 2)
     every, offsets, second = (np.append(part, part[two]) for part in (every, offsets, second))
     offsets[len(ink) :] = second[len(ink) :] = 1 - offsets[len(ink) :]
     hashes, second_hashes = (_hashes(ink[every, chosen]) for chosen in (offsets, second))
-    inked = ink.any(axis=(1, 2))  # at this baseline, a shape may be wholly above or below the strip
+    inked = ink.any(axis=(1, 2))  # on this baseline, a shape may lie completely above or below the strip
     order = np.argsort(hashes, kind="stable")
     order = order[inked[every[order]]]
     return _Table(hashes[order], every[order], offsets[order], second_hashes[order], second[order])
@@ -192,7 +192,7 @@ def _matrices(bank, baseline):
 
 
 def _hashes(columns):
-    """A number for each of ``[..., rows]``: the same for the same pixels."""
+    """A hash of each column ``[..., rows]``; equal columns have equal hashes."""
     return columns.astype(np.uint64) @ _factors(columns.shape[-1])
 
 
@@ -203,7 +203,9 @@ def _factors(rows):
 
 def _blanks(ink, bank, most):
     inked = np.flatnonzero(ink.any(axis=1))
-    first, last = (inked[0], inked[-1]) if inked.size else (0, -1)  # blanks before and after the text cannot be seen
+    first, last = (
+        (inked[0], inked[-1]) if inked.size else (0, -1)
+    )  # blanks before and after the text are not looked for
     energy = np.concatenate([[0.0], ((ink / 255.0) ** 2).sum(axis=1).cumsum()])
     parts = []
     for character, advance in bank.blanks.items():
@@ -219,7 +221,7 @@ def _blanks(ink, bank, most):
 
 
 def ordered(found: list[Candidates]) -> Candidates:
-    """Several lots of candidates as one."""
+    """Merge several Candidates into one, in the order of their pens."""
     joined = Candidates(*(np.concatenate(part) for part in zip(*found, strict=True)))
     order = np.argsort(joined.pens, kind="stable")
     return Candidates(*(part[order] for part in joined))

@@ -15,8 +15,8 @@ from pixelgpt_fairseq.rendering.renderer import MARGIN
 
 WHITE = 255
 _SEPARATOR_SHARE = 0.1  # the most white that a separator has
-# A patch of black and white, normalized, has values at least 2 apart (at half black, half white; else more); one that
-# is blank has none. A prediction is taken for whichever is nearer.
+# The values of a normalized patch of black and white lie at least 2 apart; all those of a blank patch are 0. A
+# predicted patch is taken for blank if its values lie less than half of that apart.
 _BLANK_RANGE = 1.0
 
 
@@ -57,7 +57,7 @@ def continue_strips(
 
     Args:
         model: PixelGPTModel.
-        prompts: uint8 ``[L, values]`` each, of one number of values.
+        prompts: a list of uint8 ``[L, values]``; *values* is the same for all, L may differ.
         max_new_patches: the most that are added to each.
         patch_loss: what the model was trained with (``--patch-loss``); None: as ``model.patch_loss`` tells.
         temperature: with ``bce``, pixels are drawn from their probabilities, with logits divided by this; 0: each is
@@ -98,12 +98,12 @@ def continue_strips(
 def black_and_white(
     predictions: Tensor, values: int, patch_loss: str, temperature: float = 0.0, blank: int = WHITE
 ) -> Tensor:
-    """What a model predicts, as patches that it can read.
+    """Turn predictions into black and white patches, which the model can read.
 
-    * ``bce``: a pixel is white where that is likelier than black; with a *temperature* it is drawn.
-    * ``mse``: where its value is above one half.
-    * ``normalized_mse``: where its value is above the middle of the patch's extremes; a patch whose extremes are less
-      than 1 apart is blank.
+    * ``bce``: a pixel is white if that is more likely than black; with a *temperature* it is drawn at random.
+    * ``mse``: a pixel is white if its predicted value is above one half.
+    * ``normalized_mse``: a pixel is white if its value is above the middle between the smallest and the largest value
+      of the patch. If these are less than 1 apart, the patch is blank.
 
     Args:
         predictions: ``[..., C * values]``, channels last.
@@ -134,15 +134,16 @@ def is_separator(patches: Tensor) -> Tensor:
 
 
 def prompt_patches(renderer, text: str, shift: bool = False) -> Tensor:
-    """The strip of a text, for a model to continue: up to the last patch that the text fills.
+    """The strip of a text for a model to continue, up to the last patch that the text fills completely.
 
-    What stands in the patch that it does not fill is left for the model to draw: a blank rest would end the text.
+    A patch that the text fills in part is left out, and the model draws it: a patch with a blank rest would end the
+    text.
 
     Args:
         renderer: TextRenderer.
         text: what is to be continued.
-        shift: instead move the text to the right, so that all of it is there, and a word that follows it after a space
-            begins at a patch border.
+        shift: instead move the text to the right by up to a patch, so that the strip shows all of it, and a word that
+            follows after a space begins at a patch border.
 
     Returns:
         uint8 ``[L, values]``

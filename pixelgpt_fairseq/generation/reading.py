@@ -1,9 +1,10 @@
-"""Strips of rendered text -> the text, without OCR: the renderer is our own, and so are its glyphs.
+"""Reads a strip of rendered text back into text. No OCR is needed, because we have the renderer's glyphs.
 
-A line is made of glyphs whose pens stand at whole pixels. So the likeliest text of a strip is the best sequence of
-glyphs from an alphabet, found by a shortest path. A strip as it was rendered is read exactly, but for characters that
-look the same in the font (:func:`~pixelgpt_fairseq.generation.glyph_bank.look_alikes`); what a model generated is read
-as well as it fits, with a score for each character.
+The renderer draws each glyph of a line at a whole column of pixels, its *pen*. So the most likely text of a strip is
+the sequence of glyphs that differs least from the strip, which a shortest path finds. A strip as it was rendered is
+read exactly, except for characters that look the same in the font
+(:func:`~pixelgpt_fairseq.generation.glyph_bank.look_alikes`). For a strip that a model generated, the text that fits
+best is returned, with a score for each character.
 """
 
 import itertools
@@ -21,18 +22,19 @@ from pixelgpt_fairseq.generation.word_list import WordList
 from pixelgpt_fairseq.generation.word_path import word_path
 from pixelgpt_fairseq.rendering.config import RendererConfig
 
-_PADDING = 80  # empty columns on both sides: more than the widest glyph
-_DARK, _LIGHT = 25, 128  # mean values: a separator is below the first, unless the background is below the second, too
-_TRIED = 3  # baselines, of which the best is taken
-_LIKELY = 0.7  # of what the best baseline explains, to be tried
-_CONTEXT = 8  # patches before a continuation that are read, too: they show where the line stands
-_PROBED = 40  # columns, by which baselines are compared where no glyph fits exactly
-_REPAIRED = 16  # columns on both sides of a difference, where a line that all but fits exactly is read once more
-_NEGLIGIBLE = 1.5  # dark pixels: a difference for which not all characters of the fonts are tried
-_ALL_BUT_EXACT = 0.98  # a score that no likeness of glyphs will better
-_CAUTION = 2.0  # of paths through what no glyph fits exactly
-_CLEAR = 0.85  # a score of the nearest glyphs from which on no other baseline is tried
-_GOOD = 0.75  # a score from which on no other characters are looked for
+_PADDING = 80  # empty columns that are added on both sides; wider than any glyph
+_DARK = 25  # a patch with a lower mean value is a separator,
+_LIGHT = 128  # if the mean value of the background is at least this
+_TRIED = 3  # at most so many baselines are tried
+_LIKELY = 0.7  # a baseline is tried if it explains at least this share of what the best one explains
+_CONTEXT = 8  # so many patches before a continuation are read with it, because they show the line's baseline
+_PROBED = 40  # so many columns are used to compare baselines when no glyph fits exactly
+_REPAIRED = 16  # columns on both sides of a difference that are read again when the rest of a line fits exactly
+_NEGLIGIBLE = 1.5  # a difference of fewer dark pixels is no reason to try every character of the fonts
+_ALL_BUT_EXACT = 0.98  # with a score this high, approximate matching is not tried, because it cannot do better
+_CAUTION = 2.0  # factor on what glyphs and gaps cost when no glyph fits exactly
+_CLEAR = 0.85  # approximate matching tries no further baseline once it has reached this score
+_GOOD = 0.75  # no larger set of characters is tried once this score is reached
 
 
 class Span(NamedTuple):
@@ -41,7 +43,7 @@ class Span(NamedTuple):
     Attributes:
         text: the character.
         start, end: the columns of the strip that it takes: from its pen to the next one's.
-        score: how well the strip fits it, from 0 to 1; 1 is pixel for pixel.
+        score: how well the strip fits it, from 0 to 1; 1 means that every pixel is the same.
     """
 
     text: str
@@ -55,7 +57,7 @@ class Reading(NamedTuple):
 
     Attributes:
         text: the characters; a separator between two texts is a newline.
-        score: how well the strip fits all of it, from 0 to 1; 1 is pixel for pixel.
+        score: how well the strip fits all of it, from 0 to 1; 1 means that every pixel is the same.
         spans: a Span for each character.
     """
 
@@ -74,19 +76,20 @@ def read_strip(
 
     Args:
         pixels: uint8 ``[patch_size, columns]``, or with a third axis of red, green and blue. Black patches end a text.
-        config: what the strip was rendered with, or the model that drew it was trained with; backend ``pygame``.
-        alphabet: the characters that may occur; the space is always among them. None: those of the fonts, the common
-            ones first.
-        words: words that are expected, as a :class:`~pixelgpt_fairseq.generation.word_list.WordList`, or strings. Where
-            no text fits pixel for pixel, another word is read only where it fits clearly better; and without an
-            alphabet, the characters that may occur are those of the words and of ASCII.
+        config: the settings with which the strip was rendered, or on which the model that drew it was trained; the
+            backend is ``pygame``.
+        alphabet: the characters that may occur; the space always may. None: all characters of the fonts, of which the
+            common ones are tried first.
+        words: the words to expect, a :class:`~pixelgpt_fairseq.generation.word_list.WordList` or strings. If no text
+            fits exactly, a word that is not listed is read only where it fits clearly better than listed ones. Without
+            an alphabet, the characters that may occur are then those of the words and of ASCII.
 
     Returns:
         Reading
 
     Raises:
-        UserError: if the strip is no such array, a font is missing, the backend is another, or the fonts have no
-            character of the alphabet, or there are no words.
+        UserError: if the strip is not such an array, a font is missing, the backend is not ``pygame``, the fonts have
+            no character of the alphabet, or the list has no words.
     """
     pixels = _checked(pixels, config)
     config = config.located()
@@ -110,10 +113,10 @@ def read_continuation(
     alphabet: Iterable[str] | None = None,
     words: WordList | Iterable[str] | None = None,
 ) -> Reading | None:
-    """What a strip reads as from column *start* on; None if the look cannot be read back.
+    """Read a strip from column *start* on; None if strips of this backend cannot be read.
 
-    All of the strip is made black and white, as the patches of the model are; what stands before *start* shows the row
-    on which the line stands, and the letter that *start* cuts in two belongs to it.
+    The whole strip is first made black and white, because a model's own patches are. The part before *start* is read,
+    too, because it shows the baseline; a character is returned if its middle is at *start* or after it.
     """
     if config.backend != "pygame":
         return None
@@ -161,8 +164,8 @@ def _read_line(ink, config, alphabet, words, black_and_white, column):
     Args:
         ink: uint8 ``[rows, columns]``.
         config, alphabet, words: see :func:`read_strip`; the alphabet is a string or None, the words a WordList or None.
-        black_and_white: the ink has no shades between.
-        column: of the strip, at which the line begins.
+        black_and_white: whether the ink has no shades of gray.
+        column: the column of the strip at which the line begins.
     """
     if not ink.any():
         return _Line("", [], 0.0, 0.0)
@@ -172,7 +175,7 @@ def _read_line(ink, config, alphabet, words, black_and_white, column):
         banks = list(range(STEPS))
         nearest_banks = banks[:-1] if words is None else [words.alphabet()]
     if black_and_white and config.render_mode != "binary":
-        banks = banks[:1]  # not as it was rendered
+        banks = banks[:1]  # the strip was changed after it was rendered, so an exact fit is unlikely
     best = None
     for exact, tried in ((True, banks), (False, nearest_banks)):
         for characters in tried:
@@ -187,12 +190,12 @@ def _read_line(ink, config, alphabet, words, black_and_white, column):
         if best.score >= _ALL_BUT_EXACT:
             break
         if exact and words is not None:
-            best = None  # it knows no words, and would win by its score
+            best = None  # it was found without the words, and its score would be higher
     return best.line(column, words)
 
 
 class _Line(NamedTuple):
-    """A line that was read: its error and ink, which give its score, for several lines to be joined."""
+    """A line that was read. Error and ink of several lines add up, and give the score of all of them."""
 
     text: str
     spans: list[Span]
@@ -201,7 +204,7 @@ class _Line(NamedTuple):
 
 
 class _Attempt:
-    """The best path of a line with one bank at one baseline."""
+    """The best path through a line, with the glyphs of one bank on one baseline."""
 
     def __init__(self, ink, bank, baseline, exact, words):
         self.bank, self.ink, self.baseline = bank, ink, baseline
@@ -210,7 +213,7 @@ class _Attempt:
         find = glyph_matching.exact_candidates if exact else glyph_matching.nearest_candidates
         self._take(find(ink, bank, baseline))
         if exact and self.error > 0 and self.score > _GOOD:
-            # Where two neighbors cover all of a glyph between them, it is found by its likeness.
+            # A glyph that its neighbors overlap everywhere has no exact match: look for the nearest glyphs there.
             wrong = np.flatnonzero(self.errors)
             near = np.unique(np.add.outer(wrong, np.arange(-_REPAIRED, _REPAIRED)))
             near = near[(near >= 0) & (near < len(ink))]
@@ -235,7 +238,7 @@ class _Attempt:
 
     @classmethod
     def best(cls, ink, bank, exact, words):
-        """The attempt of the least error at the likeliest baselines."""
+        """The attempt with the smallest error, of those at the most likely baselines."""
         best, tried = None, set()
         baselines = _exact_baselines(ink, bank) if exact else _nearest_baselines(ink, bank)
         for baseline in itertools.chain(baselines, [_usual_baseline(bank)]):
@@ -250,7 +253,7 @@ class _Attempt:
         return best
 
     def line(self, column, words):
-        """A _Line, in columns of the strip; *words* tell letters that look alike apart."""
+        """The _Line, with columns counted from the strip's first; *words* help to choose between look-alikes."""
         text = spell([self._look(number) for number in self.path], words or ())
         spans = []
         for character, number in zip(text, self.path, strict=True):
@@ -264,7 +267,7 @@ class _Attempt:
         return str(self.candidates.blanks[number]) if shape < 0 else self.bank.characters[shape]
 
     def _fit(self, number):
-        """The score of one character, of all columns that its room or its ink takes."""
+        """The score of one character, over all columns from its pen to the next one and those that its ink covers."""
         shape, pen = int(self.candidates.shapes[number]), int(self.candidates.pens[number])
         start, end = pen, pen + int(self.candidates.advances[number])
         if shape >= 0:
@@ -277,12 +280,12 @@ class _Attempt:
 
 
 def _usual_baseline(bank):
-    """The row below the foot of the letters on most strips."""
+    """The baseline of most strips: the row below the feet of the letters."""
     return bank.rows * 3 // 4
 
 
 def _exact_baselines(ink, bank):
-    """Rows for letters to stand on, the likeliest first: those at which many columns of the strip are a glyph's."""
+    """Baselines to try, the most likely first: those on which many columns of the strip equal a column of a glyph."""
     expected = ink.any(axis=1).sum() / bank.rows
     usual = _usual_baseline(bank)
     found = {usual: glyph_matching.matched_columns(ink, bank, usual)}
@@ -297,7 +300,7 @@ def _exact_baselines(ink, bank):
 
 
 def _nearest_baselines(ink, bank):
-    """The same for a strip that no glyph fits exactly: those at which the best glyphs explain most of the ink."""
+    """Baselines to try when no glyph fits exactly: those on which the nearest glyphs explain most of the ink."""
     inked = np.flatnonzero(ink.any(axis=1))
     middle = len(inked) // 2
     probed = inked[max(0, middle - _PROBED // 2) : middle + _PROBED // 2]
@@ -316,7 +319,7 @@ def _fit_at(ink, bank, row, columns):
 
 
 def _score(error, ink):
-    """1 for no error, 0 where nothing fits: *ink* is what strip and reading have together."""
+    """The score: 1 without an error, 0 if nothing fits. *ink* is the ink of the strip plus that of the reading."""
     return float(max(0.0, 1 - error / ink)) if ink else 1.0
 
 

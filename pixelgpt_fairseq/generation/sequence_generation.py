@@ -17,14 +17,14 @@ from pixelgpt_fairseq.data.tokens import TokenDictionary
 from pixelgpt_fairseq.errors import UserError
 from pixelgpt_fairseq.models.cache import KeyValueCache
 
-_COLUMNS_AHEAD = 64  # that are allocated beyond the prompt
+_COLUMNS_AHEAD = 64  # of the cache, allocated beyond the prompt
 
 
 class GenerationDictionary(TokenDictionary):
-    """A model's tokens and, as one more symbol, the padding of the generator's rows.
+    """A model's tokens, and one more symbol that pads the generator's rows.
 
-    The padding of :class:`~pixelgpt_fairseq.data.tokens.TokenDictionary` is eos, and the generator never chooses
-    padding: no text would end.
+    :class:`~pixelgpt_fairseq.data.tokens.TokenDictionary` pads with eos. The generator never chooses padding, so with
+    that dictionary no text would ever end.
 
     Args:
         dictionary: TokenDictionary of the model.
@@ -99,7 +99,7 @@ class TokenDecoder(FairseqIncrementalDecoder):
         return F.pad(logits.float(), (0, 1), value=-torch.inf), None  # padding is never predicted
 
     def reorder_incremental_state_scripting(self, incremental_state, new_order):
-        """Nothing: the cache is reordered as the encoder's output. fairseq would ask every module of the model."""
+        """Do nothing: the cache is the encoder's output, and is reordered as such."""
 
 
 class GenerationModel(nn.Module):
@@ -137,9 +137,9 @@ class GenerationModel(nn.Module):
 
 
 class RepeatBlock(NGramRepeatBlock):
-    """fairseq's n-gram blocking, of what each row holds so far.
+    """fairseq's n-gram blocking, applied to the tokens that each row has so far.
 
-    Without its CUDA extension, fairseq compares with the end of the whole buffer, which is padding, and blocks nothing.
+    Without its CUDA extension, fairseq looks at the end of the whole buffer, which is padding, and so blocks nothing.
     """
 
     def __init__(self, size: int):
@@ -156,7 +156,8 @@ class TokenGenerator(SequenceGenerator):
     Args:
         models: list of GenerationModel.
         dictionary: GenerationDictionary.
-        free_end: whether a row that has reached the greatest length ends there without a judgment of the model.
+        free_end: whether the end of a row that has reached the greatest length costs nothing; else it costs what the
+            model gives for eos there.
         options: those of SequenceGenerator.
     """
 

@@ -1,23 +1,23 @@
 """The best sequence of glyphs for a strip: a shortest path from pen to pen.
 
-What a path costs is the sum of the squared differences between the strip and what the path's glyphs draw, where a pixel
-differs by at most 1, and a little for each glyph, so that no glyph is there for nothing. Two neighbors whose ink
-overlaps are counted with the ink that they have together.
+The cost of a path is the sum of the squared differences between the strip and what the path's glyphs draw (at most 1
+for each pixel), plus a small cost for each glyph, so that a path has no glyphs that explain nothing. Where the ink of
+two neighbors overlaps, the combined ink is compared with the strip.
 """
 
 import numpy as np
 
-# What a path costs besides the differences.
-_GLYPH = 0.5  # for each glyph with ink,
-_RARE = 0.3  # more for a letter with marks or of few languages, twice that for a compatibility form;
-_BLANK = 0.15  # for each blank,
-_WIDE_BLANK = 0.6  # more for one that is not the space: several spaces come before it where they are as wide
-GAP = 0.3  # for each column between one glyph's end and the next one's pen
+# Costs in addition to the differences.
+_GLYPH = 0.5  # each glyph with ink
+_RARE = 0.3  # extra for a letter with marks or one that few languages use; twice that for a compatibility form
+_BLANK = 0.15  # each blank
+_WIDE_BLANK = 0.6  # extra for a blank other than the space, so that several spaces of the same width are preferred
+GAP = 0.3  # each column between the end of one glyph and the next pen
 
 _MAX_OVERLAP = 8  # columns
 _PAIRS = 1 << 15  # neighbors that are compared at a time
 
-# Ink of one glyph over that of another, as rendering draws it.
+# Coverage where two glyphs overlap, computed as the renderer does.
 _COMBINED = np.array([[s + d - s * d // 255 for d in range(256)] for s in range(256)], dtype=np.uint8)
 
 
@@ -27,7 +27,7 @@ def shortest_path(ink, bank, baseline, candidates, caution=1.0) -> list[int]:
     Args:
         ink: uint8 ``[columns, rows]``.
         bank, baseline, candidates: see :mod:`~pixelgpt_fairseq.generation.glyph_matching`.
-        caution: multiplies what glyphs and gaps cost: the noisier a strip, the less a single pixel says.
+        caution: factor on what glyphs and gaps cost; higher for noisy strips, whose single pixels mean less.
     """
     if not len(candidates.pens):
         return []
@@ -77,7 +77,7 @@ def _reached(neighbors, costs, moving, caution):
     moving = None if moving.all() else moving
     reached = np.full(len(costs), np.inf)
     before = np.full(len(costs), -1)
-    gap_cost, gap_from = 0.0, -1  # of the best path that ends before this column and leaves it free
+    gap_cost, gap_from = 0.0, -1  # of the best path that ends before this column, where no glyph stands
     for column in range(neighbors.columns - 1):
         start, stop = begins[column], begins[column + 1]
         there = neighbors.ending(column)
@@ -130,7 +130,7 @@ def _extend(here, own, there, pairs, moving, reached, before, gap_cost, gap_from
 
 
 def _cheapest(table):
-    """The row of the least value in each column, and that value."""
+    """For each column of the table, the row with the smallest value, and that value."""
     choice = table.argmin(axis=0)
     return choice, table[choice, np.arange(len(choice))]
 
@@ -162,8 +162,8 @@ class Neighbors:
         begins = np.searchsorted(candidates.pens, np.arange(self.columns))
         arrivals = np.searchsorted(ends[self._by_end], np.arange(self.columns))
         self.begins, self._arrivals = begins.tolist(), arrivals.tolist()
-        # For each column a value for each candidate that ends there and each that begins there, the latter changing
-        # faster.
+        # One array has the tables of all columns, one after another: a row for each candidate that ends at the column,
+        # with a value for each candidate that begins there.
         ending, beginning = np.diff(arrivals), np.diff(begins)
         counts = ending * beginning
         first = np.concatenate([[0], counts.cumsum()])

@@ -1,4 +1,4 @@
-"""Which of several characters that look alike was meant: the one in the script of its word, of its line."""
+"""Chooses between characters that look alike: the one whose script the rest of the word, or of the line, has."""
 
 import collections
 import itertools
@@ -7,7 +7,7 @@ import unicodedata
 
 from pixelgpt_fairseq.rendering.coverage import script_name
 
-# Signs and letters of many languages; some of the others look like one of these.
+# Common signs and letters, which are preferred to others that look the same.
 _USUAL = re.compile("[ -~À-žΑ-Ωα-ωА-яЁёЄєІіЇїЈјЎўҐґ]|[^\u0000-\u052f]")
 
 
@@ -19,7 +19,7 @@ def rarity(character: str) -> int:
 
 
 def preference(character: str):
-    """What orders characters that look alike: the least rare first, then by code point."""
+    """Sort key of characters that look alike: the least rare first, then by code point."""
     return rarity(character), character
 
 
@@ -27,12 +27,12 @@ def spell(looks: list[str], words=()) -> str:
     """The characters of a line.
 
     Args:
-        looks: for each place the characters that look so, the preferred one first.
-        words: a container of words that are expected.
+        looks: for each place a string of the characters that look so, the preferred one first.
+        words: a container of words to expect.
 
     Returns:
-        str: one character for each place: of letters the one in the script in which most of its word can be written;
-        where several scripts can write it all, in that in which it is one of *words*, or else in that of the line.
+        str: one character for each place. The letters of a word get the script in which most of them can be written. If
+        several scripts can write the whole word, one in which it is among *words* is taken, or else that of the line.
     """
     line = _scripts(look for look in looks if look[0].isalpha())
     spelled = []
@@ -49,12 +49,12 @@ def spell(looks: list[str], words=()) -> str:
 
 
 def _chosen(look, script):
-    """Of characters that look alike the preferred one of a script, if any has it."""
+    """The preferred one of the characters *look* that belong to a script; without such a one, the first."""
     return next((each for each in look if _script(each) == script), look[0])
 
 
 def _scripts(looks):
-    """For each script how many of the places can be written in it; letters of few languages count half."""
+    """For each script, how many of the places it has a letter for; letters that few languages use count half."""
     weights = collections.Counter()
     for look in looks:
         own = {}
@@ -66,5 +66,5 @@ def _scripts(looks):
 
 
 def _script(character):
-    """The script of a letter; None of other characters."""
+    """The script of a letter; None for other characters."""
     return script_name(character) if unicodedata.category(character)[0] == "L" else None

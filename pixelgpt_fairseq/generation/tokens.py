@@ -136,7 +136,7 @@ def continue_prompts(
         no_repeat_ngram_size=no_repeat_ngram_size,
         search_strategy=strategy,
     )
-    generator.positions += 1  # the end that is forced takes no position
+    generator.positions += 1  # the end that the generator forces is not read by the model
     sample = {"net_input": {"src_tokens": first_tokens.unsqueeze(1), "prompt": prompt}}
     sample["net_input"]["src_lengths"] = torch.ones_like(first_tokens)
     try:
@@ -147,7 +147,7 @@ def continue_prompts(
 
 
 def end_of_text(model) -> int:
-    """The id of the token with which texts end, as *model* or its tokenizer tells; else LLaMA's."""
+    """The id of the token that ends a text: that of the model's tokenizer or settings, or else LLaMA's."""
     tokenizer = getattr(model, "tokenizer", None)
     if tokenizer is not None:
         return tokenizer.eos
@@ -157,7 +157,10 @@ def end_of_text(model) -> int:
 
 
 def make_prompt(rows, patches, patch_mask, strip_patches, device) -> tuple[dict, Tensor]:
-    """Arguments of the model's forward for all of the prompts but their last tokens, and these, int64 ``[B]``.
+    """Split prompts into what the model reads at once and the last token of each, from which generation goes on.
+
+    Returns:
+        (arguments of the model's forward, last tokens int64 ``[B]``)
 
     Args:
         rows: lists of ids, at least one each.

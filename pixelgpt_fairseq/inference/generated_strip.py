@@ -1,4 +1,4 @@
-"""Strips that a loaded model continues, and what they read as."""
+"""Strips that a loaded model continues, and the text that is read from them."""
 
 from typing import NamedTuple
 
@@ -7,13 +7,13 @@ import numpy as np
 from pixelgpt_fairseq.generation.patches import continue_strips, patches_to_pixels, prompt_patches
 from pixelgpt_fairseq.generation.reading import read_continuation
 
-MOST_PATCHES = 64  # where none are asked for, and the model's positions allow it
+MOST_PATCHES = 64  # drawn if the caller does not say how many, and the model's positions allow it
 
 
 class GeneratedStrip(NamedTuple):
     """What a model has drawn."""
 
-    text: str | None  # what the new patches read as; None where the look cannot be read back
+    text: str | None  # read from the new patches; None if strips of this backend cannot be read
     strip: np.ndarray  # uint8 [16, columns], rgb [16, columns, 3]: the prompt and what follows it
     prompt_patches: int
     scores: list[float]  # how well each character of the text fits, 0 to 1
@@ -37,7 +37,7 @@ def generate_strips(
         UserError: if the model generates no patches, or a prompt is empty or does not fit.
     """
     if loaded.model.num_labels is not None or not loaded.model.uses_patches:
-        continue_strips(loaded.model, [], 1)  # says so
+        continue_strips(loaded.model, [], 1)  # raises the UserError
     rows = [prompt_patches(loaded.renderer, prompt, shift) for prompt in prompts]
     if not rows:
         return []

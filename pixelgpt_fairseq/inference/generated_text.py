@@ -12,7 +12,7 @@ from pixelgpt_fairseq.errors import UserError
 from pixelgpt_fairseq.generation.sequence_generation import first_position
 from pixelgpt_fairseq.generation.tokens import continue_prompts, make_prompt
 
-MOST_TOKENS = 200  # where none are asked for, and the model's positions allow it
+MOST_TOKENS = 200  # written if the caller does not say how many, and the model's positions allow it
 
 
 class GeneratedText(NamedTuple):

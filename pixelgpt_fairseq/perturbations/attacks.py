@@ -1,7 +1,7 @@
 """The ten attacks: what each does, where, and how a text is put together again.
 
-An attack on words draws words at random, without drawing one twice, until as many have changed as the severity asks
-for, or none is left. An attack on characters decides about every character by itself.
+An attack on words picks words at random, each at most once, until as many have changed as the severity asks for or
+no word is left. An attack on characters decides for each character independently.
 """
 
 import math
@@ -23,11 +23,11 @@ class Attack:
     """An attack.
 
     Attributes:
-        summary: what a word, or a text, becomes.
+        summary: what the attack makes of a word or a text.
         elsewhere: what it does in languages other than English.
-        change_word: of an attack on words, see :mod:`~pixelgpt_fairseq.perturbations.word_attacks`.
-        change_character: of an attack on characters: a function of a character and a generator, called with
-            probability severity, to what the character becomes (None: it stays).
+        change_word: the function of an attack on words, see :mod:`~pixelgpt_fairseq.perturbations.word_attacks`.
+        change_character: the function of an attack on characters. With a probability of severity it is called with a
+            character and a generator, and returns what takes the character's place (None: the character stays).
     """
 
     summary: str
@@ -112,10 +112,10 @@ ATTACKS = {
 
 
 def check_attack(name: str, severity: float, typos=None):
-    """Refuse what is no attack or no severity, or an attack that lacks what it needs.
+    """Check the name and the severity of an attack, and that it has what it needs.
 
     Raises:
-        UserError: with one line.
+        UserError: if one of them is wrong or missing.
     """
     if name not in ATTACKS:
         raise UserError(f"attack {name!r}: there is none of that name: choose from {', '.join(ATTACKS)}")
@@ -148,7 +148,7 @@ def attack(text: str, name: str, severity: float, rng, typos: dict | None = None
 
 
 def attack_with_words(text: str, name: str, severity: float, rng, typos: dict | None = None) -> AttackedText:
-    """:func:`attack`, which tells where each word went, for labels that belong to words."""
+    """:func:`attack`, which also returns where each word is in the result, for labels that belong to words."""
     check_attack(name, severity, typos)
     spans = word_spans(text)
     if ATTACKS[name].change_character:
@@ -160,7 +160,7 @@ def attack_with_words(text: str, name: str, severity: float, rng, typos: dict | 
 
 
 def _edit_words(text, spans, change, severity, rng):
-    """(start, end) -> replacement, of the words that change."""
+    """The words that change: (start, end) -> replacement."""
     wanted = math.ceil(severity * len(spans) * (1 - 1e-12))  # in floating point, 0.7 * 10 is more than 7
     edits = {}
     for start, end in shuffled(rng, spans):
@@ -173,7 +173,7 @@ def _edit_words(text, spans, change, severity, rng):
 
 
 def _edit_characters(text, change, severity, rng):
-    """(start, end) -> replacement, of the characters that change."""
+    """The characters that change: (start, end) -> replacement."""
     edits = {}
     for place, character in enumerate(text):
         if rng.random() < severity:
@@ -184,7 +184,7 @@ def _edit_characters(text, change, severity, rng):
 
 
 def _apply(text, edits, spans):
-    """The AttackedText of *text* when *edits*, which do not overlap, are made."""
+    """Apply *edits*, which do not overlap, to *text*, and return the AttackedText."""
     parts, done, length, moved = [], 0, 0, {}
 
     def keep(end):

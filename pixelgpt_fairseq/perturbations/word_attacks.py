@@ -25,7 +25,7 @@ _SPELLINGS = {
 
 
 def full_swap(word, severity, rng):
-    """The letters in another order; what is no letter keeps its place."""
+    """The letters in another order; other characters keep their places."""
     found = characters(word)
     return _swap(found, letter_positions(found), 3, rng)
 
@@ -51,10 +51,9 @@ def _swap(found, positions, fewest, rng):
 
 
 def intrude(word, severity, rng):
-    """One punctuation character after each letter with probability *severity*, at least after one.
+    """A punctuation character after each letter with probability *severity*, and after at least one letter.
 
-    The first place is drawn from the distribution that it has if places are gone through again and again until the
-    word differs.
+    The first place is drawn as if the letters were gone through, again and again if need be, until one is chosen.
     """
     found = characters(word)
     letters = letter_positions(found)

@@ -4,7 +4,7 @@ import unicodedata
 
 import regex
 
-# Scripts that put no spaces between words. Without a dictionary nobody can tell where their words begin: each of their
+# Scripts that put no spaces between words. Their words cannot be found without a dictionary, so each of their
 # characters counts as a word of one letter.
 _SPACELESS = r"\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}"
 _WORD_CHARACTER = rf"(?:(?=[[\p{{L}}\p{{N}}]--[{_SPACELESS}]])\X)"
@@ -44,7 +44,7 @@ def base_letter(character: str) -> str:
 
 
 def in_case_of(pattern: str, word: str) -> str:
-    """*word* (in lower case) in capitals, or with one at its beginning, where *pattern* is written so."""
+    """*word* (given in lower case) with capitals as in *pattern*: all of it, its first letter, or none."""
     if pattern.isupper() and len(letter_positions(characters(pattern))) > 1:
         return word.upper()
     return word[:1].upper() + word[1:] if pattern[:1].isupper() else word
