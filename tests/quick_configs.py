@@ -1,8 +1,9 @@
-"""Hydra's part in the start of a run, done once for all runs of this process that have the same components.
+"""Hydra's part in the start of a run, done once for all runs of this process.
 
 fairseq lets Hydra put together the configuration of every command line. That takes twice as long as all else in a run
 of a few updates: parsing each option with a grammar, and merging the defaults of the components that were chosen. Here,
-what was parsed and merged before is used again; the values are then set by Hydra's own function.
+what was parsed and merged before is used again, and the components are put into it; the values are then set by Hydra's
+own function.
 ``test_quick_configs.py`` compares the result with Hydra's. A command in a process of its own has Hydra's way.
 """
 
@@ -16,12 +17,12 @@ from hydra import initialize_config_dir
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra.core.config_store import ConfigStore
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from omegaconf import OmegaConf
+from omegaconf import OmegaConf, open_dict
 
 FAIRSEQ = fairseq.dataclass.utils  # where fairseq calls Hydra
 CONFIG = Path(fairseq.__file__).parent / "config"
 hydras_own = {name: getattr(FAIRSEQ, name) for name in ("compose", "initialize")}
-_merged = {}  # what is registered, and which components are chosen -> the configuration without values
+_merged = {}  # what is registered beside components -> the configuration with fairseq's defaults
 
 
 def install():
@@ -42,13 +43,17 @@ def compose(config_name, overrides, strict):
     components, values = [], []
     for override in overrides:
         (values if "." in override.partition("=")[0] else components).append(override)
-    nodes = (*_nodes(ConfigStore.instance().repo),)
+    registered = ConfigStore.instance().repo
     # The nodes themselves, which stay alive with the key, so that no other can have the identity of one of them.
-    key = (config_name, *components, *(_Identity(node) for node in nodes))
+    key = (config_name, *(_Identity(node) for node in registered.values() if not isinstance(node, dict)))
     if key not in _merged:
         with initialize_config_dir(str(CONFIG)):
-            _merged[key] = hydras_own["compose"](config_name, overrides=components, strict=strict)
+            _merged[key] = hydras_own["compose"](config_name, strict=strict)
     config = copy.deepcopy(_merged[key])
+    for component in components:
+        group, _, name = component.partition("=")
+        with open_dict(config):
+            config[group] = None if name == "null" else copy.deepcopy(registered[group][f"{name}.yaml"].node)
     OmegaConf.set_struct(config, True)
     ConfigLoaderImpl._apply_overrides_to_config([_parse(value) for value in values], config)
     OmegaConf.set_struct(config, strict)
@@ -58,11 +63,6 @@ def compose(config_name, overrides, strict):
 @functools.lru_cache(maxsize=10_000)
 def _parse(override):
     return OverridesParser.create().parse_overrides([override])[0]
-
-
-def _nodes(registered):
-    for value in registered.values():
-        yield from _nodes(value) if isinstance(value, dict) else (value,)
 
 
 class _Identity:
