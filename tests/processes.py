@@ -2,7 +2,7 @@
 
 For what needs more than one process, or one that is killed. The first start makes the server that the others are
 forked from; each process begins as the server is, which has imported fairseq, this package and what torch imports at
-the first update, and run nothing.
+the first update (``server_modules.py``), and run nothing.
 """
 
 import contextlib
@@ -19,9 +19,7 @@ import torch
 
 ROOT = Path(__file__).resolve().parents[1]
 _SERVER = multiprocessing.get_context("forkserver")
-_SERVER.set_forkserver_preload(
-    ["fairseq_cli.train", "fairseq_cli.validate", "pixelgpt_fairseq.training.registration", "torch._dynamo"]
-)
+_SERVER.set_forkserver_preload(["server_modules"])
 
 
 class Command:

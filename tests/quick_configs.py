@@ -4,7 +4,7 @@ fairseq lets Hydra put together the configuration of every command line. That ta
 of a few updates: parsing each option with a grammar, and merging the defaults of the components that were chosen. Here,
 what was parsed and merged before is used again, and the components are put into it; the values are then set by Hydra's
 own function.
-``test_quick_configs.py`` compares the result with Hydra's. A command in a process of its own has Hydra's way.
+``test_quick_configs.py`` compares the result with Hydra's. Commands that start Python anew have Hydra's way.
 """
 
 import contextlib
@@ -44,12 +44,7 @@ def compose(config_name, overrides, strict):
     for override in overrides:
         (values if "." in override.partition("=")[0] else components).append(override)
     registered = ConfigStore.instance().repo
-    # The nodes themselves, which stay alive with the key, so that no other can have the identity of one of them.
-    key = (config_name, *(_Identity(node) for node in registered.values() if not isinstance(node, dict)))
-    if key not in _merged:
-        with initialize_config_dir(str(CONFIG)):
-            _merged[key] = hydras_own["compose"](config_name, strict=strict)
-    config = copy.deepcopy(_merged[key])
+    config = copy.deepcopy(merged(config_name, strict))
     for component in components:
         group, _, name = component.partition("=")
         with open_dict(config):
@@ -58,6 +53,17 @@ def compose(config_name, overrides, strict):
     ConfigLoaderImpl._apply_overrides_to_config([_parse(value) for value in values], config)
     OmegaConf.set_struct(config, strict)
     return config
+
+
+def merged(config_name, strict):
+    """The configuration with fairseq's defaults, merged once; not to be changed."""
+    # The nodes themselves, which stay alive with the key, so that no other can have the identity of one of them.
+    nodes = [node for node in ConfigStore.instance().repo.values() if not isinstance(node, dict)]
+    key = (config_name, *map(_Identity, nodes))
+    if key not in _merged:
+        with initialize_config_dir(str(CONFIG)):
+            _merged[key] = hydras_own["compose"](config_name, strict=strict)
+    return _merged[key]
 
 
 @functools.lru_cache(maxsize=10_000)
