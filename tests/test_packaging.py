@@ -54,6 +54,12 @@ def requirements(setup_arguments):
     return [Requirement(line) for line in setup_arguments["install_requires"] + extras]
 
 
+def test_every_extra_is_in_the_table_of_installation(setup_arguments):
+    table = [line for line in (ROOT / "docs" / "installation.md").read_text().splitlines() if line.startswith("  | `")]
+    named = [name for line in table for name in re.findall(r"`([a-z]+)`", line.split("|")[1])]
+    assert sorted(named) == sorted(setup_arguments["extras_require"])
+
+
 def pins():
     """constraints.txt as {name: version}."""
     lines = (line.split("#")[0].strip() for line in (ROOT / "constraints.txt").read_text().splitlines())
