@@ -17,7 +17,7 @@ import prose
 import pytest
 import reading
 import run as evidence
-from budgets import BUDGETS, MODALITIES
+from budgets import BUDGETS
 from fairseq_runs import run as run_fairseq
 from jobs import Plan, Stage, heed_interruptions
 from plan import Evidence
@@ -62,8 +62,9 @@ def test_the_whole_road_ends_with_tables_and_plots(road):
     tables = (folder / "report" / "tables.md").read_text()
     points = Evidence(BUDGETS["smoke"], folder, None, folder, folder).points()
     assert f"| updates of pretraining | 0 | {' | '.join(map(str, points))} |" in tables
-    for modality in MODALITIES:
-        assert re.search(rf"\| {modality}( \| [\d.]+){{{1 + len(points)}}} \|", tables)
+    assert re.search(r"\| text( \| [\d.]+){3} \|", tables)
+    for modality in ("pixel", "pair"):  # from scratch and from the end alone
+        assert re.search(rf"\| {modality} \| [\d.]+ \|  \| [\d.]+ \|", tables)
     assert re.search(rf"\| {points[0]}( \| [\d.]+)+ \| \d+ % \|", tables)  # what it reads
     assert re.search(r"\| dualgpt( \| \d\.\d{3}){4} \|", tables)  # text, pixels, and both of pairs
     assert re.search(r"\| inner-swap \| 0.5( \| [\d.]+ \([-+][\d.]+\)){3} \|", tables)
@@ -107,7 +108,7 @@ def test_a_dry_run_tells_the_plan_and_makes_nothing(tmp_path, capsys, budget):
 
 def test_an_hour_of_two_cores_is_one():
     plan = Plan(Evidence(BUDGETS["cpu-hour"], None, None, Path("work"), Path("report")).plan(), Path("nowhere"))
-    assert 2400 < plan.schedule(2) < 4200 < plan.schedule(1)
+    assert 1800 < plan.schedule(2) <= 3600 < plan.schedule(1)
 
 
 @pytest.mark.parametrize(

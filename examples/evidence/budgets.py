@@ -16,6 +16,8 @@ class Budget:
 
     name: str
     gpu: bool = False
+    compile: bool = False  # pays where a run is long
+    jobs: int | None = None  # stages at a time, where --jobs does not say it; None: as many as there are cores
     arch: str = "pixelgpt_small"
     # The corpus.
     packages: tuple[str, ...] = ENGLISH
@@ -24,19 +26,19 @@ class Budget:
     vocabulary: int = 2000  # small: the fewer tokens there are, the sooner the model reads
     # Pretraining of the DualGPT.
     rate: float = 1e-3
-    line_updates: tuple[int, ...] = (400, 800, 1200)  # on pairs of short lines
-    line_batch: int = 256
+    line_updates: tuple[int, ...] = (400, 800, 1600)  # on pairs of short lines
+    line_batch: int = 128
     sentence_updates: tuple[int, ...] = (300, 600)  # on sentences, after that
     sentence_batch: int = 64
     sentence_mixture: tuple[str, str] = ("text,pixel,pair", "1,1,3")  # modalities, and their shares of the updates
-    regime_updates: int = 100  # of each of the four regimes, from scratch on sentences
+    regime_updates: int = 60  # of each of the four regimes, from scratch on sentences
     # Fine-tuning: updates of 64 examples; SST-2 has 67,349, so 1,053 updates read it once.
     tasks: tuple[str, ...] = ("sst2",)
-    finetuning_updates: dict = field(default_factory=lambda: {"text": 351, "pixel": 351, "pair": 263})
+    finetuning_updates: dict = field(default_factory=lambda: {"text": 351, "pixel": 263, "pair": 263})
     long_updates: dict = field(default_factory=lambda: {"pixel": 2106})  # from the last point alone
     finetuning_rate: dict = field(default_factory=lambda: {"text": 3e-4, "pixel": 1e-4, "pair": 3e-4})
     seeds: int = 3  # of runs from scratch and from the last point
-    stride: dict = field(default_factory=lambda: {"text": 2, "pixel": 1, "pair": 3})  # which points between: every nth
+    between: dict = field(default_factory=lambda: {"text": (2,), "pixel": (0, 1, 2, 3), "pair": ()})  # which points
     # Evaluation.
     read_lines: int = 20  # of each length from one to ten words
     attacks: str = "all"
@@ -52,7 +54,7 @@ CPU_PACE = {
     "corpus": 25,
     "render": 60,
     "start": 10,  # of fairseq-train
-    "lines": 0.77,
+    "lines": 0.42,
     "sentences": 0.45,
     "text": 0.15,
     "pixel": 0.23,
@@ -60,8 +62,9 @@ CPU_PACE = {
     "read": 30,
     "attack": 5,
 }
+# Not measured yet: guesses from docs/performance.md.
 GPU_PACE = CPU_PACE | {
-    "start": 40,
+    "start": 15,
     "lines": 0.05,
     "sentences": 0.05,
     "text": 0.03,
@@ -78,24 +81,28 @@ _DAY = replace(
     most_lines=600_000,
     vocabulary=4000,
     line_updates=(1000, 2000, 4000, 8000),
+    line_batch=256,
     sentence_updates=(4000, 8000, 16000),
     regime_updates=4000,
     tasks=("sst2", "cola", "rte"),
     finetuning_updates={"text": 2106, "pixel": 4212, "pair": 2106},
     long_updates={"pixel": 12636},
-    stride={"text": 1, "pixel": 1, "pair": 1},
+    between={"text": tuple(range(6)), "pixel": tuple(range(6)), "pair": tuple(range(6))},
     read_lines=100,
     attack_seeds=3,
     attacked_seeds=3,
     attacked_training=("inner-swap", "confusable"),
+    pace=CPU_PACE | {"render": 400, "lines": 0.8},
 )
 _GPU_QUARTER = replace(
     _HOUR,
     name="gpu-quarter-hour",
     gpu=True,
+    jobs=4,
     arch="pixelgpt_base",
-    most_mb=20,
+    most_mb=6,
     rate=5e-4,
+    line_batch=256,
     line_updates=(1000, 2000, 3000),
     sentence_updates=(1500, 3000),
     finetuning_updates={"text": 526, "pixel": 1053, "pair": 526},
@@ -106,16 +113,19 @@ _GPU_DAY = replace(
     _DAY,
     name="gpu-day",
     gpu=True,
+    compile=True,
+    jobs=2,
     arch="pixelgpt",
     most_mb=300,
     most_lines=2_000_000,
     vocabulary=8000,
     rate=3e-4,
     line_updates=(2500, 5000, 10000, 20000),
+    line_batch=512,
     sentence_updates=(10000, 20000, 40000),
     sentence_batch=256,
     regime_updates=5000,
-    pace=GPU_PACE | {"lines": 0.25, "sentences": 0.5, "text": 0.1, "pixel": 0.1, "pair": 0.15},
+    pace=GPU_PACE | {"start": 60, "lines": 0.25, "sentences": 0.5, "text": 0.1, "pixel": 0.1, "pair": 0.15},
 )
 _SMOKE = replace(
     _HOUR,
@@ -132,7 +142,7 @@ _SMOKE = replace(
     finetuning_updates={"text": 4, "pixel": 2, "pair": 2},
     long_updates={"pixel": 4},
     seeds=1,
-    stride={"text": 1, "pixel": 1, "pair": 1},
+    between={"text": (0,), "pixel": (), "pair": ()},
     read_lines=2,
     attacks="inner-swap",
     severities="0.5",

@@ -8,7 +8,7 @@ import statistics
 from pathlib import Path
 
 from budgets import MODALITIES, REGIMES
-from plan import CHOOSES, LONG
+from plan import CHOOSES, LONG, SCRATCH
 
 from pixelgpt_fairseq.errors import command
 from pixelgpt_fairseq.evaluation.robustness_table import figure_class
@@ -19,8 +19,9 @@ WORDS = 10  # of the longest lines that are read
 
 
 def validations(work, name):
-    """The validations of a stage: updates -> metric -> value."""
-    found = read_log(work / "logs" / f"{name}.log").validations
+    """The validations of a stage: updates -> metric -> value; none if it was not started."""
+    log = work / "logs" / f"{name}.log"
+    found = read_log(log).validations if log.exists() else {}
     return {updates: subsets["valid"] for updates, subsets in found.items()}
 
 
@@ -30,10 +31,12 @@ def finetuned(work, task, metric):
     for path in sorted((work / "logs").glob(f"{task}-*-*-*.log")):
         name, modality, point, _ = path.stem.rsplit("-", 3)
         if name == task:  # not one that was trained on attacked text
-            best = max(values[metric] for values in validations(work, path.stem).values())
-            updates = 0 if point == "scratch" else int(point)
-            scores[modality].setdefault(updates, []).append(100 * best)
-    return {modality: dict(sorted(points.items())) for modality, points in scores.items()}
+            values = [100 * found[metric] for found in validations(work, path.stem).values()]
+            updates = 0 if point == SCRATCH else int(point)
+            scores[modality].setdefault(updates, []).extend([max(values)] if values else [])
+    return {
+        name: {point: points[point] for point in sorted(points) if points[point]} for name, points in scores.items()
+    }
 
 
 def reading(work):
@@ -51,11 +54,10 @@ def losses(work):
     """Losses of the four regimes on held-out sentences: regime -> metric -> updates -> value."""
     found = {}
     for regime in REGIMES:
-        metrics = found.setdefault(regime, {})
         for updates, values in validations(work, f"regime-{regime}").items():
             for metric, value in values.items():
                 if metric.endswith(("patch_loss", "token_loss")):
-                    metrics.setdefault(metric, {})[updates] = value
+                    found.setdefault(regime, {}).setdefault(metric, {})[updates] = value
     return found
 
 
@@ -123,15 +125,24 @@ def label(panel, x, y):
     panel.grid(alpha=0.3)
 
 
-def plot_finetuning(scores, task, metric):
-    """The score against updates of pretraining, a line for each modality; bars are deviations over seeds."""
+def plot_finetuning(scores, longer, task, metric):
+    """The score against updates of pretraining, a line for each modality; bars are deviations over seeds.
+
+    Args:
+        scores: what :func:`finetuned` gives.
+        longer: the same of runs with more updates of fine-tuning: a star each.
+        task, metric: names.
+    """
     drawn, (panel,) = figure(1, 5.5, 3.6)
-    for modality, found in scores.items():
-        means = [statistics.fmean(values) for values in found.values()]
-        deviations = [statistics.stdev(values) if len(values) > 1 else 0 for values in found.values()]
-        panel.errorbar(list(found), means, deviations, marker="o", markersize=4, capsize=3, label=modality)
+    for found, more, marker in ((scores, "", "o-"), (longer, ", longer fine-tuning", "*")):
+        for color, (modality, points) in enumerate(found.items()):
+            if points:
+                means = [statistics.fmean(values) for values in points.values()]
+                deviations = [statistics.stdev(values) if len(values) > 1 else 0 for values in points.values()]
+                name = f"{modality}{more}"
+                panel.errorbar(list(points), means, deviations, fmt=marker, color=f"C{color}", capsize=3, label=name)
     label(panel, "updates of pretraining (0: from scratch)", f"{task}, best validation, {metric} (%)")
-    panel.legend()
+    panel.legend(fontsize=8)
     return png(drawn)
 
 
@@ -178,27 +189,28 @@ def get_parser():
 
 @command
 def main(argv=None):
-    """Write tables.md and the plots; those of an earlier time are replaced."""
+    """Write tables.md and the plots of what is there; those of an earlier time are replaced."""
     args = get_parser().parse_args(argv)
-    work, output = args.work, args.output
+    work, output, parts = args.work, args.output, []
     output.mkdir(parents=True, exist_ok=True)
-    parts = []
     for task, metric in CHOOSES.items():
-        scores = finetuned(work, task, metric)
+        scores, longer = finetuned(work, task, metric), finetuned(work, f"{task}-{LONG}", metric)
         if any(scores.values()):
             parts.append(f"## {task}, best validation, {metric} in percent\n\n{finetuning_table(scores)}")
-            write_whole(output / f"{task}.png", plot_finetuning(scores, task, metric))
-        longer = finetuned(work, f"{task}-{LONG}", metric)
+            write_whole(output / f"{task}.png", plot_finetuning(scores, longer, task, metric))
         if any(longer.values()):
             parts.append(f"## {task}, the same with more updates of fine-tuning\n\n{finetuning_table(longer)}")
-    read, lost = reading(work), losses(work)
-    parts.append(f"## Reading: edits in 100 characters\n\n{reading_table(read)}")
-    parts.append(f"## Losses of the four regimes on held-out sentences\n\n{losses_table(lost)}")
-    parts.append("#" + (work / "robustness" / "robustness.md").read_text(encoding="utf-8").lstrip("#"))
+    if read := reading(work):
+        parts.append(f"## Reading: edits in 100 characters\n\n{reading_table(read)}")
+        write_whole(output / "reading.png", plot_reading(read))
+    if lost := losses(work):
+        parts.append(f"## Losses of the four regimes on held-out sentences\n\n{losses_table(lost)}")
+        write_whole(output / "losses.png", plot_losses(lost))
+    robustness = work / "robustness"
+    if (robustness / "robustness.md").exists():
+        parts.append("#" + (robustness / "robustness.md").read_text(encoding="utf-8").lstrip("#"))
+        shutil.copyfile(robustness / "robustness.png", output / "robustness.png")
     parts.append(f"## Text\n\n{(work / 'text' / 'report.md').read_text(encoding='utf-8')}")
-    write_whole(output / "reading.png", plot_reading(read))
-    write_whole(output / "losses.png", plot_losses(lost))
-    shutil.copyfile(work / "robustness" / "robustness.png", output / "robustness.png")
     write_whole(output / "tables.md", "\n".join(parts))
     print(output / "tables.md")
 

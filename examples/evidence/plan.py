@@ -186,11 +186,11 @@ class Evidence:
 
     def finetune_all(self, task):
         """Every modality from every point, several seeds at both ends; some for longer, from the last point."""
-        last = self.points()[-1]
-        for point in (SCRATCH, *self.points()):
+        *points, last = self.points()
+        for place, point in enumerate((*points, SCRATCH, last)):
             for modality in MODALITIES:
                 is_end = point in (SCRATCH, last)
-                if is_end or point in self.points()[: -1 : self.budget.stride[modality]]:
+                if is_end or place in self.budget.between[modality]:
                     for seed in range(1, (self.budget.seeds if is_end else 1) + 1):
                         self.finetune(task, modality, point, seed)
         for modality in self.budget.long_updates:

@@ -38,7 +38,12 @@ def get_parser():
     parser.add_argument("--xnli-dir", type=Path, metavar="DIR", help="XNLI's files: more text for pretraining")
     parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="folder for all that is made")
     parser.add_argument("--report", type=Path, metavar="DIR", help="for tables and plots (default: OUTPUT/report)")
-    parser.add_argument("--jobs", type=int, metavar="N", help="stages at a time (default: CPU cores; with a GPU, 1)")
+    parser.add_argument(
+        "--jobs",
+        type=int,
+        metavar="N",
+        help="stages at a time (default: as many as CPU cores; with a GPU, the budget's)",
+    )
     parser.add_argument("--dry-run", action="store_true", help="print the plan alone")
     return parser
 
@@ -53,7 +58,7 @@ def main(argv=None):
     for option, folder in (("--glue-dir", args.glue_dir), ("--xnli-dir", args.xnli_dir)):
         if folder is not None and not folder.is_dir():
             raise UserError(f"{option} {folder}: no such folder")
-    jobs = args.jobs or (1 if budget.gpu else len(os.sched_getaffinity(0)))
+    jobs = args.jobs or budget.jobs or os.cpu_count()
     output = args.output.resolve()
     report = (args.report or output / "report").resolve()
     folders = args.glue_dir.resolve(), args.xnli_dir and args.xnli_dir.resolve()
@@ -98,7 +103,7 @@ def hardware():
     import torch
 
     gpu = torch.cuda.get_device_name(0) if torch.cuda.is_available() else "no GPU"
-    return f"{len(os.sched_getaffinity(0))} cores of {model}, {gpu}"
+    return f"{os.cpu_count()} cores of {model}, {gpu}"
 
 
 if __name__ == "__main__":
