@@ -2,8 +2,10 @@
 """Measure how a corpus is rendered by several processes, and whether training has to wait for its patches.
 
 A corpus of English (that of Python's own help, its paragraphs in random order) is rendered by one process and by
-several in turn, and the files compared. Then a PixelGPT is trained on it, from stored patches and from text that is
-rendered in the data loader's workers, in turn: of each second, how much is spent waiting for the next batch.
+several in turn, and the files compared. Where there are several, one more reads the corpus and hands it out: its
+share of the processor time says how many it can feed. Then a PixelGPT is trained on it, from stored patches and from
+text that is rendered in the data loader's workers, in turn: of each second, how much is spent waiting for the next
+batch.
 """
 
 import argparse
@@ -83,19 +85,24 @@ def bench_rendering(corpus, folder, workers, rounds):
     with open(corpus, encoding="utf-8") as file:
         tokenizer = train_tokenizer(iter(file.read(TOKENIZED).split("\n\n")), VOCABULARY)
     for label, chosen in (("patches", None), ("patches and tokens", tokenizer)):
-        seconds = {1: [], workers: []}
+        seconds, reader = {1: [], workers: []}, {1: [], workers: []}
         for number in list(seconds) * rounds:
+            used = time.process_time()
             summary = binarize(
                 *([corpus], folder / str(number), "train", RendererConfig(max_patches=BLOCK), chosen),
                 **{"store": "both", "workers": number, "overwrite": True, "progress": False},
             )
             seconds[number].append(summary.seconds)
+            reader[number].append(time.process_time() - used)
         one, several = median(seconds[1]), median(seconds[workers])
         counts = summary.counts
         print(
             f"rendering {label}: 1 process {counts.characters / one:,.0f} chars/s, {counts.patches / one:,.0f} "
             f"patches/s; {workers} processes {counts.patches / several:,.0f} patches/s: {one / several:.2f}x"
         )
+        if workers > 1:
+            share = median(reader[workers]) / median(reader[1])
+            print(f"the process that reads takes {share:.1%} of the processor time: it can feed {1 / share:,.0f}")
         files = [sorted(DataFolder(folder / str(number)).split_files("train")) for number in seconds]
         same = all(one.read_bytes() == other.read_bytes() for one, other in zip(*files, strict=True))
         print(f"the files of 1 and {workers} processes are {'the same' if same else 'NOT the same'}")
