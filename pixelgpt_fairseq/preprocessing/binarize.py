@@ -25,7 +25,7 @@ from pixelgpt_fairseq.preprocessing.chunks import Counts, Streams
 from pixelgpt_fairseq.preprocessing.partial_folder import (
     SHARDS,
     check_destination,
-    drop_unfinished,
+    clear,
     is_moving,
     move_into_place,
     partial_folder,
@@ -234,7 +234,7 @@ def _make_shards(read, finished, partial, maker, max_missing, workers, on_progre
                 remove_shard(partial / SHARDS / data_folder.shard_name(record.number))
                 raise
             on_progress(reached.pop(record.number), made.counts.patches)
-    drop_unfinished(partial)  # files of lost workers
+    clear(partial, unfinished_only=True)  # files of lost workers
     sync(partial / SHARDS)
     return made
 

@@ -71,7 +71,7 @@ def partial_folder(folder, split, resumable=False, say=None):
                 kept_files = (TOKENIZER_FILE, folder.manifest_path(split).name)
                 keep = resumable and bool(finished_shards(path) or any((path / name).exists() for name in kept_files))
                 if keep:
-                    drop_unfinished(path)
+                    clear(path, unfinished_only=True)
                     kept = f"{path} keeps what is finished: the same command goes on from there"
                     if isinstance(error, KeyboardInterrupt):
                         raise KeyboardInterrupt(kept) from None  # the one line that the command ends with
@@ -177,21 +177,12 @@ def _is_real_folder(path):
     return os.path.isdir(path) and not os.path.islink(path)
 
 
-def clear(path):
-    """Remove from a hidden folder what runs wrote, but not the lock."""
+def clear(path, unfinished_only=False):
+    """Remove from a hidden folder what runs wrote, but not the lock; or only shards that are not finished and texts."""
     for entry in list(os.scandir(path)):
         if entry.name == SHARDS and _is_folder(entry):
-            remove_shards(entry.path)
-        elif _is_own(entry) and entry.name != LOCK_FILE:
-            os.unlink(entry.path)
-
-
-def drop_unfinished(path):
-    """Remove from a hidden folder the shards that were not finished, and the texts of some."""
-    for entry in list(os.scandir(path)):
-        if entry.name == SHARDS and _is_folder(entry):
-            remove_shards(entry.path, unfinished_only=True)
-        elif _is_own(entry) and re.fullmatch(_STRETCH, entry.name):
+            remove_shards(entry.path, unfinished_only)
+        elif _is_own(entry) and entry.name != LOCK_FILE and (not unfinished_only or re.fullmatch(_STRETCH, entry.name)):
             os.unlink(entry.path)
 
 

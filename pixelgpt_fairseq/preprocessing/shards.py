@@ -21,7 +21,7 @@ from pixelgpt_fairseq.preprocessing.chunks import ITEMS, Counts, StreamWriter, b
 from pixelgpt_fairseq.preprocessing.partial_folder import sync_shard
 from pixelgpt_fairseq.rendering import TextRenderer
 from pixelgpt_fairseq.sources.passages import Passage, Position
-from pixelgpt_fairseq.storage.files import move, open_without_following, scratch_folder
+from pixelgpt_fairseq.storage.files import checked_json, move, open_without_following, read_checked_json, scratch_folder
 
 SHARD_CHARACTERS = 1 << 20
 # A stretch is at least this share of what was read before it: a terabyte makes some ten thousand shards.
@@ -201,12 +201,9 @@ def _write_ids(folder, ids):
 
 def write_record(folder, record):
     """Write the record of a shard into its folder, below its own checksum."""
-    content = json.dumps(
-        {**asdict(record), "after": list(record.after), "characters": dict(sorted(record.characters.items()))},
-        ensure_ascii=False,
-    ).encode()
+    characters = dict(sorted(record.characters.items()))
     with open(Path(folder) / SHARD_FILE, "wb", opener=open_without_following) as file:
-        file.write(b"%08x\n%s\n" % (zlib.crc32(content), content))
+        file.write(checked_json({**asdict(record), "after": list(record.after), "characters": characters}))
 
 
 def read_record(folder):
@@ -217,10 +214,7 @@ def read_record(folder):
     """
     folder = Path(folder)
     try:
-        checksum, _, content = (folder / SHARD_FILE).read_bytes().rstrip(b"\n").partition(b"\n")
-        if int(checksum, 16) != zlib.crc32(content):
-            raise ValueError(folder)
-        values = json.loads(content)
+        values = read_checked_json(folder / SHARD_FILE)
         record = ShardRecord(
             values["number"],
             Position(*values["after"]),

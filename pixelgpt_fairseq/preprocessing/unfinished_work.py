@@ -3,8 +3,6 @@
 Beside the shards that are finished, their folder holds a small file that says what they are made from.
 """
 
-import json
-import zlib
 from pathlib import Path
 
 from pixelgpt_fairseq.data.data_folder import shard_name
@@ -14,7 +12,6 @@ from pixelgpt_fairseq.preprocessing.partial_folder import (
     SHARDS,
     WORK_FILE,
     clear,
-    drop_unfinished,
     finished_shards,
     remove_shard,
     shards_folder,
@@ -23,7 +20,7 @@ from pixelgpt_fairseq.preprocessing.shards import read_record
 from pixelgpt_fairseq.rendering import RendererConfig
 from pixelgpt_fairseq.sources import passages
 from pixelgpt_fairseq.sources.corpus_inputs import input_identity
-from pixelgpt_fairseq.storage.files import write_whole
+from pixelgpt_fairseq.storage.files import checked_json, read_checked_json, write_whole
 
 _VERSION = 2
 
@@ -70,12 +67,12 @@ def finished_work(folder, work, staged_file, overwrite, say):
         UserError: if there are finished shards of other work, unless *overwrite*.
     """
     folder = Path(folder)
-    drop_unfinished(folder)
+    clear(folder, unfinished_only=True)
     records = _read_records(folder, say)
     reason = ""
     if (folder / WORK_FILE).exists() or records:
         try:
-            theirs = _read_checked(folder / WORK_FILE)
+            theirs = read_checked_json(folder / WORK_FILE)
             if theirs["inputs"] != work["inputs"]:  # more of them, say
                 (folder / staged_file).unlink(missing_ok=True)
             reached = max((record.after.file for record in records.values()), default=0)
@@ -95,7 +92,7 @@ def finished_work(folder, work, staged_file, overwrite, say):
         records = {}
     if not (folder / staged_file).exists():
         shards_folder(folder)
-    _write_checked(folder / WORK_FILE, work)
+    write_whole(folder / WORK_FILE, checked_json(work))
     return records
 
 
@@ -127,21 +124,3 @@ def _differences(ours, theirs, file):
             lines.append(f"{name}: {value} against {theirs['settings'][name]}")
     renderers = [RendererConfig.from_dict(work["renderer"]) for work in (ours, theirs)]
     return lines + renderers[0].differences(renderers[1])
-
-
-def _write_checked(path, values):
-    """Write JSON below its checksum, whole or not at all."""
-    content = json.dumps(values, ensure_ascii=False).encode()
-    write_whole(path, b"%08x\n%s\n" % (zlib.crc32(content), content))
-
-
-def _read_checked(path):
-    """Read what :func:`_write_checked` wrote.
-
-    Raises:
-        ValueError: if it is damaged.
-    """
-    checksum, _, content = path.read_bytes().rstrip(b"\n").partition(b"\n")
-    if int(checksum, 16) != zlib.crc32(content):
-        raise ValueError(path)
-    return json.loads(content)

@@ -10,6 +10,7 @@ import json
 import os
 import secrets
 import shutil
+import zlib
 from pathlib import Path
 
 from pixelgpt_fairseq.errors import UserError
@@ -165,6 +166,25 @@ def open_without_following(path, flags):
         OSError: if *path* is one.
     """
     return os.open(path, flags | os.O_NOFOLLOW, 0o666)
+
+
+def checked_json(values):
+    """*values* as JSON below its checksum: bytes, for :func:`read_checked_json`."""
+    content = json.dumps(values, ensure_ascii=False).encode()
+    return b"%08x\n%s\n" % (zlib.crc32(content), content)
+
+
+def read_checked_json(path):
+    """The values of a file that holds what :func:`checked_json` gives.
+
+    Raises:
+        ValueError: if the file is damaged.
+        OSError: if it cannot be read.
+    """
+    checksum, _, content = Path(path).read_bytes().rstrip(b"\n").partition(b"\n")
+    if int(checksum, 16) != zlib.crc32(content):
+        raise ValueError(path)
+    return json.loads(content)
 
 
 def read_json(path, kind=object):
