@@ -9,9 +9,12 @@ import pytest
 import torch
 from toy_corpus import documents
 
+from pixelgpt_fairseq.data.blocks import BlockDataset
 from pixelgpt_fairseq.data.data_folder import DataFolder
+from pixelgpt_fairseq.data.indexed import IndexedRows
+from pixelgpt_fairseq.data.pairs import PairDataset
 from pixelgpt_fairseq.data.rendered_rows import RenderedRows
-from pixelgpt_fairseq.data.streams import PIECES, PIXEL
+from pixelgpt_fairseq.data.streams import COLUMNS, PIECES, PIXEL, TEXT
 from pixelgpt_fairseq.data.tokens import train_tokenizer
 from pixelgpt_fairseq.errors import UserError
 from pixelgpt_fairseq.preprocessing.binarize import binarize
@@ -133,3 +136,33 @@ def test_memory_holds_no_patches(both):
     stored, rendered = both
     held = [value for value in vars(rendered).values() if isinstance(value, np.ndarray)]
     assert sum(array.nbytes for array in held) <= 16 * (len(stored) + 1)
+
+
+def test_what_is_read_ahead_is_what_examples_are_made_of(folder, monkeypatch):
+    """Of every stream, stored and rendered: blocks and pairs read no row that was not asked for before."""
+    there = {}
+
+    def prefetch(self, start, stop):
+        there.setdefault(id(self), set()).update(range(start, stop))
+
+    def rows(self, start, stop):
+        if there:
+            assert set(range(start, stop)) <= there[id(self)]
+        return read(self, start, stop)
+
+    read = IndexedRows.rows
+    monkeypatch.setattr(IndexedRows, "prefetch", prefetch)
+    monkeypatch.setattr(IndexedRows, "rows", rows)
+    stored, rendered, tokens = folder.open("train", PIXEL, 256), rendered_rows(folder), folder.open("train", TEXT)
+    datasets = [BlockDataset(stored, "patches", 50, mode) for mode in ("none", "eos", "complete_doc")]
+    datasets += [BlockDataset(rendered, "patches", 50), BlockDataset(tokens, "tokens", 32)]
+    for strips in (stored, rendered):
+        columns = folder.open("train", COLUMNS, 2)
+        datasets.append(PairDataset(strips, tokens, columns, folder.dictionary(), 16, 30))
+    for dataset in datasets:
+        assert dataset.supports_prefetch
+        for part in (range(len(dataset) // 3, len(dataset) // 2), range(len(dataset) - 3, len(dataset))):
+            there.clear()
+            dataset.prefetch(part)
+            for i in part:
+                dataset[i]
