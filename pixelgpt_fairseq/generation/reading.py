@@ -34,6 +34,7 @@ _NEGLIGIBLE = 1.5  # a difference of fewer dark pixels is no reason to try every
 _ALL_BUT_EXACT = 0.98  # with a score this high, approximate matching is not tried, because it cannot do better
 _CAUTION = 2.0  # factor on what glyphs and gaps cost when no glyph fits exactly
 _CLEAR = 0.85  # approximate matching tries no further baseline once it has reached this score
+_GIVEN_UP = 0.05  # a text found with a list of words may score this much lower than one found without it
 _GOOD = 0.75  # no larger set of characters is tried once this score is reached
 
 
@@ -176,22 +177,27 @@ def _read_line(ink, config, alphabet, words, black_and_white, column):
         nearest_banks = banks[:-1] if words is None else [words.alphabet()]
     if black_and_white and config.render_mode != "binary":
         banks = banks[:1]  # the strip was changed after it was rendered, so an exact fit is unlikely
+    exact = _best_attempt(ink, config, banks, black_and_white, True)
+    if exact.error == 0 or (words is None and exact.score >= _ALL_BUT_EXACT):
+        return exact.line(column, words)
+    nearest = _best_attempt(ink, config, nearest_banks, black_and_white, False, words)
+    if words is not None and nearest.score >= exact.score - _GIVEN_UP:
+        return nearest.line(column, words)
+    return max(exact, nearest, key=lambda attempt: attempt.score).line(column, words)
+
+
+def _best_attempt(ink, config, banks, black_and_white, exact, words=None):
+    """The _Attempt with the highest score; banks are tried in their order, until one is good enough."""
     best = None
-    for exact, tried in ((True, banks), (False, nearest_banks)):
-        for characters in tried:
-            if characters == STEPS - 1 and best.error < _NEGLIGIBLE:
-                break
-            bank = glyph_bank(config, characters, black_and_white)
-            attempt = _Attempt.best(ink, bank, exact, words)
-            if best is None or attempt.score > best.score:
-                best = attempt
-            if best.error == 0 or (not exact and best.score >= _GOOD):
-                return best.line(column, words)
-        if best.score >= _ALL_BUT_EXACT:
+    for characters in banks:
+        if characters == STEPS - 1 and best.error < _NEGLIGIBLE:
             break
-        if exact and words is not None:
-            best = None  # it was found without the words, and its score would be higher
-    return best.line(column, words)
+        attempt = _Attempt.best(ink, glyph_bank(config, characters, black_and_white), exact, words)
+        if best is None or attempt.score > best.score:
+            best = attempt
+        if best.error == 0 or (not exact and best.score >= _GOOD):
+            break
+    return best
 
 
 class _Line(NamedTuple):

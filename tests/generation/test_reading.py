@@ -153,6 +153,12 @@ def test_listed_words_are_told_from_what_looks_alike(render):
     assert read_strip(strip, render.config, words=["pam"]).text == "модуль PAM и слово"
 
 
+@pytest.mark.parametrize("share", [0, 0.02])
+def test_words_may_have_combining_marks(render, share):
+    text = "cafe\u0301 noir"
+    assert read_strip(noisy(render(text).pixels, share, 1), render.config, words=text.split()).text == text
+
+
 def test_a_continuation_is_read_by_words_too(render):
     pixels = noisy(render("The clever thief").pixels, 0.02)[:, :-16]
     start = 2 + int(render.pen_positions("The clever thief")[4])
