@@ -12,7 +12,10 @@ TRANSLATED = ("manpages-de", "manpages-es", "manpages-fr", "manpages-pl", "manpa
 
 @dataclass(frozen=True)
 class Budget:
-    """The sizes of everything; of several numbers of updates, each is a point at which the model is looked at."""
+    """The sizes of everything, by default those of half an hour of two cores.
+
+    Of several numbers of updates, each is a point at which the model is looked at.
+    """
 
     name: str
     gpu: bool = False
@@ -28,17 +31,17 @@ class Budget:
     rate: float = 1e-3
     line_updates: tuple[int, ...] = (400, 800, 1600)  # on pairs of short lines
     line_batch: int = 128
-    sentence_updates: tuple[int, ...] = (300, 600)  # on sentences, after that
+    sentence_updates: tuple[int, ...] = (200,)  # on sentences, after that
     sentence_batch: int = 64
     sentence_mixture: tuple[str, str] = ("text,pixel,pair", "1,1,3")  # modalities, and their shares of the updates
     regime_updates: int = 60  # of each of the four regimes, from scratch on sentences
     # Fine-tuning: updates of 64 examples; SST-2 has 67,349, so 1,053 updates read it once.
     tasks: tuple[str, ...] = ("sst2",)
-    finetuning_updates: dict = field(default_factory=lambda: {"text": 351, "pixel": 263, "pair": 263})
-    long_updates: dict = field(default_factory=lambda: {"pixel": 2106})  # from the last point alone
+    finetuning_updates: dict = field(default_factory=lambda: {"text": 263, "pixel": 263, "pair": 263})
+    long_updates: dict = field(default_factory=lambda: {"pixel": 1404})  # from the last point alone
     finetuning_rate: dict = field(default_factory=lambda: {"text": 3e-4, "pixel": 1e-4, "pair": 3e-4})
     seeds: int = 3  # of runs from scratch and from the last point
-    between: dict = field(default_factory=lambda: {"text": (2,), "pixel": (0, 1, 2, 3), "pair": ()})  # which points
+    between: dict = field(default_factory=lambda: {"text": (), "pixel": (0, 1, 2), "pair": ()})  # which points
     # Evaluation.
     read_lines: int = 20  # of each length from one to ten words
     attacks: str = "all"
@@ -46,7 +49,7 @@ class Budget:
     attack_seeds: int = 1
     attacked_seeds: int = 1  # fine-tuned models of a modality that are attacked, and of those that train longer
     attacked_training: tuple[str, ...] = ()  # attacks on text that models are also trained on
-    # Seconds of one core (or of the GPU): of a stage, or of one update of it. For the plan alone.
+    # Processor seconds (or of a GPU) of a stage, or of one update of it; for the plan alone.
     pace: dict = field(default_factory=dict)
 
 
@@ -72,7 +75,19 @@ GPU_PACE = CPU_PACE | {
     "pair": 0.03,
     "attack": 2,
 }
-_HOUR = Budget("cpu-hour", pace=CPU_PACE)
+_HALF_HOUR = Budget("cpu-half-hour", pace=CPU_PACE)
+_HOUR = replace(
+    _HALF_HOUR,
+    name="cpu-hour",
+    line_updates=(500, 1000, 1500),
+    line_batch=256,
+    sentence_updates=(400, 800),
+    regime_updates=150,
+    finetuning_updates={"text": 526, "pixel": 702, "pair": 351},
+    long_updates={"pixel": 2106},
+    between={"text": (2,), "pixel": (0, 1, 2, 3), "pair": (2,)},
+    pace=CPU_PACE | {"lines": 0.77},
+)
 _DAY = replace(
     _HOUR,
     name="cpu-day",
@@ -81,7 +96,6 @@ _DAY = replace(
     most_lines=600_000,
     vocabulary=4000,
     line_updates=(1000, 2000, 4000, 8000),
-    line_batch=256,
     sentence_updates=(4000, 8000, 16000),
     regime_updates=4000,
     tasks=("sst2", "cola", "rte"),
@@ -92,7 +106,7 @@ _DAY = replace(
     attack_seeds=3,
     attacked_seeds=3,
     attacked_training=("inner-swap", "confusable"),
-    pace=CPU_PACE | {"render": 400, "lines": 0.8},
+    pace=_HOUR.pace | {"render": 400},
 )
 _GPU_QUARTER = replace(
     _HOUR,
@@ -102,7 +116,6 @@ _GPU_QUARTER = replace(
     arch="pixelgpt_base",
     most_mb=6,
     rate=5e-4,
-    line_batch=256,
     line_updates=(1000, 2000, 3000),
     sentence_updates=(1500, 3000),
     finetuning_updates={"text": 526, "pixel": 1053, "pair": 526},
@@ -128,7 +141,7 @@ _GPU_DAY = replace(
     pace=GPU_PACE | {"start": 60, "lines": 0.25, "sentences": 0.5, "text": 0.1, "pixel": 0.1, "pair": 0.15},
 )
 _SMOKE = replace(
-    _HOUR,
+    _HALF_HOUR,
     name="smoke",
     arch="pixelgpt_tiny",
     packages=(),
@@ -148,4 +161,4 @@ _SMOKE = replace(
     severities="0.5",
 )
 # The last is for the tests: a model that learns nothing, in seconds.
-BUDGETS = {budget.name: budget for budget in (_HOUR, _DAY, _GPU_QUARTER, _GPU_DAY, _SMOKE)}
+BUDGETS = {budget.name: budget for budget in (_HALF_HOUR, _HOUR, _DAY, _GPU_QUARTER, _GPU_DAY, _SMOKE)}

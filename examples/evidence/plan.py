@@ -94,7 +94,8 @@ class Evidence:
     def render(self, file, folder, split, needs, **tokens):
         """A split of a data folder, of which every line of a file is a document."""
         what = options(documents="line", input=file, destdir=folder, split=split, **tokens, overwrite=True)
-        self.add(f"{folder.name}-{split}", [*PIXELGPT, "render-corpus", *what], [needs], self.pace["render"])
+        seconds = self.pace["render" if split == "train" else "start"]
+        self.add(f"{folder.name}-{split}", [*PIXELGPT, "render-corpus", *what], [needs], seconds)
 
     def render_task(self, task, attack=None):
         """The data folder of a task of GLUE; with *attack*, its training set attacked."""
