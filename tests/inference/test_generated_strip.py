@@ -88,6 +88,22 @@ def test_the_script_draws_and_prints_what_was_generated(checkpoint, tmp_path, ca
         assert " tokens" in capsys.readouterr().out.splitlines()[-1]
 
 
+def test_without_the_fonts_of_its_strips_a_model_neither_draws_nor_reads(checkpoint, tmp_path):
+    state = torch.load(checkpoint, weights_only=True)
+    fonts = state["task_state"]["data_settings"]["renderer"]["fonts"]
+    fonts[0] |= {"name": "NoSuchFont.ttf", "sha256": "0" * 64, "path": str(tmp_path / "NoSuchFont.ttf")}
+    torch.save(state, tmp_path / "model.pt")
+    (tmp_path / "lines").write_text("some words\n")
+    model, lines = ["--checkpoint", tmp_path / "model.pt"], ["--input", tmp_path / "lines"]
+    commands = {
+        "generate": [*model, "--text", "a", "--output", tmp_path / "out.png"],
+        "evaluate_cloze": [*model, *lines],
+        "evaluate_reading": [*model, *lines],
+    }
+    for name, arguments in commands.items():
+        assert "font NoSuchFont.ttf (sha256 00000000…) is missing" in refusal(script(name), *arguments)
+
+
 def test_bad_input_is_one_line(checkpoint, tmp_path, loaded):
     generate = script("generate")
     save_released(small_model(vocab_size=None), tmp_path / "pixels")
