@@ -2,7 +2,7 @@
 """Render a corpus on the nodes of a Slurm cluster: starts a Dask scheduler here and submits jobs that are its workers.
 
     pip install dask-jobqueue
-    python examples/cluster/render_slurm.py --jobs 8 --account ACCOUNT --queue QUEUE \\
+    python examples/cluster/render_slurm.py --jobs 2 --account ACCOUNT --queue QUEUE \\
         --input corpus --destdir data --tokenizer tokenizer.model
 
 The options after those of the jobs are those of scripts/render_corpus.py. Run it where jobs can be submitted and reach
