@@ -67,7 +67,8 @@ class FontFile:
             others.append(found)
         if others:
             raise UserError(f"{others[0].path}: not the font that was used: expected {self}, this is {others[0]}")
-        raise UserError(f"font {self} is missing: put it beside the settings, or pass its path (--font)")
+        place = f"put it into {near}, or install it" if near else "install it"
+        raise UserError(f"font {self} is missing: {place}; commands that have --font take its path")
 
     def _candidates(self, near):
         paths = [self.path, *([Path(near) / self.name] if near else [])]
