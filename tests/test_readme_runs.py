@@ -63,6 +63,8 @@ def run(program, *arguments):
     arguments = [INSTEAD.get(part, part) for part in arguments if part not in ON_A_GPU]
     if program == ".":
         assert arguments == [".venv/bin/activate"]  # where `make` puts it
+    elif program == "export":
+        assert arguments == ["OMP_NUM_THREADS=1"]  # torch reads it when it is imported
     elif program == "fairseq-hydra-train":
         *_, data = arguments
         folder, name = (arguments[arguments.index(option) + 1] for option in ("--config-dir", "--config-name"))
