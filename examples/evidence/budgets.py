@@ -38,7 +38,7 @@ class Budget:
     # Fine-tuning: updates of 64 examples; SST-2 has 67,349, so 1,053 updates read it once.
     tasks: tuple[str, ...] = ("sst2",)
     finetuning_updates: dict = field(default_factory=lambda: {"text": 263, "pixel": 263, "pair": 263})
-    long_updates: dict = field(default_factory=lambda: {"pixel": 1404})  # from the last point alone
+    long_updates: dict = field(default_factory=dict)  # of further runs from the last point alone
     finetuning_rate: dict = field(default_factory=lambda: {"text": 3e-4, "pixel": 1e-4, "pair": 3e-4})
     seeds: int = 3  # of runs from scratch and from the last point
     between: dict = field(default_factory=lambda: {"text": (), "pixel": (0, 1, 2), "pair": ()})  # which points
@@ -79,14 +79,12 @@ _HALF_HOUR = Budget("cpu-half-hour", pace=CPU_PACE)
 _HOUR = replace(
     _HALF_HOUR,
     name="cpu-hour",
-    line_updates=(500, 1000, 1500),
-    line_batch=256,
-    sentence_updates=(400, 800),
+    line_updates=(800, 1600, 3200),
+    sentence_updates=(400,),
     regime_updates=150,
     finetuning_updates={"text": 526, "pixel": 702, "pair": 351},
     long_updates={"pixel": 2106},
-    between={"text": (2,), "pixel": (0, 1, 2, 3), "pair": (2,)},
-    pace=CPU_PACE | {"lines": 0.77},
+    between={"text": (2,), "pixel": (0, 1, 2), "pair": (2,)},
 )
 _DAY = replace(
     _HOUR,
@@ -96,6 +94,7 @@ _DAY = replace(
     most_lines=600_000,
     vocabulary=4000,
     line_updates=(1000, 2000, 4000, 8000),
+    line_batch=256,
     sentence_updates=(4000, 8000, 16000),
     regime_updates=4000,
     tasks=("sst2", "cola", "rte"),
@@ -106,7 +105,7 @@ _DAY = replace(
     attack_seeds=3,
     attacked_seeds=3,
     attacked_training=("inner-swap", "confusable"),
-    pace=_HOUR.pace | {"render": 400},
+    pace=CPU_PACE | {"render": 400, "lines": 0.77},
 )
 _GPU_QUARTER = replace(
     _HOUR,
@@ -116,8 +115,10 @@ _GPU_QUARTER = replace(
     arch="pixelgpt_base",
     most_mb=6,
     rate=5e-4,
+    line_batch=256,
     line_updates=(1000, 2000, 3000),
     sentence_updates=(1500, 3000),
+    between={"text": (2,), "pixel": (0, 1, 2, 3), "pair": (2,)},
     finetuning_updates={"text": 526, "pixel": 1053, "pair": 526},
     seeds=1,
     pace=GPU_PACE,
