@@ -159,7 +159,7 @@ def test_more_files_than_a_process_may_open(tmp_path):
     limits = resource.getrlimit(resource.RLIMIT_NOFILE)
     open_now = max(
         map(int, os.listdir("/proc/self/fd"))
-    )  # a limit is for the numbers, of which those of others are taken
+    )  # what other tests left open counts
     resource.setrlimit(resource.RLIMIT_NOFILE, (open_now + 140, limits[1]))
     try:
         rows = IndexedRows(prefixes, 2)
