@@ -157,9 +157,7 @@ def test_more_files_than_a_process_may_open(tmp_path):
         writer.add(np.arange(8, dtype=np.uint8))
         writer.close()
     limits = resource.getrlimit(resource.RLIMIT_NOFILE)
-    open_now = max(
-        map(int, os.listdir("/proc/self/fd"))
-    )  # what other tests left open counts
+    open_now = max(map(int, os.listdir("/proc/self/fd")))  # what other tests left open counts
     resource.setrlimit(resource.RLIMIT_NOFILE, (open_now + 140, limits[1]))
     try:
         rows = IndexedRows(prefixes, 2)
