@@ -9,6 +9,10 @@ __all__ = ["pytest_runtest_makereport", "pytest_terminal_summary"]
 # say how many.
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "0")
 
+# Before torch is imported, here and in processes that tests start: there is a test on each core, and threads that wait
+# for each other take seconds for what one does at once.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 # Imported, fairseq asks for a package that nothing here needs; where tests run in several processes, pytest would print
 # that after its summary.
 logging.getLogger("fairseq.tasks.text_to_speech").setLevel(logging.WARNING)

@@ -45,24 +45,33 @@ REGISTRIES = (
 )
 
 
+kept = []  # folder, registries, modules and memo of this process's first ``lab``: fairseq registers a class only once
+
+
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory):
     """A folder with the package ``mylab``, in which its commands run; nothing stays registered after the tests."""
-    folder = tmp_path_factory.mktemp("lab")
+    held, path, known = [dict(each) for each in REGISTRIES], sys.path[:], set(sys.modules)
+    memo = set(getattr(utils.import_user_module, "memo", set()))
+    if kept:
+        folder, registered, modules, utils.import_user_module.memo = kept.pop()
+        sys.modules.update(modules)
+        for each, then in zip(REGISTRIES, registered, strict=True):
+            each.update(then)
+    else:
+        folder = tmp_path_factory.mktemp("lab")
     for name, code in MODULES.items():
         (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).write_text(code, encoding="utf-8")
-    held, path, known = [dict(each) for each in REGISTRIES], sys.path[:], set(sys.modules)
-    memo = set(getattr(utils.import_user_module, "memo", set()))
     yield folder
+    registered = [dict(each) for each in REGISTRIES]
+    modules = {name: sys.modules.pop(name) for name in set(sys.modules) - known if name.partition(".")[0] == "mylab"}
+    kept.append((folder, registered, modules, set(getattr(utils.import_user_module, "memo", set()))))
     for each, before in zip(REGISTRIES, held, strict=True):
         each.clear()
         each.update(before)
     sys.path[:] = path
     utils.import_user_module.memo = memo
-    for name in set(sys.modules) - known:
-        if name.partition(".")[0] == "mylab":
-            del sys.modules[name]
 
 
 def commands(heading):
