@@ -4,7 +4,6 @@ import contextlib
 import json
 import os
 import re
-import shlex
 import signal
 import subprocess
 import time
@@ -14,12 +13,11 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from pixelgpt_fairseq.cli.logged_commands import PERCENT, SECONDS_TO_END, start, write_lines
 from pixelgpt_fairseq.errors import UserError
 from pixelgpt_fairseq.storage.files import read_json, write_whole
 
-SECONDS_TO_END = 30  # for a command that is interrupted
 _UPDATES = re.compile(r'num_updates"?[=:] ?"?(\d+)')
-_PERCENT = re.compile(r"(\d+)%\|")
 
 
 @dataclass(frozen=True)
@@ -187,7 +185,6 @@ class Command:
 
     def _run(self):
         began = time.perf_counter()
-        environment = {"OMP_NUM_THREADS": "1", **os.environ, "PYTHONWARNINGS": "ignore", "PYTHONUNBUFFERED": "1"}
         bar = tqdm(
             total=self.stage.updates or 100,
             desc=self.stage.name,
@@ -197,31 +194,20 @@ class Command:
             bar_format="{desc:40.40} {bar:24} {percentage:3.0f}%, {elapsed}",
         )
         with bar, open(self.log, "a", encoding="utf-8") as log:
-            print("$", shlex.join(self.stage.command), file=log, flush=True)
-            self.process = process = subprocess.Popen(
-                self.stage.command,
-                env=environment,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                text=True,
-                encoding="utf-8",
-                errors="replace",
-                start_new_session=True,  # an interruption is passed on once, not twice
-            )
+            self.process = process = start(self.stage.command, log)
             if self.interrupted:  # before there was a process to be told
                 self.interrupt()
-            for line in process.stdout:
-                found = (_UPDATES if self.stage.updates else _PERCENT).search(line)
-                if found:
-                    bar.update(max(0, int(found[1]) - bar.n))
-                if not _PERCENT.search(line):
-                    log.write(line)
-                    log.flush()
+            write_lines(process, log, lambda line: self._show(line, bar))
         if process.wait() == 0:
             return time.perf_counter() - began
         if not self.interrupted:
             say(f"{self.stage.name}: failed with status {process.returncode}, see {self.log}")
         return None
+
+    def _show(self, line, bar):
+        found = (_UPDATES if self.stage.updates else PERCENT).search(line)
+        if found:
+            bar.update(max(0, int(found[1]) - bar.n))
 
     def interrupt(self):
         """Interrupt the command, and wait for what it has to finish."""

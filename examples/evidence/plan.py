@@ -6,10 +6,9 @@ from pathlib import Path
 from budgets import MODALITIES, REGIMES, Budget
 from jobs import Stage
 
+from pixelgpt_fairseq.cli.logged_commands import BIN, PIXELGPT, USER_DIR
+
 HERE = Path(__file__).resolve().parent
-USER_DIR = HERE.parents[1] / "pixelgpt_fairseq"
-TRAIN = (Path(sys.executable).parent / "fairseq-train",)
-PIXELGPT = (sys.executable, "-m", "pixelgpt_fairseq.cli.main")
 SCRATCH = "scratch"  # the point before any update of pretraining
 LONG = "long"  # in the names of runs that are fine-tuned for longer
 CHOOSES = {"sst2": "accuracy", "rte": "accuracy", "cola": "matthews_correlation"}
@@ -128,7 +127,9 @@ class Evidence:
             clip_norm=1.0, no_epoch_checkpoints=True, log_format="simple", log_interval=10,
         )  # fmt: skip
         run = options(max_update=updates, lr=rate, save_dir=save_dir or self.work / "runs" / name)
-        return self.add(name, [*TRAIN, data, *device, *fixed, *run, *more], needs, seconds, updates, keep)
+        return self.add(
+            name, [BIN / "fairseq-train", data, *device, *fixed, *run, *more], needs, seconds, updates, keep
+        )
 
     def language_modeling(self, modalities, weights, batch, total, every, patch_weight):
         """Options of pretraining: *total* updates on rows of one line or sentence each, a validation after *every*."""

@@ -30,27 +30,24 @@ def main(argv=None):
     """Write for each number of words: lines, edits, characters, lines that are read exactly, and some examples."""
     args = get_parser().parse_args(argv)
     import pixelgpt_fairseq
-    from pixelgpt_fairseq.criterions.text_scores import edit_distance
+    from pixelgpt_fairseq.evaluation.transcription import transcribe
 
     lines = defaultdict(list)
-    for line in args.lines.read_text(encoding="utf-8").splitlines():
+    for number, line in enumerate(args.lines.read_text(encoding="utf-8").splitlines(), 1):
         if len(lines[len(line.split())]) < args.of_a_length:
-            lines[len(line.split())].append(line)
+            lines[len(line.split())].append((number, line))
     if not lines:
         raise UserError(f"--lines {args.lines}: no lines in it")
     loaded = pixelgpt_fairseq.load(args.checkpoint)
     results = {}
     for words, chosen in tqdm(sorted(lines.items())):
-        read = []
-        for start in range(0, len(chosen), BATCH):
-            found = loaded.generate_text(chosen[start : start + BATCH], max_tokens=MOST_TOKENS, modality="pixel")
-            read += [generated.text.strip() for generated in found]
+        found = transcribe(loaded, chosen, MOST_TOKENS, batch_size=BATCH, path=args.lines)
         results[words] = {
-            "lines": len(chosen),
-            "edits": sum(map(edit_distance, read, chosen)),
-            "characters": sum(map(len, chosen)),
-            "exact": sum(text == line for text, line in zip(read, chosen, strict=True)),
-            "examples": list(zip(chosen, read, strict=True))[:3],
+            "lines": len(found),
+            "edits": sum(line.edits for line in found),
+            "characters": sum(len(line.text) for line in found),
+            "exact": sum(not line.edits for line in found),
+            "examples": [(line.text, line.read) for line in found[:3]],
         }
     args.output.parent.mkdir(parents=True, exist_ok=True)
     write_whole(args.output, json.dumps(results, indent=1, ensure_ascii=False) + "\n")

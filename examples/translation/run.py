@@ -20,7 +20,7 @@ import re
 import resource
 from pathlib import Path
 
-from pixelgpt_fairseq.cli.demo import BIN, PIXELGPT, USER_DIR, run
+from pixelgpt_fairseq.cli.logged_commands import BIN, PIXELGPT, USER_DIR, run
 from pixelgpt_fairseq.data.tokens import train_tokenizer
 from pixelgpt_fairseq.errors import UserError, command
 from pixelgpt_fairseq.sources.xnli import find_sources, read_source

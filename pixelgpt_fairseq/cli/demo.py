@@ -12,7 +12,6 @@ import re
 import shlex
 import shutil
 import signal
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -20,16 +19,13 @@ from pydoc_data.topics import topics
 
 from tqdm import tqdm
 
-USER_DIR, BIN = Path(__file__).resolve().parents[1], Path(sys.executable).parent
-PIXELGPT = (sys.executable, "-m", "pixelgpt_fairseq.cli.main")
+from pixelgpt_fairseq.cli.logged_commands import BIN, PIXELGPT, USER_DIR, run
+
 TEXT = "The while statement is used for repeated execution as long as an expression is true."
 LOSSES = ("pixel_patch_loss", "text_token_loss", "pair_patch_loss", "pair_token_loss")
 # Everything that the demo makes in its folder; the first says which stages are finished.
 STAGES, LOG, PICTURE = FILES = ("made-by-the-quickstart", "demo.log", "predictions.png")
 TEXTS, DATA, CHECKPOINTS = FOLDERS = ("text", "data", "checkpoints")
-# More threads are hardly faster for a model of this size, and many times slower where other programs share the cores.
-THREADS = 1
-SECONDS_TO_END = 30  # for a command that is interrupted
 INTERRUPTED = 130
 
 
@@ -288,59 +284,6 @@ def bar(total, counted):
 def advance(shown, to):
     """Move a progress bar forward; never back, as when a command repeats what an interruption lost."""
     shown.update(max(0, to - shown.n))
-
-
-def run(command, log, heard=lambda line: None):
-    """Run a command; all that it prints goes to *log* but progress bars, and line by line to *heard*.
-
-    Ends the program if the command fails, with the last lines that it printed.
-
-    Raises:
-        KeyboardInterrupt: when the command, which is told, has ended.
-    """
-    command = [str(part) for part in command]
-    own = command[: len(PIXELGPT)] == list(PIXELGPT)
-    name = f"pixelgpt {command[len(PIXELGPT)]}" if own else Path(command[0]).name
-    environment = {"OMP_NUM_THREADS": str(THREADS), **os.environ, "PYTHONWARNINGS": "ignore", "PYTHONUNBUFFERED": "1"}
-    last = []
-    with (
-        open(log, "a", encoding="utf-8") as written,
-        subprocess.Popen(
-            command,
-            env=environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            encoding="utf-8",
-            errors="replace",
-            start_new_session=True,  # an interruption is passed on once, not twice
-        ) as process,
-    ):
-        print("$", shlex.join(command), file=written, flush=True)
-        try:
-            for line in process.stdout:
-                heard(line)
-                if not re.search(r"\d+%\|", line):
-                    written.write(line)
-                    written.flush()
-                    last = [*last[-9:], line] if line.strip() else last
-        except KeyboardInterrupt:
-            written.write(end(process))
-            raise
-    if process.returncode != 0:
-        told = [line for line in last if line.startswith("error: ")] or last
-        print("".join(told), end="", file=sys.stderr)
-        sys.exit(f"error: {name} ended with status {process.returncode}: all that it printed is in {log}")
-
-
-def end(process):
-    """Interrupt a command, and wait for what it has to finish; returns what it prints meanwhile."""
-    process.send_signal(signal.SIGINT)
-    try:
-        return process.communicate(timeout=SECONDS_TO_END)[0]
-    except subprocess.TimeoutExpired:
-        process.kill()
-        return ""
 
 
 def tell_what_is_missing():

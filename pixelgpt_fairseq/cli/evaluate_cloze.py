@@ -2,6 +2,7 @@
 
 import argparse
 
+from pixelgpt_fairseq.cli.model_options import add_checkpoint
 from pixelgpt_fairseq.cli.reading_options import add_expected_words, expected_words
 from pixelgpt_fairseq.errors import UserError, command
 
@@ -9,7 +10,7 @@ from pixelgpt_fairseq.errors import UserError, command
 def get_parser():
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--checkpoint", required=True, metavar="CKPT", help="a checkpoint, or a released folder")
+    add_checkpoint(parser)
     parser.add_argument("--input", required=True, metavar="FILE", help="the passages or questions")
     parser.add_argument(
         "--format",

@@ -2,18 +2,14 @@
 
 import argparse
 
+from pixelgpt_fairseq.cli.model_options import add_checkpoint
 from pixelgpt_fairseq.errors import UserError, command
 
 
 def get_parser():
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument(
-        "--checkpoint",
-        required=True,
-        metavar="CKPT",
-        help="a checkpoint, or a released folder, here or as OWNER/NAME on the Hugging Face hub",
-    )
+    add_checkpoint(parser)
     parser.add_argument("--input", required=True, metavar="FILE", help="lines of text, which the model has not seen")
     parser.add_argument("--lines", type=int, metavar="N", help="read so many at most (default: all)")
     parser.add_argument(

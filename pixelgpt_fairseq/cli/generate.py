@@ -2,6 +2,7 @@
 
 import argparse
 
+from pixelgpt_fairseq.cli.model_options import add_checkpoint
 from pixelgpt_fairseq.cli.picture_options import add_row_options, check_limits, row_limits
 from pixelgpt_fairseq.cli.reading_options import add_expected_words, expected_words
 from pixelgpt_fairseq.errors import UserError, command
@@ -10,12 +11,7 @@ from pixelgpt_fairseq.errors import UserError, command
 def get_parser():
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument(
-        "--checkpoint",
-        required=True,
-        metavar="CKPT",
-        help="a checkpoint, or a released folder, here or as OWNER/NAME on the Hugging Face hub",
-    )
+    add_checkpoint(parser)
     parser.add_argument("--text", required=True, help="the prompt")
     limit = parser.add_mutually_exclusive_group()
     limit.add_argument("--patches", type=int, metavar="N", help="the most patches to draw (default: 40)")

@@ -2,6 +2,7 @@
 
 import argparse
 
+from pixelgpt_fairseq.cli.model_options import add_checkpoint
 from pixelgpt_fairseq.cli.picture_options import add_row_options, check_limits, row_limits
 from pixelgpt_fairseq.errors import UserError, command
 
@@ -9,12 +10,7 @@ from pixelgpt_fairseq.errors import UserError, command
 def get_parser():
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument(
-        "--checkpoint",
-        required=True,
-        metavar="CKPT",
-        help="a checkpoint of fairseq-train, or a released folder, here or as OWNER/NAME on the Hugging Face hub",
-    )
+    add_checkpoint(parser)
     parser.add_argument("--text", required=True, help="what to render")
     parser.add_argument("--output", required=True, metavar="PNG", help="the picture")
     parser.add_argument("--overwrite", action="store_true", help="replace the picture if it is there")
