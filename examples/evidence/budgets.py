@@ -20,6 +20,7 @@ class Budget:
     name: str
     gpu: bool = False
     compile: bool = False  # pays where a run is long
+    workers: int = 1  # processes that render
     jobs: int | None = None  # stages at a time, where --jobs does not say it; None: as many as there are cores
     arch: str = "pixelgpt_small"
     # The corpus.
@@ -28,14 +29,17 @@ class Budget:
     most_lines: int = 150_000  # of one to four words
     vocabulary: int = 2000  # small: the fewer tokens there are, the sooner the model reads
     # Pretraining of the DualGPT.
+    patch_loss_weight: float = 0.3  # of the next patch beside the next token, which is what reading is learned from
     rate: float = 1e-3
     line_updates: tuple[int, ...] = (400, 800, 1600)  # on pairs of short lines
     line_batch: int = 128
+    sentence_rate: float = 5e-4
     sentence_updates: tuple[int, ...] = (200,)  # on sentences, after that
     sentence_batch: int = 64
     sentence_mixture: tuple[str, str] = ("text,pixel,pair", "1,1,3")  # modalities, and their shares of the updates
     regime_updates: int = 60  # of each of the four regimes, from scratch on sentences
-    # Fine-tuning: updates of 64 examples; SST-2 has 67,349, so 1,053 updates read it once.
+    # Fine-tuning. SST-2 has 67,349 examples: 1,053 updates of 64 read it once.
+    finetuning_batch: int = 64
     tasks: tuple[str, ...] = ("sst2",)
     finetuning_updates: dict = field(default_factory=lambda: {"text": 263, "pixel": 263, "pair": 263})
     long_updates: dict = field(default_factory=dict)  # of further runs from the last point alone

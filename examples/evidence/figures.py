@@ -183,6 +183,7 @@ def get_parser():
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--work", type=Path, required=True, metavar="DIR", help="the --output of run.py")
+    parser.add_argument("--text", type=Path, required=True, metavar="DIR", help="what corpus.py has made")
     parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="for tables and plots")
     return parser
 
@@ -210,7 +211,7 @@ def main(argv=None):
     if (robustness / "robustness.md").exists():
         parts.append("#" + (robustness / "robustness.md").read_text(encoding="utf-8").lstrip("#"))
         shutil.copyfile(robustness / "robustness.png", output / "robustness.png")
-    parts.append(f"## Text\n\n{(work / 'text' / 'report.md').read_text(encoding='utf-8')}")
+    parts.append(f"## Text\n\n{(args.text / 'report.md').read_text(encoding='utf-8')}")
     write_whole(output / "tables.md", "\n".join(parts))
     print(output / "tables.md")
 

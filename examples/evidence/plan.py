@@ -12,7 +12,6 @@ HERE = Path(__file__).resolve().parent
 SCRATCH = "scratch"  # the point before any update of pretraining
 LONG = "long"  # in the names of runs that are fine-tuned for longer
 CHOOSES = {"sst2": "accuracy", "rte": "accuracy", "cola": "matthews_correlation"}
-BATCH = 64  # examples of an update of fine-tuning
 ATTACKED_TRAINING = 0.5  # severity
 ATTACKS = 9  # that need no file of the user's
 
@@ -35,10 +34,12 @@ class Evidence:
         glue_dir, xnli_dir: folders of GLUE's and XNLI's files; *xnli_dir* may be None.
         work: Path of the folder for all that is made.
         report: Path of the folder of the tables and plots.
+        text: Path of a folder that corpus.py has made; None: a stage makes it.
     """
 
-    def __init__(self, budget: Budget, glue_dir, xnli_dir, work, report):
+    def __init__(self, budget: Budget, glue_dir, xnli_dir, work, report, text=None):
         self.budget, self.glue_dir, self.xnli_dir, self.work, self.report = budget, glue_dir, xnli_dir, work, report
+        self.has_text, self.text = text is not None, text or work / "text"
         self.pace, self.stages = budget.pace, []
 
     def plan(self) -> list[Stage]:
@@ -52,7 +53,8 @@ class Evidence:
             self.finetune_all(task)
         self.attack()
         everything = [stage.name for stage in self.stages]
-        self.script("figures", "figures.py", options(work=self.work, output=self.report), everything, 20)
+        what = options(work=self.work, text=self.text, output=self.report)
+        self.script("figures", "figures.py", what, everything, 20)
         return self.stages
 
     def add(self, name, command, needs, seconds, updates=0, keep=None):
@@ -77,29 +79,33 @@ class Evidence:
 
     def prepare_data(self):
         """Text, and data folders: its sentences, its lines of a few words, and the tasks."""
-        budget, text = self.budget, self.work / "text"
-        source = options(glue_dir=self.glue_dir, xnli_dir=self.xnli_dir, packages=budget.packages)
-        size = options(most_mb=budget.most_mb, most_lines=budget.most_lines, output=text, overwrite=True)
-        self.script("corpus", "corpus.py", [*source, *size], (), self.pace["corpus"])
+        budget, text = self.budget, self.text
+        if not self.has_text:
+            source = options(glue_dir=self.glue_dir, xnli_dir=self.xnli_dir, packages=budget.packages)
+            size = options(most_mb=budget.most_mb, most_lines=budget.most_lines, output=text, overwrite=True)
+            self.script("corpus", "corpus.py", [*source, *size], (), self.pace["corpus"])
         sentences, lines = self.work / "sentences", self.work / "lines"
         tokenizer = sentences / "tokenizer.model"
-        self.render(text / "train.txt", sentences, "train", "corpus", train_tokenizer=budget.vocabulary)
-        self.render(text / "valid.txt", sentences, "valid", "sentences-train")
-        self.render(text / "train_lines.txt", lines, "train", "sentences-train", tokenizer=tokenizer)
-        self.render(text / "valid_lines.txt", lines, "valid", "lines-train")
+        needs = () if self.has_text else ("corpus",)
+        self.render(text / "train.txt", sentences, "train", needs, train_tokenizer=budget.vocabulary)
+        self.render(text / "valid.txt", sentences, "valid", ["sentences-train"])
+        self.render(text / "train_lines.txt", lines, "train", ["sentences-train"], tokenizer=tokenizer)
+        self.render(text / "valid_lines.txt", lines, "valid", ["lines-train"])
         for task in budget.tasks:
             self.render_task(task)
 
     def render(self, file, folder, split, needs, **tokens):
         """A split of a data folder, of which every line of a file is a document."""
-        what = options(documents="line", input=file, destdir=folder, split=split, **tokens, overwrite=True)
+        where = {"input": file, "destdir": folder, "split": split, "workers": self.budget.workers}
+        what = options(documents="line", **where, **tokens, overwrite=True)
         seconds = self.pace["render" if split == "train" else "start"]
-        self.add(f"{folder.name}-{split}", [*PIXELGPT, "render-corpus", *what], [needs], seconds)
+        self.add(f"{folder.name}-{split}", [*PIXELGPT, "render-corpus", *what], needs, seconds)
 
     def render_task(self, task, attack=None):
         """The data folder of a task of GLUE; with *attack*, its training set attacked."""
         name = f"{task}-{attack}" if attack else task
-        what = options(glue_dir=self.glue_dir, task=task, destdir=self.work / name, like=self.work / "sentences")
+        where = {"glue_dir": self.glue_dir, "destdir": self.work / name, "workers": self.budget.workers}
+        what = options(**where, task=task, like=self.work / "sentences")
         if attack:
             what += options(attack=attack, severity=ATTACKED_TRAINING, attack_splits="train")
         command = [*PIXELGPT, "render-glue", *what, *options(overwrite=True)]
@@ -120,7 +126,9 @@ class Evidence:
             save_dir: of the checkpoints (default: of the stage's own name).
         """
         device = (
-            options(tf32=True, compile=True, num_workers=4) if self.budget.gpu else options(cpu=True, num_workers=0)
+            options(tf32=True, compile=self.budget.compile or None, num_workers=2)
+            if self.budget.gpu
+            else options(cpu=True, num_workers=0)
         )
         fixed = options(
             user_dir=USER_DIR, bf16=True, optimizer="fused_adamw", adam_betas="(0.9, 0.98)", weight_decay=0.01,
@@ -145,22 +153,23 @@ class Evidence:
     def pretrain(self):
         """The DualGPT: pairs of one to four words first, then sentences in all modalities."""
         budget = self.budget
-        lines = self.language_modeling("pair", "1", budget.line_batch, *_total_and_interval(budget.line_updates), 0.3)
-        sentences = self.language_modeling(
-            *budget.sentence_mixture, budget.sentence_batch, *_total_and_interval(budget.sentence_updates), 1
-        )
-        end = budget.line_updates[-1]
-        last = self.pretrain_part("lines", lines, budget.line_updates, 0, ["lines-valid"])
-        start = options(finetune_from_model=self.checkpoint(end))
-        self.pretrain_part("sentences", [*sentences, *start], budget.sentence_updates, end, [last, "sentences-valid"])
+        weight, end = budget.patch_loss_weight, budget.line_updates[-1]
+        in_lines, in_sentences = map(_total_and_interval, (budget.line_updates, budget.sentence_updates))
+        lines = self.language_modeling("pair", "1", budget.line_batch, *in_lines, weight)
+        sentences = self.language_modeling(*budget.sentence_mixture, budget.sentence_batch, *in_sentences, weight)
+        last = self.pretrain_part("lines", lines, budget.line_updates, budget.rate, 0, ["lines-valid"])
+        sentences += options(finetune_from_model=self.checkpoint(end))
+        needs = [last, "sentences-valid"]
+        self.pretrain_part("sentences", sentences, budget.sentence_updates, budget.sentence_rate, end, needs)
 
-    def pretrain_part(self, data, more, all_updates, before, needs):
+    def pretrain_part(self, data, more, all_updates, rate, before, needs):
         """One run, with a stage for each point at which it is looked at: what needs a point need not wait for the end.
 
         Args:
             data: name of the data folder.
             more: options.
             all_updates: the points, in updates of this part.
+            rate: learning rate.
             before: updates of the part before.
             needs: of the first stage.
 
@@ -171,7 +180,7 @@ class Evidence:
         for updates in all_updates:
             keep = folder / "checkpoint_last.pt", self.checkpoint(before + updates)
             name, seconds = f"pretrain-{before + updates}", (updates - first) * self.pace[data] + self.pace["start"]
-            self.train(name, self.work / data, updates, self.budget.rate, more, needs, seconds, folder, keep)
+            self.train(name, self.work / data, updates, rate, more, needs, seconds, folder, keep)
             first, needs = updates, [name]
         return name
 
@@ -221,10 +230,10 @@ class Evidence:
         is_attacked = point == self.points()[-1] and seed <= budget.attacked_seeds and task == "sst2"
         saving = {"save_interval_updates": every, "keep_interval_updates": 1} if is_attacked else {"no_save": True}
         more = options(
-            task="rendered_glue", glue_task=task, modality=modality, max_positions=256, seed=seed, batch_size=BATCH,
-            criterion="rendered_classification", lr_scheduler="polynomial_decay", warmup_updates=max(1, updates // 20),
-            total_num_update=updates, validate_interval_updates=every, best_checkpoint_metric=CHOOSES[task],
-            maximize_best_checkpoint_metric=True, **saving,
+            task="rendered_glue", glue_task=task, modality=modality, max_positions=256, seed=seed,
+            batch_size=budget.finetuning_batch, criterion="rendered_classification", lr_scheduler="polynomial_decay",
+            warmup_updates=max(1, updates // 20), total_num_update=updates, validate_interval_updates=every,
+            best_checkpoint_metric=CHOOSES[task], maximize_best_checkpoint_metric=True, **saving,
         )  # fmt: skip
         name = f"{task}-{kind}-{modality}-{point}-{seed}" if kind else f"{task}-{modality}-{point}-{seed}"
         seconds, rate = updates * self.pace[modality] + self.pace["start"], budget.finetuning_rate[modality]
@@ -234,7 +243,7 @@ class Evidence:
 
     def read(self, updates):
         """What the DualGPT reads of held-out lines."""
-        lines, output = self.work / "text" / "valid_lines.txt", self.work / "reading" / f"{updates}.json"
+        lines, output = self.text / "valid_lines.txt", self.work / "reading" / f"{updates}.json"
         what = options(
             checkpoint=self.checkpoint(updates), lines=lines, of_a_length=self.budget.read_lines, output=output
         )
@@ -252,14 +261,26 @@ class Evidence:
             for modality in MODALITIES:
                 models.append((f"{modality}, trained on {attack}", self.finetune("sst2", modality, last, 1, attack)))
         attacks = ATTACKS if budget.attacks == "all" else len(budget.attacks.split(","))
-        evaluations = len(models) * (1 + attacks * len(budget.severities.split(",")) * budget.attack_seeds)
+        evaluations = 1 + attacks * len(budget.severities.split(",")) * budget.attack_seeds
+        parts, checkpoints = [], []  # a modality at a time, then the table of all
+        for modality in MODALITIES:
+            of_modality = [(name, run) for name, run in models if name.split(",")[0] == modality]
+            files = tuple(f"{name}={self.work / 'runs' / run / 'checkpoint_best.pt'}" for name, run in of_modality)
+            output, seconds = self.work / f"robustness-{modality}", len(files) * evaluations * self.pace["attack"]
+            runs = [run for _, run in of_modality]
+            parts.append(self.evaluate(output, runs, seconds, checkpoint=files, no_plot=True))
+            checkpoints += files
+        results = tuple(self.work / part for part in parts)
+        self.evaluate(self.work / "robustness", parts, 10, checkpoint=tuple(checkpoints), results_of=results)
+
+    def evaluate(self, output, needs, seconds, **more):
+        """Add an evaluation under attacks, named after its folder; returns the name of the stage."""
+        budget = self.budget
         what = options(
             glue_dir=self.glue_dir, task="sst2", attacks=budget.attacks, severities=budget.severities,
-            seeds=budget.attack_seeds, output=self.work / "robustness", cpu=None if budget.gpu else True,
-            checkpoint=tuple(f"{name}={self.work / 'runs' / run / 'checkpoint_best.pt'}" for name, run in models),
+            seeds=budget.attack_seeds, output=output, cpu=None if budget.gpu else True, **more,
         )  # fmt: skip
-        seconds = evaluations * self.pace["attack"]
-        self.add("robustness", [*PIXELGPT, "evaluate-robustness", *what], [run for _, run in models], seconds)
+        return self.add(output.name, [*PIXELGPT, "evaluate-robustness", *what], needs, seconds)
 
 
 def _total_and_interval(updates):

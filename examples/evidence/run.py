@@ -37,6 +37,9 @@ def get_parser():
     parser.add_argument("--glue-dir", type=Path, required=True, metavar="DIR", help="GLUE's folders SST-2, CoLA, RTE")
     parser.add_argument("--xnli-dir", type=Path, metavar="DIR", help="XNLI's files: more text for pretraining")
     parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="folder for all that is made")
+    parser.add_argument(
+        "--text", type=Path, metavar="DIR", help="made by corpus.py, where apt-get has a network (default: made here)"
+    )
     parser.add_argument("--report", type=Path, metavar="DIR", help="for tables and plots (default: OUTPUT/report)")
     parser.add_argument(
         "--jobs",
@@ -55,14 +58,14 @@ def main(argv=None):
     budget = BUDGETS[args.budget]
     if args.jobs is not None and args.jobs < 1:
         raise UserError(f"--jobs {args.jobs}: at least 1")
-    for option, folder in (("--glue-dir", args.glue_dir), ("--xnli-dir", args.xnli_dir)):
+    for option, folder in (("--glue-dir", args.glue_dir), ("--xnli-dir", args.xnli_dir), ("--text", args.text)):
         if folder is not None and not folder.is_dir():
             raise UserError(f"{option} {folder}: no such folder")
     jobs = args.jobs or budget.jobs or os.cpu_count()
     output = args.output.resolve()
     report = (args.report or output / "report").resolve()
-    folders = args.glue_dir.resolve(), args.xnli_dir and args.xnli_dir.resolve()
-    plan = Plan(Evidence(budget, *folders, output, report).plan(), output)
+    glue, xnli, text = (folder and folder.resolve() for folder in (args.glue_dir, args.xnli_dir, args.text))
+    plan = Plan(Evidence(budget, glue, xnli, output, report, text).plan(), output)
     tell(plan, budget, jobs)
     if args.dry_run:
         return

@@ -49,6 +49,13 @@ def get_parser():
     )
     parser.add_argument("--typos", metavar="FILE", help="misspellings: on each line a word, then misspellings of it")
     parser.add_argument("--output", required=True, metavar="DIR", help="folder of the results, the tables and the plot")
+    parser.add_argument(
+        "--results-of",
+        nargs="+",
+        default=[],
+        metavar="DIR",
+        help="--output of other evaluations: what they found is not made again, so several commands can share the work",
+    )
     parser.add_argument("--no-plot", action="store_true", help="leave the plot out, which needs matplotlib")
     parser.add_argument("--workers", type=int, default=1, metavar="N", help="processes that render (default: 1)")
     parser.add_argument("--batch-size", type=int, metavar="N", help="examples of a batch (default: any number)")
@@ -91,7 +98,7 @@ def main(argv=None):
         raise UserError(f"--output {output}: {error.strerror}") from None
     with contextlib.ExitStack() as held:
         held.enter_context(locked(output / LOCK_FILE, "evaluating into this folder"))
-        results = robustness.Results(output)
+        results = robustness.Results(output, args.results_of)
         chosen = robustness.evaluations(models, data, robustness.conditions(attacks, severities, args.seeds), typos)
         known = sum(results.find(of) is not None for _, _, of in chosen)
         print(f"{len(chosen)} evaluations of {len(data.examples):,} examples, {known} of them known from before")

@@ -85,21 +85,34 @@ class Results:
 
     A line of the file is written whole or, if the program is killed, is a part of a line that is passed over.
 
+    Args:
+        folder: to which results are added.
+        others: folders whose results are known, too.
+
     Raises:
-        UserError: if the file is there but holds other lines.
+        UserError: if a file is there but holds other lines, or another folder holds no results.
     """
 
-    def __init__(self, folder):
+    def __init__(self, folder, others=()):
         self.path = Path(folder, RESULTS)
         self._known = {}
-        lines = self.path.read_bytes().split(b"\n") if self.path.exists() else [b""]
-        for number, line in enumerate(lines[:-1], start=1):
+        for other in others:
+            path = Path(other, RESULTS)
+            if not path.is_file():
+                raise UserError(f"--results-of {other}: no {RESULTS} in it: name the --output of another evaluation")
+            self._read(path, "--results-of")
+        self._whole_bytes = self._read(self.path, "--output") if self.path.exists() else 0
+
+    def _read(self, path, option):
+        """Take what a file knows; returns how many bytes its whole lines have."""
+        lines = path.read_bytes().split(b"\n")[:-1]
+        for number, line in enumerate(lines, start=1):
             try:
                 record = json.loads(line)
                 self._known[_key(**record["of"])] = record
             except (ValueError, KeyError, TypeError):
-                raise UserError(f"{self.path}, line {number}: not a result: choose another --output") from None
-        self._whole_bytes = sum(len(line) + 1 for line in lines[:-1])
+                raise UserError(f"{path}, line {number}: not a result: choose another {option}") from None
+        return sum(len(line) + 1 for line in lines)
 
     def find(self, of):
         """The record of an evaluation, or None."""
