@@ -39,6 +39,7 @@ class Evidence:
 
     def __init__(self, budget: Budget, glue_dir, xnli_dir, work, report, text=None):
         self.budget, self.glue_dir, self.xnli_dir, self.work, self.report = budget, glue_dir, xnli_dir, work, report
+        self.cpu = None if budget.gpu else True  # as an option of commands
         self.has_text, self.text = text is not None, text or work / "text"
         self.pace, self.stages = budget.pace, []
 
@@ -245,8 +246,9 @@ class Evidence:
         """What the DualGPT reads of held-out lines."""
         lines, output = self.text / "valid_lines.txt", self.work / "reading" / f"{updates}.json"
         what = options(
-            checkpoint=self.checkpoint(updates), lines=lines, of_a_length=self.budget.read_lines, output=output
-        )
+            checkpoint=self.checkpoint(updates), lines=lines, of_a_length=self.budget.read_lines, output=output,
+            cpu=self.cpu,
+        )  # fmt: skip
         self.script(f"read-{updates}", "reading.py", what, [f"pretrain-{updates}"], self.pace["read"])
 
     def attack(self):
@@ -278,7 +280,7 @@ class Evidence:
         budget = self.budget
         what = options(
             glue_dir=self.glue_dir, task="sst2", attacks=budget.attacks, severities=budget.severities,
-            seeds=budget.attack_seeds, output=output, cpu=None if budget.gpu else True, **more,
+            seeds=budget.attack_seeds, output=output, cpu=self.cpu, **more,
         )  # fmt: skip
         return self.add(output.name, [*PIXELGPT, "evaluate-robustness", *what], needs, seconds)
 

@@ -22,6 +22,7 @@ def get_parser():
     parser.add_argument("--lines", type=Path, required=True, metavar="FILE", help="text, one line each")
     parser.add_argument("--of-a-length", type=int, default=100, metavar="N", help="most lines of a number of words")
     parser.add_argument("--output", type=Path, required=True, metavar="FILE", help="JSON, by number of words")
+    parser.add_argument("--cpu", action="store_true", help="leave a GPU alone")
     return parser
 
 
@@ -29,6 +30,8 @@ def get_parser():
 def main(argv=None):
     """Write for each number of words: lines, edits, characters, lines that are read exactly, and some examples."""
     args = get_parser().parse_args(argv)
+    import torch
+
     import pixelgpt_fairseq
     from pixelgpt_fairseq.evaluation.transcription import transcribe
 
@@ -38,7 +41,7 @@ def main(argv=None):
             lines[len(line.split())].append((number, line))
     if not lines:
         raise UserError(f"--lines {args.lines}: no lines in it")
-    loaded = pixelgpt_fairseq.load(args.checkpoint)
+    loaded = pixelgpt_fairseq.load(args.checkpoint, "cuda" if torch.cuda.is_available() and not args.cpu else "cpu")
     results = {}
     for words, chosen in tqdm(sorted(lines.items())):
         found = transcribe(loaded, chosen, MOST_TOKENS, batch_size=BATCH, path=args.lines)
