@@ -44,7 +44,8 @@ class Budget:
     finetuning_updates: dict = field(default_factory=lambda: {"text": 263, "pixel": 263, "pair": 263})
     long_updates: dict = field(default_factory=dict)  # of further runs from the last point alone
     finetuning_rate: dict = field(default_factory=lambda: {"text": 3e-4, "pixel": 1e-4, "pair": 3e-4})
-    seeds: int = 3  # of runs from scratch and from the last point
+    seeds: int = 3  # of runs from the last point
+    scratch_seeds: int = 3  # of runs from scratch
     between: dict = field(default_factory=lambda: {"text": (), "pixel": (0, 1, 2), "pair": ()})  # which points
     # Evaluation.
     read_lines: int = 20  # of each length from one to ten words
@@ -115,16 +116,25 @@ _GPU_QUARTER = replace(
     _HOUR,
     name="gpu-quarter-hour",
     gpu=True,
-    jobs=4,
+    workers=8,
+    jobs=5,
     arch="pixelgpt_base",
-    most_mb=6,
+    most_lines=500_000,
     rate=5e-4,
-    line_batch=256,
-    line_updates=(1000, 2000, 3000),
-    sentence_updates=(1500, 3000),
-    between={"text": (2,), "pixel": (0, 1, 2, 3), "pair": (2,)},
+    line_batch=1024,
+    line_updates=(600, 1500),
+    sentence_batch=256,
+    sentence_updates=(500,),
+    sentence_mixture=("text,pixel,pair", "1,1,8"),
+    finetuning_batch=128,
     finetuning_updates={"text": 526, "pixel": 1053, "pair": 526},
-    seeds=1,
+    long_updates={},
+    finetuning_rate={"text": 1e-4, "pixel": 1e-4, "pair": 1e-4},
+    between={"text": (), "pixel": (1,), "pair": ()},
+    seeds=2,
+    scratch_seeds=1,
+    read_lines=30,
+    attacked_seeds=2,
     pace=GPU_PACE,
 )
 _GPU_DAY = replace(
@@ -160,6 +170,7 @@ _SMOKE = replace(
     finetuning_updates={"text": 4, "pixel": 2, "pair": 2},
     long_updates={"pixel": 4},
     seeds=1,
+    scratch_seeds=1,
     between={"text": (0,), "pixel": (), "pair": ()},
     read_lines=2,
     attacks="inner-swap",

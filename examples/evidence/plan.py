@@ -199,11 +199,11 @@ class Evidence:
     def finetune_all(self, task):
         """Every modality from every point, several seeds at both ends; some for longer, from the last point."""
         *points, last = self.points()
+        ends = {SCRATCH: self.budget.scratch_seeds, last: self.budget.seeds}
         for place, point in enumerate((*points, SCRATCH, last)):
             for modality in MODALITIES:
-                is_end = point in (SCRATCH, last)
-                if is_end or place in self.budget.between[modality]:
-                    for seed in range(1, (self.budget.seeds if is_end else 1) + 1):
+                if point in ends or place in self.budget.between[modality]:
+                    for seed in range(1, ends.get(point, 1) + 1):
                         self.finetune(task, modality, point, seed)
         for modality in self.budget.long_updates:
             for seed in range(1, self.budget.attacked_seeds + 1):
