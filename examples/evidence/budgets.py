@@ -36,7 +36,7 @@ class Budget:
     sentence_rate: float = 5e-4
     sentence_updates: tuple[int, ...] = (200,)  # on sentences, after that
     sentence_batch: int = 64
-    sentence_mixture: tuple[str, str] = ("text,pixel,pair", "1,1,3")  # modalities, and their shares of the updates
+    sentence_mixture: tuple[str, str] = ("text,pixel,pair", "1,1,8")  # modalities, and their shares of the updates
     regime_updates: int = 60  # of each of the four regimes, from scratch on sentences
     # Fine-tuning. SST-2 has 67,349 examples: 1,053 updates of 64 read it once.
     finetuning_batch: int = 64
@@ -52,7 +52,8 @@ class Budget:
     attacks: str = "all"
     severities: str = "0.2,0.5,0.8"
     attack_seeds: int = 1
-    attacked_seeds: int = 1  # fine-tuned models of a modality that are attacked, and of those that train longer
+    long_seeds: int = 1  # of those that train longer
+    attacked_seeds: int = 1  # fine-tuned models of a modality that are attacked: of those that train longer, if any
     attacked_training: tuple[str, ...] = ()  # attacks on text that models are also trained on
     # Processor seconds (or of a GPU) of a stage, or of one update of it; for the plan alone.
     pace: dict = field(default_factory=dict)
@@ -60,15 +61,15 @@ class Budget:
 
 CPU_PACE = {
     "corpus": 25,
-    "render": 60,
+    "render": 40,
     "start": 10,  # of fairseq-train
-    "lines": 0.42,
-    "sentences": 0.45,
-    "text": 0.15,
-    "pixel": 0.23,
-    "pair": 0.37,
+    "lines": 0.26,
+    "sentences": 0.33,
+    "text": 0.14,
+    "pixel": 0.17,
+    "pair": 0.32,
     "read": 30,
-    "attack": 5,
+    "attack": 4,
 }
 # Not measured yet: guesses from docs/performance.md.
 GPU_PACE = CPU_PACE | {
@@ -84,11 +85,12 @@ _HALF_HOUR = Budget("cpu-half-hour", pace=CPU_PACE)
 _HOUR = replace(
     _HALF_HOUR,
     name="cpu-hour",
-    line_updates=(800, 1600, 3200),
-    sentence_updates=(400,),
-    regime_updates=150,
-    finetuning_updates={"text": 526, "pixel": 702, "pair": 351},
-    long_updates={"pixel": 2106},
+    line_updates=(900, 1800, 3600),
+    sentence_updates=(1000,),
+    regime_updates=120,
+    finetuning_updates={"text": 526, "pixel": 702, "pair": 526},
+    long_updates={"pixel": 6318},
+    long_seeds=2,
     between={"text": (2,), "pixel": (0, 1, 2), "pair": (2,)},
 )
 _DAY = replace(
@@ -105,6 +107,7 @@ _DAY = replace(
     tasks=("sst2", "cola", "rte"),
     finetuning_updates={"text": 2106, "pixel": 4212, "pair": 2106},
     long_updates={"pixel": 12636},
+    long_seeds=3,
     between={"text": tuple(range(6)), "pixel": tuple(range(6)), "pair": tuple(range(6))},
     read_lines=100,
     attack_seeds=3,
@@ -125,7 +128,6 @@ _GPU_QUARTER = replace(
     line_updates=(600, 1500),
     sentence_batch=256,
     sentence_updates=(500,),
-    sentence_mixture=("text,pixel,pair", "1,1,8"),
     finetuning_batch=128,
     finetuning_updates={"text": 526, "pixel": 1053, "pair": 526},
     long_updates={},

@@ -206,7 +206,7 @@ class Evidence:
                     for seed in range(1, ends.get(point, 1) + 1):
                         self.finetune(task, modality, point, seed)
         for modality in self.budget.long_updates:
-            for seed in range(1, self.budget.attacked_seeds + 1):
+            for seed in range(1, self.budget.long_seeds + 1):
                 self.finetune(task, modality, last, seed, LONG)
 
     def finetune(self, task, modality, point, seed, kind=None):
