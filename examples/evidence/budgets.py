@@ -89,8 +89,9 @@ _HOUR = replace(
     sentence_updates=(1000,),
     regime_updates=120,
     finetuning_updates={"text": 526, "pixel": 702, "pair": 526},
-    long_updates={"pixel": 6318},
+    long_updates={"pixel": 5265},
     long_seeds=2,
+    attacked_seeds=2,
     between={"text": (2,), "pixel": (0, 1, 2), "pair": (2,)},
 )
 _DAY = replace(
