@@ -3,19 +3,22 @@
 
 A corpus of English (that of Python's own help, its paragraphs in random order) is rendered by one process and by
 several in turn, and the files compared. Where there are several, one more reads the corpus and hands it out: its
-share of the processor time says how many it can feed. Then a PixelGPT is trained on it, from stored patches and from
-text that is rendered in the data loader's workers, in turn: of each second, how much is spent waiting for the next
-batch.
+share of the processor time says how many it can feed. As many programs that each render the corpus for themselves show
+what the machine gives at most: cores share caches, memory and a limit of power. Then a PixelGPT is trained on it, from
+stored patches and from text that is rendered in the data loader's workers, in turn: of each second, how much is spent
+waiting for the next batch.
 """
 
 import argparse
 import collections
 import itertools
+import multiprocessing
 import os
 import random
 import tempfile
 import time
 import warnings
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from pydoc_data.topics import topics
 from statistics import median
@@ -80,6 +83,25 @@ def write_corpus(path, characters, seed=1):
                     break
 
 
+def render(corpus, folder, tokenizer, workers):
+    """Render *corpus* into a split of *folder*: a summary."""
+    return binarize(
+        *([corpus], folder, "train", RendererConfig(max_patches=BLOCK), tokenizer),
+        **{"store": "both", "workers": workers, "overwrite": True, "progress": False},
+    )
+
+
+def render_independently(corpus, folder, tokenizer, programs, rounds):
+    """Let *programs* processes each render the whole *corpus*: the longest time of a round, the median of *rounds*."""
+    folders = [folder / f"independent{number}" for number in range(programs)]
+    seconds = []
+    with ProcessPoolExecutor(programs, multiprocessing.get_context("spawn")) as pool:
+        for _ in range(rounds + 1):  # in the first they start
+            running = [pool.submit(render, corpus, alone, tokenizer, 1) for alone in folders]
+            seconds.append(max(future.result().seconds for future in running))
+    return median(seconds[1:])
+
+
 def bench_rendering(corpus, folder, workers, rounds):
     """Render *corpus* by one process and by *workers* in turn, print the rates, and leave ``folder/1``."""
     with open(corpus, encoding="utf-8") as file:
@@ -88,10 +110,7 @@ def bench_rendering(corpus, folder, workers, rounds):
         seconds, reader = {1: [], workers: []}, {1: [], workers: []}
         for number in list(seconds) * rounds:
             used = time.process_time()
-            summary = binarize(
-                *([corpus], folder / str(number), "train", RendererConfig(max_patches=BLOCK), chosen),
-                **{"store": "both", "workers": number, "overwrite": True, "progress": False},
-            )
+            summary = render(corpus, folder / str(number), chosen, number)
             seconds[number].append(summary.seconds)
             reader[number].append(time.process_time() - used)
         one, several = median(seconds[1]), median(seconds[workers])
@@ -103,6 +122,8 @@ def bench_rendering(corpus, folder, workers, rounds):
         if workers > 1:
             share = median(reader[workers]) / median(reader[1])
             print(f"the process that reads takes {share:.1%} of the processor time: it can feed {1 / share:,.0f}")
+            alone = render_independently(corpus, folder, chosen, workers, rounds)
+            print(f"{workers} programs that have nothing to do with each other: {workers * one / alone:.2f}x")
         files = [sorted(DataFolder(folder / str(number)).split_files("train")) for number in seconds]
         same = all(one.read_bytes() == other.read_bytes() for one, other in zip(*files, strict=True))
         print(f"the files of 1 and {workers} processes are {'the same' if same else 'NOT the same'}")

@@ -53,10 +53,8 @@ def run_in_this_process(command):
     return ""
 
 
-@pytest.fixture(scope="module")
-def road(tmp_path_factory):
-    """The folder of a run of the budget ``smoke``, and its plan."""
-    folder = tmp_path_factory.mktemp("evidence")
+def go_the_road(folder):
+    """Run the budget ``smoke`` in *folder*; returns its plan."""
     glue = write_glue(folder / "GLUE")
     plan = Plan(Evidence(BUDGETS["smoke"], glue, None, folder / "work", folder / "report").plan(), folder / "work")
     for made in ("done", "logs"):
@@ -64,14 +62,33 @@ def road(tmp_path_factory):
     for stage in plan.stages.values():
         plan.log(stage.name).write_text(run_in_this_process(stage.command))
         plan.finish(stage, 1)
-    return folder, plan
+    return plan
 
 
-def test_the_whole_road_ends_with_tables_and_plots(road):
-    folder, plan = road
+def test_the_whole_road_ends_with_tables_and_plots_and_is_gone_once(tmp_path, capsys, monkeypatch):
+    """One test: with a fixture that several share, each process that runs tests would go the road."""
+    plan = go_the_road(tmp_path)
     assert plan.unfinished() == {}
-    tables = (folder / "report" / "tables.md").read_text()
-    points = Evidence(BUDGETS["smoke"], folder, None, folder, folder).points()
+    check_report(tmp_path / "report")
+    models = [path.read_bytes() for path in (tmp_path / "work" / "pretrained").iterdir()]
+    assert len(set(models)) == len(models) == 2  # each point is a model of its own
+
+    folders = ["--glue-dir", tmp_path / "GLUE", "--output", tmp_path / "work"]
+    told = refusal(evidence.main, "--budget", "cpu-hour", *folders)
+    assert "made with other options: choose another --output" in told
+
+    monkeypatch.setattr(evidence, "heed_interruptions", lambda: None)  # this process has its own way
+    capsys.readouterr()
+    given = ["--budget", "smoke", *folders, "--report", tmp_path / "report", "--jobs", "2"]
+    evidence.main([str(argument) for argument in given])
+    printed = capsys.readouterr().out
+    assert printed.count("done before") == len(plan.stages) + 1
+    assert "done in 0 s" in printed
+
+
+def check_report(report):
+    tables = (report / "tables.md").read_text()
+    points = Evidence(BUDGETS["smoke"], report, None, report, report).points()
     assert f"| updates of pretraining | 0 | {' | '.join(map(str, points))} |" in tables
     assert re.search(r"\| text( \| [\d.]+){3} \|", tables)
     for modality in ("pixel", "pair"):  # from scratch and from the end alone
@@ -81,30 +98,16 @@ def test_the_whole_road_ends_with_tables_and_plots(road):
     assert re.search(r"\| inner-swap \| 0.5( \| [\d.]+ \([-+][\d.]+\)){3} \|", tables)
     assert "| GLUE sst2, training set |" in tables
     for name in ("sst2", "reading", "losses", "robustness"):
-        assert (folder / "report" / f"{name}.png").read_bytes().startswith(b"\x89PNG")
+        assert (report / f"{name}.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_each_point_is_a_model_of_its_own(road):
-    folder, _ = road
-    models = [path.read_bytes() for path in (folder / "work" / "pretrained").iterdir()]
-    assert len(set(models)) == len(models) == 2
-
-
-def test_other_options_are_refused_in_the_same_folder(road):
-    folder, _ = road
-    options = ["--budget", "cpu-hour", "--glue-dir", folder / "GLUE", "--output", folder / "work"]
-    assert "made with other options: choose another --output" in refusal(evidence.main, *options)
-
-
-def test_given_again_it_finds_all_done(road, capsys):
-    folder, plan = road
-    options = ["--budget", "smoke", "--glue-dir", folder / "GLUE", "--output", folder / "work"]
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(evidence, "heed_interruptions", lambda: None)  # this process has its own way
-        evidence.main([*map(str, options), "--report", str(folder / "report"), "--jobs", "2"])
-    printed = capsys.readouterr().out
-    assert printed.count("done before") == len(plan.stages) + 1
-    assert "done in 0 s" in printed
+def test_text_that_is_there_is_not_made(tmp_path):
+    stages = {stage.name: stage for stage in Evidence(BUDGETS["smoke"], None, None, *[Path("w")] * 2, tmp_path).plan()}
+    assert "corpus" not in stages
+    assert stages["sentences-train"].needs == ()
+    for name in ("sentences-train", "lines-train", "read-2"):
+        assert any(argument.startswith(f"{tmp_path}/") for argument in stages[name].command), name
+    assert str(tmp_path) in stages["figures"].command
 
 
 @pytest.mark.parametrize("budget", BUDGETS)
@@ -128,6 +131,7 @@ def test_two_cores_are_what_the_name_of_a_budget_means(budget, seconds):
     [
         (["--glue-dir", "nowhere"], "--glue-dir nowhere: no such folder"),
         (["--glue-dir", ".", "--xnli-dir", "nowhere"], "--xnli-dir nowhere: no such folder"),
+        (["--glue-dir", ".", "--text", "nowhere"], "--text nowhere: no such folder"),
         (["--glue-dir", ".", "--jobs", "0"], "--jobs 0: at least 1"),
     ],
 )

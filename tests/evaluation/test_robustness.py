@@ -84,6 +84,22 @@ def test_what_is_known_is_not_evaluated_again(toy_glue, finetuned, tmp_path, no_
     assert (output / "robustness.md").read_text() == table
 
 
+def test_results_of_other_commands_are_known(toy_glue, finetuned, tmp_path, no_evaluation, monkeypatch, capsys):
+    checkpoint = finetuned["mnli"].checkpoint
+    with monkeypatch.context() as patch:
+        patch.undo()
+        main(arguments(toy_glue, tmp_path / "one", checkpoint, task="mnli"))
+    shared = ["--results-of", tmp_path / "one"]
+    main(arguments(toy_glue, tmp_path / "all", checkpoint, task="mnli", options=shared))
+    assert "3 evaluations of 6 examples, 3 of them known from before" in capsys.readouterr().out
+    assert (tmp_path / "all" / "robustness.md").read_text() == (tmp_path / "one" / "robustness.md").read_text()
+    (tmp_path / "none").mkdir()
+    given = arguments(
+        toy_glue, tmp_path / "third", checkpoint, task="mnli", options=["--results-of", tmp_path / "none"]
+    )
+    assert f"--results-of {tmp_path / 'none'}: no results.jsonl in it" in refusal(main, *given)
+
+
 def test_a_checkpoint_of_other_content_is_evaluated_again(toy_glue, finetuned, tmp_path):
     model = tmp_path / "model.pt"
     model.write_bytes(b"one")
