@@ -5,7 +5,8 @@
 Prints patches/s of forward, loss and backward for this package and for a plain rendition of what the published code
 does, and tokens/s for this package and, where the transformers package is installed, for its LLaMA with the same
 weights: medians of processor time of alternating steps in one process, so that their ratio means something on a busy
-machine. Then, where this package's step on pixels spends its time.
+machine. Then what it gains that attention of short rows in bf16 is trained in float32, and where this package's step on
+pixels spends its time.
 """
 
 import argparse
@@ -42,9 +43,12 @@ from pixelgpt_fairseq.criterions.patch_token_loss import PatchTokenLoss, PatchTo
 from pixelgpt_fairseq.data.batches import collate
 from pixelgpt_fairseq.data.patches import PATCH_SIZE, gray_to_rgb_patches, patchify, unpatchify
 from pixelgpt_fairseq.errors import command
+from pixelgpt_fairseq.models import decoder
 from pixelgpt_fairseq.models.architectures import PixelGPTConfig
 from pixelgpt_fairseq.models.decoder import Attention, RMSNorm, SwiGLU
 from pixelgpt_fairseq.models.pixelgpt import PatchEmbeddings, PixelGPTModel
+
+SHORT_ROWS = (16, 32, 64, 128)  # patches
 
 
 class PublishedStyleModel(nn.Module):
@@ -169,8 +173,8 @@ def compare(options, key_value_heads: int, patches: torch.Tensor):
     )
 
 
-def take_turns(options, model, *steps):
-    """Alternate steps on the same weights that give the same loss; positions/s of each."""
+def take_turns(options, model, *steps, tolerance=1e-4):
+    """Alternate steps on the same weights that give the same loss, but for *tolerance*; positions/s of each."""
     seconds, losses = defaultdict(list), {}
     for number in range(options.steps + 1):
         for run in steps:
@@ -179,7 +183,7 @@ def take_turns(options, model, *steps):
             losses[run] = run()
             if number:  # the first warms up
                 seconds[run].append(time.process_time() - start)
-    assert max(losses.values()) - min(losses.values()) < 1e-4, "the ways disagree"
+    assert max(losses.values()) - min(losses.values()) < tolerance, "the ways disagree"
     return {run: options.rows * options.patches / median(times) for run, times in seconds.items()}
 
 
@@ -218,6 +222,32 @@ def compare_text(options, vocabulary: int):
     rates = take_turns(options, model, ours, theirs)
     print(
         f"text, vocabulary {vocabulary:,}: {rates[ours]:,.0f} tokens/s; a LLaMA of transformers {rates[theirs]:,.0f}: "
+        f"{rates[ours] / rates[theirs]:.2f}x"
+    )
+
+
+def compare_attention(options, length: int, patches: torch.Tensor):
+    """Alternate steps in bf16 on rows of *length* patches, with attention as it is and in bf16; print their medians."""
+    model = build(options, options.heads // 2).bfloat16()
+    rows = patches.flatten(0, 1)[: len(patches) * patches.shape[1] // length * length].unflatten(0, (-1, length))
+    chosen = decoder.trains_faster_in_float32
+
+    def ours():
+        sums, targets = next_patch_loss(model(patches=rows).patch_predictions, rows)
+        loss = sums.sum() / targets.sum()
+        loss.backward()
+        return loss.item()
+
+    def theirs():
+        decoder.trains_faster_in_float32 = lambda q: False
+        try:
+            return ours()
+        finally:
+            decoder.trains_faster_in_float32 = chosen
+
+    rates = take_turns(options, model, ours, theirs, tolerance=0.02)
+    print(
+        f"bf16, rows of {length}: {rates[ours]:,.0f} patches/s; with attention in bf16 {rates[theirs]:,.0f}: "
         f"{rates[ours] / rates[theirs]:.2f}x"
     )
 
@@ -272,6 +302,8 @@ def main():
         compare(options, key_value_heads, patches)
     for vocabulary in options.vocabularies:
         compare_text(options, vocabulary)
+    for length in SHORT_ROWS:
+        compare_attention(options, length, patches)
     account(options, options.heads // 2, patches)
 
 
