@@ -120,7 +120,9 @@ def test_a_dry_run_tells_the_plan_and_makes_nothing(tmp_path, capsys, budget):
     assert not (tmp_path / "work").exists()
 
 
-@pytest.mark.parametrize(("budget", "seconds"), [("cpu-half-hour", 1800), ("cpu-hour", 3600), ("cpu-day", 86400)])
+@pytest.mark.parametrize(
+    ("budget", "seconds"), [("cpu-half-hour", 1800), ("cpu-hour", 3600), ("cpu-two-hours", 7200), ("cpu-day", 86400)]
+)
 def test_two_cores_are_what_the_name_of_a_budget_means(budget, seconds):
     plan = Plan(Evidence(BUDGETS[budget], None, None, Path("work"), Path("report")).plan(), Path("nowhere"))
     assert plan.schedule(2) <= 1.05 * seconds < plan.schedule(1)

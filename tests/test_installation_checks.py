@@ -138,10 +138,10 @@ def test_commands_start_without_the_compiler_of_torch():
     assert result.stdout.splitlines()[-1] == "False", result.stderr
 
 
-# Ways into the package that import fairseq, each in a process that has not, but has torch, which takes longest.
+# Ways into the package that import fairseq, each in a process that has not, but has what takes longest of it.
 ENTERED = """
     import atexit, importlib, logging, os
-    import torch
+    import sklearn.metrics, torch
     import pixelgpt_fairseq
     from pixelgpt_fairseq import errors
 

@@ -221,14 +221,14 @@ class Evidence:
         """
         budget = self.budget
         data = f"{task}-{kind}" if kind in budget.attacked_training else task
-        longer = budget.long_updates if kind else {}
+        longer = budget.long_updates if kind == LONG else budget.attacked_updates if kind else {}
         updates = longer.get(modality, budget.finetuning_updates[modality])
         needs, start = [f"{data}-data"], options(arch=budget.arch)
         if point != SCRATCH:
             needs.append(f"pretrain-{point}")
             start += options(finetune_from_model=self.checkpoint(point))
         every = max(1, updates // 6)
-        is_attacked = point == self.points()[-1] and seed <= budget.attacked_seeds and task == "sst2"
+        is_attacked = point == self.points()[-1] and task == "sst2"  # or would be by a larger budget
         saving = {"save_interval_updates": every, "keep_interval_updates": 1} if is_attacked else {"no_save": True}
         more = options(
             task="rendered_glue", glue_task=task, modality=modality, max_positions=256, seed=seed,
