@@ -84,11 +84,10 @@ def test_what_is_known_is_not_evaluated_again(toy_glue, finetuned, tmp_path, no_
     assert (output / "robustness.md").read_text() == table
 
 
-def test_results_of_other_commands_are_known(toy_glue, finetuned, tmp_path, no_evaluation, monkeypatch, capsys):
+def test_results_of_other_commands_are_known(toy_glue, finetuned, tmp_path, request, capsys):
     checkpoint = finetuned["mnli"].checkpoint
-    with monkeypatch.context() as patch:
-        patch.undo()
-        main(arguments(toy_glue, tmp_path / "one", checkpoint, task="mnli"))
+    main(arguments(toy_glue, tmp_path / "one", checkpoint, task="mnli"))
+    request.getfixturevalue("no_evaluation")
     shared = ["--results-of", tmp_path / "one"]
     main(arguments(toy_glue, tmp_path / "all", checkpoint, task="mnli", options=shared))
     assert "3 evaluations of 6 examples, 3 of them known from before" in capsys.readouterr().out
