@@ -149,6 +149,41 @@ def test_repeated_key_value_heads_give_the_same(given, monkeypatch):
         torch.testing.assert_close(shared_heads, repeated_heads, rtol=1e-4, atol=1e-4)
 
 
+def test_attention_trained_in_float32_is_that_of_half_precision(monkeypatch):
+    patches, _ = random_input()
+    model = small_model().bfloat16().train()
+    exact, *found = (
+        gradients(model, patches, monkeypatch, dtype, in_float32)
+        for dtype, in_float32 in ((torch.float32, False), (torch.bfloat16, True), (torch.bfloat16, False))
+    )
+    for name, gradient in exact.items():
+        errors = [(each[name].float() - gradient).norm() / gradient.norm() for each in found]
+        assert all(each[name].dtype == torch.bfloat16 for each in found)
+        assert max(errors) < 0.05, name
+
+
+def gradients(model, patches, monkeypatch, dtype, in_float32):
+    monkeypatch.setattr(decoder, "trains_faster_in_float32", lambda q: in_float32)
+    model.to(dtype).zero_grad()
+    model(patches=patches).patch_predictions.float().square().mean().backward()
+    return {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None and p.grad.any()}
+
+
+@pytest.mark.parametrize(
+    ("dtype", "length", "trained", "expected"),
+    [
+        (torch.bfloat16, 20, True, True),
+        (torch.bfloat16, 20, False, False),  # only the backward kernel is slow
+        (torch.bfloat16, 512, True, False),
+        (torch.float32, 20, True, False),
+        (torch.float64, 20, True, False),
+    ],
+)
+def test_short_rows_of_half_precision_are_attended_to_in_float32(dtype, length, trained, expected):
+    q = torch.zeros(1, length, 1, 8, dtype=dtype, device="cpu", requires_grad=trained)
+    assert decoder.trains_faster_in_float32(q) == expected
+
+
 def test_rotary_tables_have_the_type_of_queries_under_autocast(monkeypatch):
     patches, _ = random_input()
     found = []
