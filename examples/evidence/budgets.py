@@ -100,6 +100,7 @@ _HOUR = replace(
 _TWO_HOURS = replace(
     _HOUR,
     name="cpu-two-hours",
+    between={"text": (0, 1, 2), "pixel": (0, 1, 2), "pair": (0, 1, 2)},
     long_seeds=3,
     attacked_seeds=3,
     attacked_training=("inner-swap", "confusable"),
