@@ -15,6 +15,7 @@ import time
 from collections import defaultdict
 from itertools import pairwise
 from statistics import median
+from unittest import mock
 
 
 def get_parser():
@@ -148,6 +149,14 @@ def build(options, key_value_heads: int, vocabulary: int | None = None) -> Pixel
     return PixelGPTModel(config, uses_patches=vocabulary is None, vocab_size=vocabulary).train()
 
 
+def train_step(model, patches) -> float:
+    """Forward, loss and backward of the next patches: the loss."""
+    sums, targets = next_patch_loss(model(patches=patches).patch_predictions, patches)
+    loss = sums.sum() / targets.sum()
+    loss.backward()
+    return loss.item()
+
+
 def compare(options, key_value_heads: int, patches: torch.Tensor):
     """Alternate steps of both renditions; print their medians."""
     model = build(options, key_value_heads)
@@ -156,25 +165,26 @@ def compare(options, key_value_heads: int, patches: torch.Tensor):
     in_use = torch.ones(patches.shape[:2], dtype=torch.bool)
 
     def ours():
-        sums, targets = next_patch_loss(model(patches=patches).patch_predictions, patches)
-        loss = sums.sum() / targets.sum()
-        loss.backward()
-        return loss.item()
+        return train_step(model, patches)
 
     def theirs():
         loss = published(strips, in_use)
         loss.backward()
         return loss.item()
 
-    rates = take_turns(options, model, ours, theirs)
+    rates = take_turns(options, model, ours, theirs, positions=options.rows * options.patches)
     print(
         f"{options.heads} heads, {key_value_heads} key-value heads: {rates[ours]:,.0f} patches/s; "
         f"in the published style {rates[theirs]:,.0f}: {rates[ours] / rates[theirs]:.2f}x"
     )
 
 
-def take_turns(options, model, *steps, tolerance=1e-4):
-    """Alternate steps on the same weights that give the same loss, but for *tolerance*; positions/s of each."""
+def take_turns(options, model, *steps, positions, tolerance=1e-4):
+    """Alternate steps on the same weights and *positions* that give the same loss, but for *tolerance*.
+
+    Returns:
+        dict: positions/s of each.
+    """
     seconds, losses = defaultdict(list), {}
     for number in range(options.steps + 1):
         for run in steps:
@@ -184,7 +194,7 @@ def take_turns(options, model, *steps, tolerance=1e-4):
             if number:  # the first warms up
                 seconds[run].append(time.process_time() - start)
     assert max(losses.values()) - min(losses.values()) < tolerance, "the ways disagree"
-    return {run: options.rows * options.patches / median(times) for run, times in seconds.items()}
+    return {run: positions / median(times) for run, times in seconds.items()}
 
 
 def compare_text(options, vocabulary: int):
@@ -219,7 +229,7 @@ def compare_text(options, vocabulary: int):
         loss.backward()
         return loss.item()
 
-    rates = take_turns(options, model, ours, theirs)
+    rates = take_turns(options, model, ours, theirs, positions=options.rows * options.patches)
     print(
         f"text, vocabulary {vocabulary:,}: {rates[ours]:,.0f} tokens/s; a LLaMA of transformers {rates[theirs]:,.0f}: "
         f"{rates[ours] / rates[theirs]:.2f}x"
@@ -229,23 +239,16 @@ def compare_text(options, vocabulary: int):
 def compare_attention(options, length: int, patches: torch.Tensor):
     """Alternate steps in bf16 on rows of *length* patches, with attention as it is and in bf16; print their medians."""
     model = build(options, options.heads // 2).bfloat16()
-    rows = patches.flatten(0, 1)[: len(patches) * patches.shape[1] // length * length].unflatten(0, (-1, length))
-    chosen = decoder.trains_faster_in_float32
+    rows = torch.stack(patches.flatten(0, 1).split(length)[: patches.shape[:2].numel() // length])
 
     def ours():
-        sums, targets = next_patch_loss(model(patches=rows).patch_predictions, rows)
-        loss = sums.sum() / targets.sum()
-        loss.backward()
-        return loss.item()
+        return train_step(model, rows)
 
     def theirs():
-        decoder.trains_faster_in_float32 = lambda q: False
-        try:
-            return ours()
-        finally:
-            decoder.trains_faster_in_float32 = chosen
+        with mock.patch.object(decoder, "trains_faster_in_float32", return_value=False):
+            return train_step(model, rows)
 
-    rates = take_turns(options, model, ours, theirs, tolerance=0.02)
+    rates = take_turns(options, model, ours, theirs, positions=rows.shape[0] * length, tolerance=0.02)
     print(
         f"bf16, rows of {length}: {rates[ours]:,.0f} patches/s; with attention in bf16 {rates[theirs]:,.0f}: "
         f"{rates[ours] / rates[theirs]:.2f}x"

@@ -43,6 +43,7 @@ class Budget:
     tasks: tuple[str, ...] = ("sst2",)
     finetuning_updates: dict = field(default_factory=lambda: {"text": 263, "pixel": 263, "pair": 263})
     long_updates: dict = field(default_factory=dict)  # of further runs from the last point alone
+    long_seeds: int = 1  # of these
     finetuning_rate: dict = field(default_factory=lambda: {"text": 3e-4, "pixel": 1e-4, "pair": 3e-4})
     seeds: int = 3  # of runs from the last point
     scratch_seeds: int = 3  # of runs from scratch
@@ -52,7 +53,6 @@ class Budget:
     attacks: str = "all"
     severities: str = "0.2,0.5,0.8"
     attack_seeds: int = 1
-    long_seeds: int = 1  # of those that train longer
     attacked_seeds: int = 1  # fine-tuned models of a modality that are attacked: of those that train longer, if any
     attacked_training: tuple[str, ...] = ()  # attacks on text that models are also trained on
     attacked_updates: dict = field(default_factory=dict)  # of that training, where they are not those of fine-tuning

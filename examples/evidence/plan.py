@@ -80,14 +80,13 @@ class Evidence:
 
     def prepare_data(self):
         """Text, and data folders: its sentences, its lines of a few words, and the tasks."""
-        budget, text = self.budget, self.text
+        budget, text, needs = self.budget, self.text, ()
         if not self.has_text:
             source = options(glue_dir=self.glue_dir, xnli_dir=self.xnli_dir, packages=budget.packages)
             size = options(most_mb=budget.most_mb, most_lines=budget.most_lines, output=text, overwrite=True)
-            self.script("corpus", "corpus.py", [*source, *size], (), self.pace["corpus"])
+            needs = [self.script("corpus", "corpus.py", [*source, *size], (), self.pace["corpus"])]
         sentences, lines = self.work / "sentences", self.work / "lines"
         tokenizer = sentences / "tokenizer.model"
-        needs = () if self.has_text else ("corpus",)
         self.render(text / "train.txt", sentences, "train", needs, train_tokenizer=budget.vocabulary)
         self.render(text / "valid.txt", sentences, "valid", ["sentences-train"])
         self.render(text / "train_lines.txt", lines, "train", ["sentences-train"], tokenizer=tokenizer)
@@ -253,24 +252,23 @@ class Evidence:
 
     def attack(self):
         """The fine-tuned models under attack, and models that were trained on attacked text."""
-        budget, last, models = self.budget, self.points()[-1], []
-        for modality in MODALITIES:
+        budget, last = self.budget, self.points()[-1]
+        models = {modality: [] for modality in MODALITIES}  # (name in the table, stage of its training)
+        for modality, found in models.items():
             kind = f"{LONG}-" if modality in budget.long_updates else ""
             for seed in range(1, budget.attacked_seeds + 1):
-                models.append((modality, f"sst2-{kind}{modality}-{last}-{seed}"))
+                found.append((modality, f"sst2-{kind}{modality}-{last}-{seed}"))
         for attack in budget.attacked_training:
             self.render_task("sst2", attack)
-            for modality in MODALITIES:
-                models.append((f"{modality}, trained on {attack}", self.finetune("sst2", modality, last, 1, attack)))
+            for modality, found in models.items():
+                found.append((f"{modality}, trained on {attack}", self.finetune("sst2", modality, last, 1, attack)))
         attacks = ATTACKS if budget.attacks == "all" else len(budget.attacks.split(","))
         evaluations = 1 + attacks * len(budget.severities.split(",")) * budget.attack_seeds
         parts, checkpoints = [], []  # a modality at a time, then the table of all
-        for modality in MODALITIES:
-            of_modality = [(name, run) for name, run in models if name.split(",")[0] == modality]
-            files = tuple(f"{name}={self.work / 'runs' / run / 'checkpoint_best.pt'}" for name, run in of_modality)
+        for modality, found in models.items():
+            files = tuple(f"{name}={self.work / 'runs' / run / 'checkpoint_best.pt'}" for name, run in found)
             output, seconds = self.work / f"robustness-{modality}", len(files) * evaluations * self.pace["attack"]
-            runs = [run for _, run in of_modality]
-            parts.append(self.evaluate(output, runs, seconds, checkpoint=files, no_plot=True))
+            parts.append(self.evaluate(output, [run for _, run in found], seconds, checkpoint=files, no_plot=True))
             checkpoints += files
         results = tuple(self.work / part for part in parts)
         self.evaluate(self.work / "robustness", parts, 10, checkpoint=tuple(checkpoints), results_of=results)

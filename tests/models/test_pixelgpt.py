@@ -163,7 +163,7 @@ def test_attention_trained_in_float32_is_that_of_half_precision(monkeypatch):
 
 
 def gradients(model, patches, monkeypatch, dtype, in_float32):
-    monkeypatch.setattr(decoder, "trains_faster_in_float32", lambda q: in_float32)
+    monkeypatch.setattr(decoder, "trains_faster_in_float32", lambda k: in_float32)
     model.to(dtype).zero_grad()
     model(patches=patches).patch_predictions.float().square().mean().backward()
     return {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None and p.grad.any()}
@@ -180,8 +180,8 @@ def gradients(model, patches, monkeypatch, dtype, in_float32):
     ],
 )
 def test_short_rows_of_half_precision_are_attended_to_in_float32(dtype, length, trained, expected):
-    q = torch.zeros(1, length, 1, 8, dtype=dtype, device="cpu", requires_grad=trained)
-    assert decoder.trains_faster_in_float32(q) == expected
+    k = torch.zeros(1, length, 1, 8, dtype=dtype, device="cpu", requires_grad=trained)
+    assert decoder.trains_faster_in_float32(k) == expected
 
 
 def test_rotary_tables_have_the_type_of_queries_under_autocast(monkeypatch):
