@@ -28,6 +28,7 @@ class Budget:
     most_mb: float = 2  # of text from packages
     most_lines: int = 150_000  # of one to four words
     vocabulary: int = 2000  # small: the fewer tokens there are, the sooner the model reads
+    structure: str = "words"  # of strips: a small model makes out words sooner where each begins at a patch
     # Pretraining of the DualGPT.
     patch_loss_weight: float = 0.3  # of the next patch beside the next token, which is what reading is learned from
     rate: float = 1e-3
@@ -44,7 +45,8 @@ class Budget:
     finetuning_updates: dict = field(default_factory=lambda: {"text": 263, "pixel": 263, "pair": 263})
     long_updates: dict = field(default_factory=dict)  # of further runs from the last point alone
     long_seeds: int = 1  # of these
-    finetuning_rate: dict = field(default_factory=lambda: {"text": 3e-4, "pixel": 1e-4, "pair": 3e-4})
+    finetuning_rate: dict = field(default_factory=lambda: {"text": 3e-4, "pixel": 3e-4, "pair": 3e-4})
+    finetuning_dropout: dict = field(default_factory=lambda: {"text": 0.0, "pixel": 0.1, "pair": 0.0})
     seeds: int = 3  # of runs from the last point
     scratch_seeds: int = 3  # of runs from scratch
     between: dict = field(default_factory=lambda: {"text": (), "pixel": (0, 1, 2), "pair": ()})  # which points
@@ -92,19 +94,18 @@ _HOUR = replace(
     sentence_updates=(1000,),
     regime_updates=120,
     finetuning_updates={"text": 526, "pixel": 702, "pair": 526},
-    long_updates={"pixel": 5265},
+    long_updates={"pixel": 3159},
     long_seeds=2,
     attacked_seeds=2,
-    between={"text": (2,), "pixel": (0, 1, 2), "pair": (2,)},
+    between={"text": (0, 1, 2), "pixel": (0, 1, 2), "pair": (0, 1, 2)},
 )
 _TWO_HOURS = replace(
     _HOUR,
     name="cpu-two-hours",
-    between={"text": (0, 1, 2), "pixel": (0, 1, 2), "pair": (0, 1, 2)},
     long_seeds=3,
     attacked_seeds=3,
     attacked_training=("inner-swap", "confusable"),
-    attacked_updates={"pixel": 2106},
+    attacked_updates={"pixel": 3159},
 )
 _DAY = replace(
     _TWO_HOURS,
@@ -135,14 +136,14 @@ _GPU_QUARTER = replace(
     jobs=6,
     most_lines=500_000,
     line_batch=256,
-    line_updates=(1000, 2000, 4000),
+    line_updates=(750, 1500, 3000),
     sentence_batch=128,
-    sentence_updates=(1500,),
-    finetuning_updates={"text": 1053, "pixel": 2106, "pair": 1053},
-    long_updates={"pixel": 8424},
+    sentence_updates=(2500,),
+    finetuning_updates={"text": 526, "pixel": 702, "pair": 526},
+    long_updates={"pixel": 4212},
     scratch_seeds=1,
     long_seeds=3,
-    attacked_seeds=3,
+    attacked_seeds=1,
     read_lines=50,
     pace=GPU_PACE,
 )

@@ -87,17 +87,18 @@ class Evidence:
             needs = [self.script("corpus", "corpus.py", [*source, *size], (), self.pace["corpus"])]
         sentences, lines = self.work / "sentences", self.work / "lines"
         tokenizer = sentences / "tokenizer.model"
-        self.render(text / "train.txt", sentences, "train", needs, train_tokenizer=budget.vocabulary)
+        look = {"structure": budget.structure}
+        self.render(text / "train.txt", sentences, "train", needs, train_tokenizer=budget.vocabulary, **look)
         self.render(text / "valid.txt", sentences, "valid", ["sentences-train"])
-        self.render(text / "train_lines.txt", lines, "train", ["sentences-train"], tokenizer=tokenizer)
+        self.render(text / "train_lines.txt", lines, "train", ["sentences-train"], tokenizer=tokenizer, **look)
         self.render(text / "valid_lines.txt", lines, "valid", ["lines-train"])
         for task in budget.tasks:
             self.render_task(task)
 
-    def render(self, file, folder, split, needs, **tokens):
+    def render(self, file, folder, split, needs, **more):
         """A split of a data folder, of which every line of a file is a document."""
         where = {"input": file, "destdir": folder, "split": split, "workers": self.budget.workers}
-        what = options(documents="line", **where, **tokens, overwrite=True)
+        what = options(documents="line", **where, **more, overwrite=True)
         seconds = self.pace["render" if split == "train" else "start"]
         self.add(f"{folder.name}-{split}", [*PIXELGPT, "render-corpus", *what], needs, seconds)
 
@@ -231,6 +232,7 @@ class Evidence:
         saving = {"save_interval_updates": every, "keep_interval_updates": 1} if is_attacked else {"no_save": True}
         more = options(
             task="rendered_glue", glue_task=task, modality=modality, max_positions=256, seed=seed,
+            dropout=budget.finetuning_dropout[modality],
             batch_size=budget.finetuning_batch, criterion="rendered_classification", lr_scheduler="polynomial_decay",
             warmup_updates=max(1, updates // 20), total_num_update=updates, validate_interval_updates=every,
             best_checkpoint_metric=CHOOSES[task], maximize_best_checkpoint_metric=True, **saving,

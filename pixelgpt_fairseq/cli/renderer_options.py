@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from pixelgpt_fairseq.errors import UserError
-from pixelgpt_fairseq.rendering.config import BACKENDS, FONT_SIZE, RENDER_MODES, RendererConfig
+from pixelgpt_fairseq.rendering.config import BACKENDS, FONT_SIZE, RENDER_MODES, STRUCTURES, RendererConfig
 
 # Options, and the settings of RendererConfig that they choose.
 _SETTINGS = {
@@ -16,6 +16,7 @@ _SETTINGS = {
     "patch_size": "patch_size",
     "max_patches": "max_patches",
     "render_mode": "render_mode",
+    "structure": "structure",
     "background_color": "background_color",
     "font_color": "font_color",
     "renderer_backend": "backend",
@@ -57,8 +58,13 @@ def add_renderer_options(
     )
     look.add_argument("--dpi", type=int, help=f"pixels per inch (default: {default.dpi})")
     look.add_argument("--max-patches", type=int, metavar="N", help=f"longest strip (default: {max_patches})")
-    modes, backends = ("{" + ",".join(choices) + "}" for choices in (RENDER_MODES, BACKENDS))
+    modes, structures, backends = ("{" + ",".join(choices) + "}" for choices in (RENDER_MODES, STRUCTURES, BACKENDS))
     look.add_argument("--render-mode", metavar=modes, help=f"values of a pixel (default: {default.render_mode})")
+    look.add_argument(
+        "--structure",
+        metavar=structures,
+        help=f"words: every word begins at a patch; small models learn from it sooner (default: {default.structure})",
+    )
     look.add_argument("--background-color", metavar="COLOR", help=f"default: {default.background_color}")
     look.add_argument("--font-color", metavar="COLOR", help=f"a name or #rrggbb (default: {default.font_color})")
     look.add_argument(

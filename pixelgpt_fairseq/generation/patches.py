@@ -143,7 +143,7 @@ def prompt_patches(renderer, text: str, shift: bool = False) -> Tensor:
         renderer: TextRenderer.
         text: what is to be continued.
         shift: instead move the text to the right by up to a patch, so that the strip shows all of it, and a word that
-            follows after a space begins at a patch border.
+            follows after a space begins at a patch border; in the structure ``words`` it does without being moved.
 
     Returns:
         uint8 ``[L, values]``
@@ -155,14 +155,15 @@ def prompt_patches(renderer, text: str, shift: bool = False) -> Tensor:
         raise UserError("the prompt is empty: give some text to continue")
     side = renderer.config.patch_size
     pen = MARGIN + int(renderer.pen_positions(text.rstrip() + " " if shift else text)[-1])
-    before = -pen % side if shift else 0
+    moves = shift and renderer.config.structure == "continuous"
+    before = -pen % side if moves else 0
     strip = renderer(text.rstrip() if shift else text)
     if pen + before > (renderer.config.max_patches - 1) * side:
         raise UserError(
             f"a prompt of {-(-(pen + before) // side)} patches is longer than a strip of the renderer, "
             f"{renderer.config.max_patches} patches with its separator (--max-patches): shorten it"
         )
-    if not shift:
+    if not moves:
         pixels = strip.pixels[:, : max(side, pen // side * side)]
     else:
         pixels = strip.pixels[:, : strip.num_text_patches * side]

@@ -17,6 +17,7 @@ from pixelgpt_fairseq.storage.files import read_json, write_whole
 logger = logging.getLogger(__name__)
 
 RENDER_MODES = ("gray", "rgb", "binary")
+STRUCTURES = ("continuous", "words")
 # The published models' strips: patches of 16 pixels, text of 8 points.
 PATCH_SIZE = 16  # pixels per side
 FONT_SIZE = 8  # points, on strips of this patch size; others in proportion
@@ -38,9 +39,12 @@ class RendererConfig:
         dpi: pixels per inch: size 8 at 120 dpi is 13.3 pixels per em.
         patch_size: height of the strip and side of its square patches, in pixels.
         max_patches: the longest strip, its last separator included.
-        pad_size: pixels above the words in the words layout.
+        pad_size: pixels above the words in the words layout; in the structure ``words`` at a patch size of 16, and in
+            proportion at others.
         background_color, font_color: names or ``#rrggbb``, as Pillow understands them.
         render_mode: ``gray``; ``rgb``; or ``binary``: gray, but white (255) where it is above 127, else black (0).
+        structure: of texts: ``continuous``, as published; or ``words``: every word begins at a patch
+            (:mod:`~pixelgpt_fairseq.rendering.structured`).
         backend: what draws the lines: ``pygame``, the look of the published models; ``pillow``: shaped text; or another
             that is registered (:func:`~pixelgpt_fairseq.rendering.backends.register_backend`).
 
@@ -57,6 +61,7 @@ class RendererConfig:
     background_color: str = "white"
     font_color: str = "black"
     render_mode: str = "gray"
+    structure: str = "continuous"
     backend: str = "pygame"
 
     def __post_init__(self):
@@ -79,7 +84,7 @@ class RendererConfig:
                 raise UserError(f"{name}: must be a number not below {least}, not {value!r}")
         for name in ("background_color", "font_color"):
             self._rgb(name)
-        for name, choices in {"backend": BACKENDS, "render_mode": RENDER_MODES}.items():
+        for name, choices in {"backend": BACKENDS, "render_mode": RENDER_MODES, "structure": STRUCTURES}.items():
             if getattr(self, name) not in choices:
                 raise UserError(f"{name}: {getattr(self, name)!r} is not available, choose {' or '.join(choices)}")
 

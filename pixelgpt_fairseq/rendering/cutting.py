@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-_KEEP_TOGETHER = "\u00a0\u2007\u202f"  # white space that is there to prevent a break
+KEEP_TOGETHER = "\u00a0\u2007\u202f"  # white space that is there to prevent a break
 _JOINERS = "\u200c\u200d"
 _SKIN_TONES = "\U0001f3fb\U0001f3fc\U0001f3fd\U0001f3fe\U0001f3ff"
 _FIRST_WINDOW = 1024
@@ -97,7 +97,7 @@ def _break(text, start, limit):
 
 
 def _is_space(character):
-    return character.isspace() and character not in _KEEP_TOGETHER
+    return character.isspace() and character not in KEEP_TOGETHER
 
 
 def _joins(text, position):

@@ -1,7 +1,8 @@
 """Text -> the strip of patches that the model sees.
 
 A strip is ``patch_size`` pixels high. Text stands on it from left to right; a black patch, the separator, ends it.
-There are three layouts: a text, a pair of texts, and single words that each start at a patch of their own.
+There are three layouts: a text, a pair of texts, and single words that each start at a patch of their own. Texts have
+one of two structures: continuous, or with every word at a patch of its own as well.
 """
 
 from collections.abc import Iterator, Sequence
@@ -12,8 +13,9 @@ import numpy as np
 from pixelgpt_fairseq.errors import UserError
 from pixelgpt_fairseq.rendering.backends import BACKENDS
 from pixelgpt_fairseq.rendering.colors import Palette
-from pixelgpt_fairseq.rendering.config import RendererConfig
+from pixelgpt_fairseq.rendering.config import PATCH_SIZE, RendererConfig
 from pixelgpt_fairseq.rendering.cutting import cut_text, pen_columns
+from pixelgpt_fairseq.rendering.structured import StructuredRaster
 
 MARGIN = 2  # pixels left and right of a text
 SEPARATOR = 0  # black, whatever the colors of the text
@@ -59,7 +61,10 @@ class TextRenderer:
 
     def __init__(self, config: RendererConfig | None = None):
         self.config = (config or RendererConfig()).located()
-        self._raster = BACKENDS[self.config.backend](self.config)
+        self._raster = self._backend = BACKENDS[self.config.backend](self.config)
+        self._is_structured = self.config.structure != "continuous"
+        if self._is_structured:
+            self._raster = StructuredRaster(self._backend, self.config, 2 * MARGIN)
         self._palette = Palette(self.config)
         self._patch = self.config.patch_size
         self._last = (self.config.max_patches - 1) * self._patch  # column of the last patch
@@ -125,7 +130,7 @@ class TextRenderer:
         line = self._raster.line(text, self._last - MARGIN)
         end = self._next(MARGIN + line.width + MARGIN)
         pixels = self._paper(end)
-        self._paste_centered(pixels, line, MARGIN)
+        self._paste_line(pixels, line, MARGIN)
         return self._finish(pixels, [end])
 
     def _pair(self, first, second):
@@ -135,15 +140,15 @@ class TextRenderer:
         second_line = self._raster.line(second, max(0, self._last - start))
         end = self._next(start + second_line.width + MARGIN)
         pixels = self._paper(end)
-        self._paste_centered(pixels, first_line, MARGIN)
-        self._paste_centered(pixels, second_line, start)
+        self._paste_line(pixels, first_line, MARGIN)
+        self._paste_line(pixels, second_line, start)
         return self._finish(pixels, [middle, end])
 
     def _words(self, words):
         column, starts, placed = MARGIN, [0], []
         for i, word in enumerate(words):
             last = i == len(words) - 1
-            line = self._raster.line(word if last else word + " ", self._last - column)
+            line = self._backend.line(word if last else word + " ", self._last - column)
             placed.append((column, line))
             column = self._next(column + line.width + (MARGIN if last else 0))
             starts.append(column // self._patch)
@@ -162,8 +167,12 @@ class TextRenderer:
         """An empty strip that ends with the patch at column *end*."""
         return self._palette.paper(self._patch, end + self._patch)
 
-    def _paste_centered(self, pixels, line, column):
-        self._paste(pixels, line, self._patch // 2 - len(line.coverage) // 2, column)
+    def _paste_line(self, pixels, line, column):
+        """Put a line in the middle of the strip, as published; a structured one where its words always stand."""
+        row = self._patch // 2 - len(line.coverage) // 2
+        if self._is_structured:
+            row = self._patch // 2 + self.config.pad_size * self._patch // PATCH_SIZE - line.top
+        self._paste(pixels, line, row, column)
 
     def _paste(self, pixels, line, row, column):
         """Put *line* on the strip with the upper left corner of its box at *row*, *column*, clipped."""

@@ -65,7 +65,7 @@ def test_the_file_has_the_released_names(tmp_path):
     written = json.loads((tmp_path / "config.json").read_text(encoding="utf-8"))
     expected = RELEASED | {"font_file": "KurintoSans-Rg.ttf", "max_seq_length": 1024}
     assert {name: written[name] for name in RELEASED} == expected
-    assert set(written) - set(RELEASED) == {"backend", "fonts", "render_mode"}
+    assert set(written) - set(RELEASED) == {"backend", "fonts", "render_mode", "structure"}
     assert set(written["fonts"][0]) == {"name", "sha256", "path"}
 
 

@@ -1,0 +1,179 @@
+"""Lines in which every word begins at a patch (structured rendering: Lotz et al., 2023, "Text Rendering Strategies").
+
+In continuous text a word looks different at each of the columns of a patch at which it may begin, and a small model
+has to learn them all. Here a word is drawn alone and always fills the same patches in the same way.
+"""
+
+import functools
+import re
+from typing import NamedTuple
+
+import numpy as np
+
+from pixelgpt_fairseq.rendering.cutting import KEEP_TOGETHER
+from pixelgpt_fairseq.rendering.lines import Line, code_points, without_surrogate_pairs
+
+_WORD = re.compile(rf"[\S{KEEP_TOGETHER}]+")
+# So many of the words met last are kept; longer ones seldom come again.
+_KEPT = 1 << 14
+_KEPT_LENGTH = 64
+
+
+class _Word(NamedTuple):
+    """A word by itself.
+
+    Attributes:
+        boxes: advance, left and right of its characters: int64 ``[3, length]``.
+        left: of its box, from its first pen.
+        width: of its box.
+    """
+
+    boxes: np.ndarray
+    left: int
+    width: int
+
+
+class StructuredRaster:
+    """Draws the words of a line with a backend, each at a column that is a multiple of the patch size.
+
+    Between two words are as many columns as that takes, at least *gap* or a space of the font, however many blanks the
+    text has there. Blanks before the first word and after the last take no room. The methods are those of a backend
+    (:func:`~pixelgpt_fairseq.rendering.backends.register_backend`).
+
+    Args:
+        raster: the backend: it draws one word at a time, and of whole lines says the order of the words.
+        config: RendererConfig.
+        gap: pixels.
+    """
+
+    def __init__(self, raster, config, gap: int):
+        self._raster, self._side, self._font_rgb = raster, config.patch_size, config.font_rgb
+        self._gap = max(gap, int(raster.boxes(" ")[0, 0]))
+        keep = functools.lru_cache(maxsize=_KEPT)
+        self._measure_kept, self._draw_kept = keep(self._measure), keep(raster.line)
+
+    def boxes(self, text: str) -> np.ndarray:
+        """Advance, left and right of every character's box, in pixels from its pen: int64 ``[3, len(text)]``.
+
+        They are in the order of the text, whichever way it is written. The first blank after a word reaches to where
+        the next one begins, or would; other blanks have no width.
+
+        Raises:
+            UserError: for a surrogate, or a damaged glyph.
+        """
+        code_points(text)
+        boxes = np.zeros((3, len(text)), dtype=np.int64)
+        column, pen, last = 0, 0, None  # of the next word, the end of the last one, the character after that
+        for match in _WORD.finditer(text):
+            word = self._word(match.group())
+            if last is None:
+                first_left = word.left  # column 0 of the line, from the first pen
+                boxes[1:, : match.start()] = first_left
+            else:
+                boxes[0, last] = column + first_left - word.left - pen
+            boxes[:, match.start() : match.end()] = word.boxes
+            pen = column + first_left - word.left + int(word.boxes[0].sum())
+            column, last = self._next(column + word.width), match.end()
+        if last is not None and last < len(text):
+            boxes[0, last] = column + first_left - pen
+        return boxes
+
+    def columns(self, text: str) -> np.ndarray:
+        """Where each character of a line begins and ends, in columns from the line's left edge: int64 ``[length, 2]``.
+
+        Raises:
+            UserError: for a surrogate, or a damaged glyph.
+        """
+        code_points(text)
+        columns, before = np.zeros((len(text), 2), dtype=np.int64), None
+        for start, word, column in sorted(self._placed(text)):
+            end, right = start + len(word), column + self._word(word).width
+            columns[start:end] = self._raster.columns(word) + column
+            if before is not None:  # blanks are between two words, whichever is at the left
+                blank, left_before, right_before = before
+                columns[blank:start] = (right_before, column) if column > left_before else (right, left_before)
+            before = end, column, right
+        if before is not None:
+            columns[before[0] :] = before[2]
+        return columns
+
+    def reads_left_to_right(self, text: str) -> bool:
+        """Whether the line has its characters in the order of the text."""
+        return self._raster.reads_left_to_right(text)
+
+    def line(self, text: str, max_width: int) -> Line:
+        """Draw *text* up to *max_width* pixels.
+
+        Of a wider line the end is left out: what is at the right or, where the line begins at the right, whole patches
+        at the left.
+
+        Raises:
+            UserError: for a lone surrogate, or a damaged glyph.
+        """
+        placed = self._placed(without_surrogate_pairs(text), max_width)
+        if not placed:
+            return Line(np.zeros((0, 0), dtype=np.uint8), 0, 0)
+        width = placed[-1][2] + self._word(placed[-1][1]).width
+        begins_at_right = placed[0][0] > placed[-1][0]
+        cut = -(-max(0, width - max_width) // self._side) * self._side if begins_at_right else 0
+        drawn = [(column - cut, self._draw(word, max_width)) for _, word, column in placed]
+        return self._joined(drawn, width, max_width)
+
+    def _placed(self, text, max_width=None):
+        """The words of *text* from left to right: (first character, word, column) each.
+
+        Args:
+            text: without surrogates.
+            max_width: leave out what begins after so many columns, where words stand in the order of the text.
+        """
+        words, in_order = _WORD.finditer(text), self.reads_left_to_right(text)
+        words = ((match.start(), match.group()) for match in words)
+        if not in_order:
+            left = self._raster.columns(text)[:, 0]
+            words = sorted(words, key=lambda word: left[word[0] : word[0] + len(word[1])].min())
+        placed, column = [], 0
+        for start, word in words:
+            placed.append((start, word, column))
+            column = self._next(column + self._word(word).width)
+            if in_order and max_width is not None and column > max_width:
+                break
+        return placed
+
+    def _next(self, column):
+        """Where the word after one that ends at *column* begins."""
+        return -(-(column + self._gap) // self._side) * self._side
+
+    def _word(self, word):
+        return (self._measure_kept if len(word) <= _KEPT_LENGTH else self._measure)(word)
+
+    def _measure(self, word):
+        boxes = self._raster.boxes(word)
+        pens = boxes[0].cumsum() - boxes[0]
+        left = int((pens + boxes[1]).min())
+        return _Word(boxes, left, int((pens + boxes[2]).max()) - left)
+
+    def _draw(self, word, max_width):
+        return (self._draw_kept if len(word) <= _KEPT_LENGTH else self._raster.line)(word, max_width)
+
+    def _joined(self, drawn, width, max_width):
+        """One line of words: of pairs of a column and a Line; what is left of 0 or beyond *max_width* is left out."""
+        first = min(0, drawn[0][0] + drawn[0][1].left) if drawn[0][0] >= 0 else 0
+        top = max(line.top for _, line in drawn)
+        bottom = min(line.top - len(line.coverage) for _, line in drawn)
+        coverage = np.zeros((top - bottom, max(0, min(width, max_width) - first)), dtype=np.uint8)
+        colors = None
+        if any(line.colors is not None for _, line in drawn):
+            colors = np.empty((*coverage.shape, 3), dtype=np.uint8)
+            colors[...] = self._font_rgb
+        for column, line in drawn:
+            height, ink_width = line.coverage.shape
+            start = column + line.left - first
+            left, right = max(0, start), min(start + ink_width, coverage.shape[1])
+            if left >= right:
+                continue
+            here = slice(top - line.top, top - line.top + height), slice(left, right)
+            ink = slice(None), slice(left - start, right - start)
+            coverage[here] = np.maximum(coverage[here], line.coverage[ink])
+            if line.colors is not None:
+                colors[here] = line.colors[ink]
+        return Line(coverage, width, top, first, colors)
