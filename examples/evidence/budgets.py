@@ -46,7 +46,7 @@ class Budget:
     long_updates: dict = field(default_factory=dict)  # of further runs from the last point alone
     long_seeds: int = 1  # of these
     finetuning_rate: dict = field(default_factory=lambda: {"text": 3e-4, "pixel": 3e-4, "pair": 3e-4})
-    finetuning_dropout: dict = field(default_factory=lambda: {"text": 0.0, "pixel": 0.1, "pair": 0.0})
+    finetuning_dropout: dict = field(default_factory=lambda: {"text": 0.0, "pixel": 0.2, "pair": 0.0})
     seeds: int = 3  # of runs from the last point
     scratch_seeds: int = 3  # of runs from scratch
     between: dict = field(default_factory=lambda: {"text": (), "pixel": (0, 1, 2), "pair": ()})  # which points
@@ -140,6 +140,7 @@ _GPU_QUARTER = replace(
     sentence_batch=128,
     sentence_updates=(2500,),
     finetuning_updates={"text": 526, "pixel": 702, "pair": 526},
+    finetuning_dropout={"text": 0.0, "pixel": 0.1, "pair": 0.0},
     long_updates={"pixel": 4212},
     scratch_seeds=1,
     long_seeds=3,
