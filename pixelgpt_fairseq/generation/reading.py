@@ -104,6 +104,8 @@ def read_strip(
     black_and_white = bool(np.isin(ink, (0, 255)).all())
     texts = _texts(pixels, config.background_rgb)
     parts = [_read_line(ink[:, start:end], config, alphabet, words, black_and_white, start) for start, end in texts]
+    if config.structure == "words":
+        parts = [_with_single_blanks(part) for part in parts]
     return _joined(parts)
 
 
@@ -207,6 +209,17 @@ class _Line(NamedTuple):
     spans: list[Span]
     error: float
     ink: float
+
+
+def _with_single_blanks(line):
+    """A _Line with one blank in the place of several, of which there are as many as it takes to the next patch."""
+    spans = []
+    for span in line.spans:
+        if spans and span.text == spans[-1].text == " ":
+            spans[-1] = spans[-1]._replace(end=span.end)
+        else:
+            spans.append(span)
+    return line._replace(text="".join(span.text for span in spans), spans=spans)
 
 
 class _Attempt:

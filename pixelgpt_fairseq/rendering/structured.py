@@ -17,6 +17,8 @@ _WORD = re.compile(rf"[\S{KEEP_TOGETHER}]+")
 # So many of the words met last are kept; longer ones seldom come again.
 _KEPT = 1 << 14
 _KEPT_LENGTH = 64
+# So many characters of a line are looked at for each of its pixels: there is no end to those without width.
+_CHARACTERS_PER_PIXEL = 64
 
 
 class _Word(NamedTuple):
@@ -110,10 +112,11 @@ class StructuredRaster:
         Raises:
             UserError: for a lone surrogate, or a damaged glyph.
         """
-        placed = self._placed(without_surrogate_pairs(text), max_width)
+        text = without_surrogate_pairs(text)[: _CHARACTERS_PER_PIXEL * (max_width + 1)]
+        placed = self._placed(text, max_width)
         if not placed:
             return Line(np.zeros((0, 0), dtype=np.uint8), 0, 0)
-        width = placed[-1][2] + self._word(placed[-1][1]).width
+        width = placed[-1][2] + self._width(placed[-1][1], max_width)
         begins_at_right = placed[0][0] > placed[-1][0]
         cut = -(-max(0, width - max_width) // self._side) * self._side if begins_at_right else 0
         drawn = [(column - cut, self._draw(word, max_width)) for _, word, column in placed]
@@ -123,20 +126,24 @@ class StructuredRaster:
         """The words of *text* from left to right: (first character, word, column) each.
 
         Args:
-            text: without surrogates.
-            max_width: leave out what begins after so many columns, where words stand in the order of the text.
+            text: without surrogate pairs.
+            max_width: words after the first that goes beyond this are left out; None: all are wanted.
         """
-        words, in_order = _WORD.finditer(text), self.reads_left_to_right(text)
-        words = ((match.start(), match.group()) for match in words)
-        if not in_order:
-            left = self._raster.columns(text)[:, 0]
-            words = sorted(words, key=lambda word: left[word[0] : word[0] + len(word[1])].min())
-        placed, column = [], 0
-        for start, word in words:
-            placed.append((start, word, column))
-            column = self._next(column + self._word(word).width)
-            if in_order and max_width is not None and column > max_width:
+        words, column = [], 0
+        for match in _WORD.finditer(text):
+            words.append((match.start(), match.group(), column))
+            end = column + self._width(match.group(), max_width)
+            if max_width is not None and end > max_width:
                 break
+            column = self._next(end)
+        if self.reads_left_to_right(text) or not words:
+            return words
+        left = self._raster.columns(text[: words[-1][0] + len(words[-1][1])])[:, 0]
+        words.sort(key=lambda word: left[word[0] : word[0] + len(word[1])].min())
+        placed, column = [], 0
+        for start, word, _ in words:
+            placed.append((start, word, column))
+            column = self._next(column + self._width(word, max_width))
         return placed
 
     def _next(self, column):
@@ -145,6 +152,12 @@ class StructuredRaster:
 
     def _word(self, word):
         return (self._measure_kept if len(word) <= _KEPT_LENGTH else self._measure)(word)
+
+    def _width(self, word, max_width):
+        """The width of a word's box; if it is more than *max_width*, any number above that."""
+        if max_width is None or len(word) <= _KEPT_LENGTH:
+            return self._word(word).width
+        return self._raster.line(word, max_width).width  # measures no more than that takes
 
     def _measure(self, word):
         boxes = self._raster.boxes(word)
@@ -157,7 +170,7 @@ class StructuredRaster:
 
     def _joined(self, drawn, width, max_width):
         """One line of words: of pairs of a column and a Line; what is left of 0 or beyond *max_width* is left out."""
-        first = min(0, drawn[0][0] + drawn[0][1].left) if drawn[0][0] >= 0 else 0
+        first = min(0, drawn[0][1].left) if drawn[0][0] == 0 else 0
         top = max(line.top for _, line in drawn)
         bottom = min(line.top - len(line.coverage) for _, line in drawn)
         coverage = np.zeros((top - bottom, max(0, min(width, max_width) - first)), dtype=np.uint8)
