@@ -17,9 +17,11 @@ from types import SimpleNamespace
 import fairseq_cli.train
 import torch
 
-ROOT = Path(__file__).resolve().parents[1]
+TESTS = Path(__file__).resolve().parent
+ROOT = TESTS.parent
 _SERVER = multiprocessing.get_context("forkserver")
 _SERVER.set_forkserver_preload(["server_modules"])
+_HAD_MODULES = "server_modules" in sys.modules  # when a process of the server imports this
 
 
 class Command:
@@ -28,7 +30,9 @@ class Command:
     def __init__(self, main, *arguments, folder=ROOT):
         self._printed = tempfile.NamedTemporaryFile()  # noqa: SIM115 (closed with this object)
         self.process = _SERVER.Process(target=_run, args=(main, [*map(str, arguments)], self._printed.name, folder))
-        with contextlib.chdir(ROOT):  # the server imports from the folder where it is started
+        # The server imports from the folder where it is started, not from this process's path; what it does not find there
+        # it leaves out without a word.
+        with contextlib.chdir(TESTS):
             self.process.start()
 
     def end(self, seconds=240):
@@ -73,6 +77,7 @@ def in_a_group(main):
 
 
 def _run(main, arguments, output, folder):
+    assert _HAD_MODULES, "the server of processes has not imported server_modules"
     with open(output, "w") as file:
         for stream in (sys.stdout, sys.stderr):
             os.dup2(file.fileno(), stream.fileno())
