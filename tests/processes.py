@@ -1,12 +1,13 @@
 """fairseq's commands in processes that need not import torch and fairseq first: forked from one that has.
 
-For what needs more than one process, or one that is killed. The first start makes the server that the others are
-forked from; each process begins as the server is, which has imported fairseq, this package and what torch imports at
-the first update (``server_modules.py``), and run nothing.
+For what needs more than one process, or one that is killed. The server that they are forked from is started when this
+is imported, and imports while tests run; each process begins as the server is, which has imported fairseq, this package
+and what torch imports at the first update (``server_modules.py``), and run nothing.
 """
 
 import contextlib
 import multiprocessing
+import multiprocessing.forkserver
 import os
 import subprocess
 import sys
@@ -21,7 +22,12 @@ TESTS = Path(__file__).resolve().parent
 ROOT = TESTS.parent
 _SERVER = multiprocessing.get_context("forkserver")
 _SERVER.set_forkserver_preload(["server_modules"])
-_HAD_MODULES = "server_modules" in sys.modules  # when a process of the server imports this
+_IS_FORKED = "server_modules" in sys.modules  # from the server
+if not _IS_FORKED:
+    # It imports from the folder where it is started, not from this process's path; what is not there it leaves out
+    # without a word.
+    with contextlib.chdir(TESTS):
+        multiprocessing.forkserver.ensure_running()
 
 
 class Command:
@@ -30,10 +36,7 @@ class Command:
     def __init__(self, main, *arguments, folder=ROOT):
         self._printed = tempfile.NamedTemporaryFile()  # noqa: SIM115 (closed with this object)
         self.process = _SERVER.Process(target=_run, args=(main, [*map(str, arguments)], self._printed.name, folder))
-        # The server imports from the folder where it is started, not from this process's path; what it does not find there
-        # it leaves out without a word.
-        with contextlib.chdir(TESTS):
-            self.process.start()
+        self.process.start()
 
     def end(self, seconds=240):
         """Its exit status and what it printed, standard error included, when it has ended."""
@@ -77,7 +80,7 @@ def in_a_group(main):
 
 
 def _run(main, arguments, output, folder):
-    assert _HAD_MODULES, "the server of processes has not imported server_modules"
+    assert _IS_FORKED, "the server of processes has not imported server_modules"
     with open(output, "w") as file:
         for stream in (sys.stdout, sys.stderr):
             os.dup2(file.fileno(), stream.fileno())
