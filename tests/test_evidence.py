@@ -97,7 +97,7 @@ def check_report(report):
     assert re.search(r"\| dualgpt( \| \d\.\d{3}){4} \|", tables)  # text, pixels, and both of pairs
     assert re.search(r"\| inner-swap \| 0.5( \| [\d.]+ \([-+][\d.]+\)){3} \|", tables)
     assert "| GLUE sst2, training set |" in tables
-    for name in ("sst2", "reading", "losses", "robustness"):
+    for name in ("sst2", "sst2_longer", "reading", "losses", "robustness"):
         assert (report / f"{name}.png").read_bytes().startswith(b"\x89PNG")
 
 
@@ -118,6 +118,15 @@ def test_a_dry_run_tells_the_plan_and_makes_nothing(tmp_path, capsys, budget):
     assert "robustness" in printed
     assert "2 at a time" in printed
     assert not (tmp_path / "work").exists()
+
+
+def test_the_structure_of_strips_is_the_budgets_or_what_is_asked_for(tmp_path, monkeypatch):
+    found = []
+    monkeypatch.setattr(evidence, "tell", lambda plan, *_: found.append(plan.stages["lines-train"].command))
+    options = ["--budget", "smoke", "--glue-dir", str(tmp_path), "--output", str(tmp_path / "work"), "--dry-run"]
+    for asked in ([], ["--structure", "continuous"]):
+        evidence.main([*options, *asked])
+    assert [command[command.index("--structure") + 1] for command in found] == ["words", "continuous"]
 
 
 @pytest.mark.parametrize(

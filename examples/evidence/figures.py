@@ -39,6 +39,16 @@ def finetuned(work, task, metric):
     }
 
 
+def longer_curves(work, task, metric):
+    """The score of the runs with more updates, in percent: modality -> updates of fine-tuning -> a value a seed."""
+    curves = {}
+    for path in sorted((work / "logs").glob(f"{task}-{LONG}-*-*-*.log")):
+        modality = path.stem.split("-")[2]
+        for updates, values in validations(work, path.stem).items():
+            curves.setdefault(modality, {}).setdefault(updates, []).append(100 * values[metric])
+    return curves
+
+
 def reading(work):
     """What the model reads: updates -> number of words -> record of reading.py."""
     found = {int(path.stem): read_json(path, dict) for path in (work / "reading").glob("*.json")}
@@ -146,6 +156,25 @@ def plot_finetuning(scores, longer, task, metric):
     return png(drawn)
 
 
+def plot_longer(runs, task, metric):
+    """The score against updates of fine-tuning; bars are deviations over seeds.
+
+    Args:
+        runs: label -> what :func:`longer_curves` gives.
+        task, metric: names.
+    """
+    drawn, (panel,) = figure(1, 5.5, 3.6)
+    for run, curves in runs.items():
+        for modality, points in curves.items():
+            updates = sorted(points)
+            means = [statistics.fmean(points[update]) for update in updates]
+            deviations = [statistics.stdev(points[u]) if len(points[u]) > 1 else 0 for u in updates]
+            panel.errorbar(updates, means, deviations, fmt="o-", capsize=3, markersize=4, label=f"{modality}, {run}")
+    label(panel, "updates of fine-tuning", f"{task}, validation, {metric} (%)")
+    panel.legend(fontsize=8)
+    return png(drawn)
+
+
 def plot_reading(results):
     """The character error rate against updates and against the number of words."""
     drawn, (over_updates, over_words) = figure(2)
@@ -185,7 +214,22 @@ def get_parser():
     parser.add_argument("--work", type=Path, required=True, metavar="DIR", help="the --output of run.py")
     parser.add_argument("--text", type=Path, required=True, metavar="DIR", help="what corpus.py has made")
     parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="for tables and plots")
+    parser.add_argument(
+        "--beside",
+        type=_named_folder,
+        nargs="*",
+        default=[],
+        metavar="NAME=DIR",
+        help="other folders of run.py, whose longer fine-tuning is plotted beside that of this one",
+    )
     return parser
+
+
+def _named_folder(text):
+    name, _, folder = text.partition("=")
+    if not name or not Path(folder, "logs").is_dir():
+        raise argparse.ArgumentTypeError(f"{text}: give NAME=DIR, where DIR is the --output of a run.py")
+    return name, Path(folder)
 
 
 @command
@@ -201,6 +245,9 @@ def main(argv=None):
             write_whole(output / f"{task}.png", plot_finetuning(scores, longer, task, metric))
         if any(longer.values()):
             parts.append(f"## {task}, the same with more updates of fine-tuning\n\n{finetuning_table(longer)}")
+            folders = {"this run": work, **dict(args.beside)}
+            curves = {name: longer_curves(folder, task, metric) for name, folder in folders.items()}
+            write_whole(output / f"{task}_longer.png", plot_longer(curves, task, metric))
     if read := reading(work):
         parts.append(f"## Reading: edits in 100 characters\n\n{reading_table(read)}")
         write_whole(output / "reading.png", plot_reading(read))

@@ -13,6 +13,7 @@ and given again, the command goes on where it was.
 
 import argparse
 import contextlib
+import dataclasses
 import os
 import platform
 import re
@@ -25,6 +26,7 @@ from jobs import Plan, heed_interruptions, say, shown_time
 from plan import Evidence
 
 from pixelgpt_fairseq.errors import UserError, command
+from pixelgpt_fairseq.rendering.config import STRUCTURES
 from pixelgpt_fairseq.storage.locks import locked
 
 INTERRUPTED = 130
@@ -39,6 +41,9 @@ def get_parser():
     parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="folder for all that is made")
     parser.add_argument(
         "--text", type=Path, metavar="DIR", help="made by corpus.py, where apt-get has a network (default: made here)"
+    )
+    parser.add_argument(
+        "--structure", choices=STRUCTURES, help="of strips (default: the budget's), to see what it does to a run"
     )
     parser.add_argument("--report", type=Path, metavar="DIR", help="for tables and plots (default: OUTPUT/report)")
     parser.add_argument(
@@ -56,6 +61,8 @@ def main(argv=None):
     """Print the plan, run what is unfinished, and sum up."""
     args = get_parser().parse_args(argv)
     budget = BUDGETS[args.budget]
+    if args.structure:
+        budget = dataclasses.replace(budget, structure=args.structure)
     if args.jobs is not None and args.jobs < 1:
         raise UserError(f"--jobs {args.jobs}: at least 1")
     for option, folder in (("--glue-dir", args.glue_dir), ("--xnli-dir", args.xnli_dir), ("--text", args.text)):
