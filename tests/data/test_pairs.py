@@ -87,6 +87,26 @@ def test_strip_is_the_drawing_of_the_text_of_its_tokens(folder, renderer, max_pa
     assert len(same_length) > 0.6 * len(pairs) or max_tokens < 12
 
 
+@pytest.mark.parametrize(("max_patches", "max_tokens"), [(64, 64), (20, 200)])
+def test_pairs_of_words_at_patches_are_drawn_as_their_text_to_the_pixel(
+    folder, toy_data, tmp_path, max_patches, max_tokens
+):
+    tokenizer, word_starts = folder.tokenizer(), folder.dictionary().word_starts()
+    config = RendererConfig(max_patches=MAX_PATCHES, structure="words")
+    binarize([toy_data.parent / "train.txt"], tmp_path / "data", "train", config, tokenizer, progress=False)
+    pairs, renderer = open_pairs(DataFolder(tmp_path / "data"), max_patches, max_tokens), TextRenderer(config)
+    tokens, same_length = [pair["tokens"][1:-1] for pair in pairs], []
+    for i, pair in enumerate(pairs):
+        follows = i + 1 == len(pairs) or pairs.cuts[i + 1][0] != pairs.cuts[i][0] or word_starts[tokens[i + 1][0]]
+        if word_starts[tokens[i][0]] and follows:
+            found, drawn = strip(pair["patches"]), renderer(tokenizer.model.decode(tokens[i].tolist())).pixels
+            text_end = min(found.shape[1], drawn.shape[1]) - 16
+            np.testing.assert_array_equal(found[:, :text_end], drawn[:, :text_end])
+            same_length.append(found.shape == drawn.shape)
+    assert np.mean(same_length) > 0.95  # but where a box is a column wider than its ink
+    assert len(same_length) > 0.9 * len(pairs)
+
+
 def test_text_that_fits_is_the_strip_of_the_file_itself(folder, renderer):
     pairs = open_pairs(folder, 128, 2000)
     strips = folder.open("train", PIXEL, PATCH_VALUES)
