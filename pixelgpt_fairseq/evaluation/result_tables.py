@@ -17,7 +17,7 @@ _MEASURES = {
 }
 _HEADERS = {"mnli": "mnli (m / mm)"}
 # What the text was that runs read, where they differ in it.
-_READ = ("font", "render_mode", "attack")
+_READ = ("font", "render_mode", "structure", "attack")
 _LABELS = ("model", "setting", "modality", *_READ)
 _TSV_HEADER = ["table", *_LABELS, *"task metric mean std runs settings_tried best_settings".split()]
 
@@ -87,7 +87,7 @@ def tabulate(runs) -> list[Table]:
 
 
 def _differing(runs):
-    """The fonts, render modes or attacks that tell rows apart: those in which the runs differ, as far as is known."""
+    """What was read that tells rows apart: that in which the runs differ, as far as is known."""
     values = {name: {getattr(run, name) for run in runs} for name in _READ}
     return [name for name, found in values.items() if len(found - {""}) > 1 or (name == "attack" and found != {""})]
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from pixelgpt_fairseq.checkpoints.loading import read_state
 from pixelgpt_fairseq.errors import UserError
+from pixelgpt_fairseq.rendering.config import RendererConfig
 from pixelgpt_fairseq.storage.files import read_json
 
 logger = logging.getLogger(__name__)
@@ -66,6 +67,7 @@ class Run:
     metrics: tuple[str, ...] = ()  # the task's, where a checkpoint tells them
     font: str = ""  # of the strips that it read; empty: it read none, or nothing tells
     render_mode: str = ""  # likewise
+    structure: str = ""  # likewise
     attack: str = ""  # on the text that it was trained on; empty: none, or nothing tells
     scores: dict = field(default_factory=dict)  # subset -> metric -> value; the subset that chose comes first
 
@@ -275,15 +277,17 @@ def _identify(path, options):
     chosen = str(options.get("metrics") or "").split(",")
     metrics = tuple(chosen if any(chosen) else (options.get("classification") or {}).get("metrics", ()))
     seed, attack = options.get("seed"), str(record.get("attack") or "")
-    font, mode = _look(options.get("renderer") or {}, record) if modality != "text" else ("", "")
-    return Run(path, model, task, str(modality), setting, start, seed, settings, metric, metrics, font, mode, attack)
+    look = _look(options.get("renderer") or {}, record) if modality != "text" else ("", "", "")
+    return Run(path, model, task, str(modality), setting, start, seed, settings, metric, metrics, *look, attack)
 
 
 def _look(renderer, record):
-    """(fonts, render mode) of strips: as the data's settings have them, or what is recorded of a side experiment."""
+    """(fonts, render mode, structure) of strips: as the data's settings have them, or as a side experiment records."""
     fonts = [font.get("name") for font in renderer.get("fonts") or () if isinstance(font, dict)]
     names = "+".join(Path(str(name)).stem for name in fonts)
-    return names or str(record.get("font") or ""), str(renderer.get("render_mode") or record.get("render_mode") or "")
+    mode = str(renderer.get("render_mode") or record.get("render_mode") or "")
+    structure = str(renderer.get("structure") or RendererConfig.structure) if renderer else ""
+    return names or str(record.get("font") or ""), mode, structure
 
 
 def _name_of_start(start):

@@ -117,7 +117,7 @@ def test_tsv_has_a_number_a_line():
         {
             **{"table": "GLUE", "model": "dualgpt", "setting": "", "modality": "pair", "task": "mnli"},
             **{"metric": metric, "mean": mean, "std": "7.071", "runs": "2", "settings_tried": "2"},
-            **{"best_settings": "lr 1e-05", "font": "", "render_mode": "", "attack": ""},
+            **{"best_settings": "lr 1e-05", "font": "", "render_mode": "", "structure": "", "attack": ""},
         }
         for metric, mean in (("accuracy", "55.000"), ("accuracy (valid_mismatched)", "45.000"))
     ]
@@ -143,3 +143,12 @@ def test_fonts_modes_and_attacks_that_differ_are_rows_of_their_own():
     found = [dict(zip(columns, line, strict=True)) for line in lines]
     assert {(line["render_mode"], line["attack"], line["mean"]) for line in found} >= {("binary", "", "80.000")}
     assert table(runs[0])[0][0] == ["model", "modality", "sst2", "average"]
+
+
+def test_strips_of_another_structure_are_no_further_seed():
+    (header, _, *rows), _ = table(
+        run("sst2", 0.9, modality="pixel", structure="words"),
+        run("sst2", 0.7, modality="pixel", structure="continuous"),
+    )
+    assert header == ["model", "modality", "structure", "sst2", "average"]
+    assert {tuple(row[1:4]) for row in rows} == {("pixel", "words", "90.0"), ("pixel", "continuous", "70.0")}

@@ -163,7 +163,7 @@ def test_the_script_writes_both_formats_and_overwrites_nothing(runs, tmp_path, c
     printed = capsys.readouterr().out
     assert outputs[0].read_text() == printed
     for task, (modality, _, _) in RUNS.items():
-        assert f"dualgpt, from scratch\t\t{modality}\t\t\t\t{task}\t" in outputs[1].read_text()
+        assert f"dualgpt, from scratch\t\t{modality}\t\t\t\t\t{task}\t" in outputs[1].read_text()
         assert f"| dualgpt, from scratch | {modality} |" in printed
     assert refusal(main, runs, "--output", outputs[0]).endswith(
         "a.md: already there: choose another --output, or pass --overwrite"
@@ -176,9 +176,10 @@ def test_the_script_writes_both_formats_and_overwrites_nothing(runs, tmp_path, c
 def test_a_run_tells_what_its_strips_looked_like_and_which_attack_it_was_trained_on(runs):
     folder = runs / "dualgpt-stsb-pixel"
     (run,) = find_runs([folder])
-    assert (run.font, run.render_mode, run.attack) == ("KurintoSans-Rg+KurintoSansSC-Rg", "gray", "")
+    assert (run.font, run.attack) == ("KurintoSans-Rg+KurintoSansSC-Rg", "")
+    assert (run.render_mode, run.structure) == ("gray", "continuous")
     (run,) = find_runs([runs / "dualgpt-mnli-text"])
-    assert (run.font, run.render_mode) == ("", "")
+    assert (run.font, run.render_mode, run.structure) == ("", "", "")
     (folder / "run.json").write_text(json.dumps({"recipe": "dualgpt, stsb, pixel", "attack": "truncate"}))
     (run,) = find_runs([folder])
     assert run.attack == "truncate"
