@@ -43,7 +43,7 @@ def longer_curves(work, task, metric):
     """The score of the runs with more updates, in percent: modality -> updates of fine-tuning -> a value a seed."""
     curves = {}
     for path in sorted((work / "logs").glob(f"{task}-{LONG}-*-*-*.log")):
-        modality = path.stem.split("-")[2]
+        _, modality, _, _ = path.stem.rsplit("-", 3)
         for updates, values in validations(work, path.stem).items():
             curves.setdefault(modality, {}).setdefault(updates, []).append(100 * values[metric])
     return curves
@@ -135,6 +135,14 @@ def label(panel, x, y):
     panel.grid(alpha=0.3)
 
 
+def plot_scores(panel, points, **style):
+    """A line through the means of *points* (updates -> a value a seed); bars are deviations."""
+    updates = sorted(points)
+    means = [statistics.fmean(points[update]) for update in updates]
+    deviations = [statistics.stdev(points[update]) if len(points[update]) > 1 else 0 for update in updates]
+    panel.errorbar(updates, means, deviations, capsize=3, **style)
+
+
 def plot_finetuning(scores, longer, task, metric):
     """The score against updates of pretraining, a line for each modality; bars are deviations over seeds.
 
@@ -147,10 +155,7 @@ def plot_finetuning(scores, longer, task, metric):
     for found, more, marker in ((scores, "", "o-"), (longer, ", longer fine-tuning", "*")):
         for color, (modality, points) in enumerate(found.items()):
             if points:
-                means = [statistics.fmean(values) for values in points.values()]
-                deviations = [statistics.stdev(values) if len(values) > 1 else 0 for values in points.values()]
-                name = f"{modality}{more}"
-                panel.errorbar(list(points), means, deviations, fmt=marker, color=f"C{color}", capsize=3, label=name)
+                plot_scores(panel, points, fmt=marker, color=f"C{color}", label=f"{modality}{more}")
     label(panel, "updates of pretraining (0: from scratch)", f"{task}, best validation, {metric} (%)")
     panel.legend(fontsize=8)
     return png(drawn)
@@ -166,10 +171,7 @@ def plot_longer(runs, task, metric):
     drawn, (panel,) = figure(1, 5.5, 3.6)
     for run, curves in runs.items():
         for modality, points in curves.items():
-            updates = sorted(points)
-            means = [statistics.fmean(points[update]) for update in updates]
-            deviations = [statistics.stdev(points[u]) if len(points[u]) > 1 else 0 for u in updates]
-            panel.errorbar(updates, means, deviations, fmt="o-", capsize=3, markersize=4, label=f"{modality}, {run}")
+            plot_scores(panel, points, fmt="o-", markersize=4, label=f"{modality}, {run}")
     label(panel, "updates of fine-tuning", f"{task}, validation, {metric} (%)")
     panel.legend(fontsize=8)
     return png(drawn)

@@ -155,7 +155,7 @@ def prompt_patches(renderer, text: str, shift: bool = False) -> Tensor:
         raise UserError("the prompt is empty: give some text to continue")
     side = renderer.config.patch_size
     pen = MARGIN + int(renderer.pen_positions(text.rstrip() + " " if shift else text)[-1])
-    moves = shift and renderer.config.structure == "continuous"
+    moves = shift and renderer.config.structure != "words"
     before = -pen % side if moves else 0
     strip = renderer(text.rstrip() if shift else text)
     if pen + before > (renderer.config.max_patches - 1) * side:

@@ -8,6 +8,11 @@ import numpy as np
 from pixelgpt_fairseq.errors import UserError
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
+# So many of the words met last are kept by what draws them; longer ones seldom come again.
+KEPT = 1 << 14
+KEPT_LENGTH = 64
+# So many characters of a line are looked at for each of its pixels: there is no end to those without width.
+CHARACTERS_PER_PIXEL = 64
 
 
 class Line(NamedTuple):
@@ -26,6 +31,36 @@ class Line(NamedTuple):
     top: int
     left: int = 0
     colors: np.ndarray | None = None
+
+
+def joined(drawn, width: int, first: int, end: int, font_rgb) -> Line:
+    """One line of several drawings.
+
+    Args:
+        drawn: pairs of the column of the first ink and what is drawn there: a Line, or anything with its ``coverage``,
+            ``top`` and ``colors``. A later one adds to the ink of those before it, and its colors replace theirs.
+        width: of the line.
+        first, end: the columns that are kept.
+        font_rgb: the color of ink without colors.
+    """
+    top = max((drawing.top for _, drawing in drawn), default=0)
+    bottom = min((drawing.top - len(drawing.coverage) for _, drawing in drawn), default=0)
+    coverage = np.zeros((top - bottom, max(0, end - first)), dtype=np.uint8)
+    colors = None
+    if any(drawing.colors is not None for _, drawing in drawn):
+        colors = np.empty((*coverage.shape, 3), dtype=np.uint8)
+        colors[...] = font_rgb
+    for column, drawing in drawn:
+        height, ink_width = drawing.coverage.shape
+        left, right = max(column, first), min(column + ink_width, first + coverage.shape[1])
+        if left >= right:
+            continue
+        here = slice(top - drawing.top, top - drawing.top + height), slice(left - first, right - first)
+        ink = drawing.coverage[:, left - column : right - column]
+        coverage[here] = np.maximum(coverage[here], ink)
+        if drawing.colors is not None:
+            colors[here][ink > 0] = drawing.colors[:, left - column : right - column][ink > 0]
+    return Line(coverage, width, top, first, colors)
 
 
 def without_surrogate_pairs(text: str) -> str:

@@ -12,17 +12,20 @@ import numpy as np
 import regex
 
 from pixelgpt_fairseq.rendering.bidi import reads_left_to_right, visual_order
-from pixelgpt_fairseq.rendering.lines import Line, code_points, without_surrogate_pairs
+from pixelgpt_fairseq.rendering.lines import (
+    CHARACTERS_PER_PIXEL,
+    KEPT,
+    KEPT_LENGTH,
+    Line,
+    code_points,
+    joined,
+    without_surrogate_pairs,
+)
 from pixelgpt_fairseq.rendering.pillow_fonts import OVERHANG, Drawing, PillowFont
 from pixelgpt_fairseq.rendering.repertoire import Repertoire
 from pixelgpt_fairseq.rendering.units import Unit, is_bidi_control, split_clusters, split_units, split_words
 
 _POINTS_PER_INCH = 72
-# So many of the words, units and clusters met last are kept; longer ones seldom come again.
-_KEPT = 1 << 14
-_KEPT_LENGTH = 64
-# So many characters of a line are looked at for each of its pixels: there is no end to those without width.
-_CHARACTERS_PER_PIXEL = 64
 
 _EMOJI = regex.compile(r"\p{Emoji_Presentation}|\ufe0f")
 _TEXT_STYLE = "\ufe0e"
@@ -53,7 +56,7 @@ class PillowRaster:
         self._fonts = [PillowFont(font.path, size) for font in config.fonts]
         self._repertoires = [Repertoire(font.path, config.backend) for font in config.fonts]
         self._font_rgb = config.font_rgb
-        keep = functools.lru_cache(maxsize=_KEPT)
+        keep = functools.lru_cache(maxsize=KEPT)
         self._choose_font_kept, self._units_kept = keep(self._choose_font), keep(self._units_of_word)
         self._draw_kept, self._pens_kept = keep(self._draw), keep(self._pens)
 
@@ -103,7 +106,7 @@ class PillowRaster:
         Raises:
             UserError: for a lone surrogate, or a damaged glyph.
         """
-        text = without_surrogate_pairs(text)[: _CHARACTERS_PER_PIXEL * (max_width + 1)]
+        text = without_surrogate_pairs(text)[: CHARACTERS_PER_PIXEL * (max_width + 1)]
         code_points(text)
         units, length, width = [], 0, 0
         for unit in self._units(text):
@@ -118,37 +121,9 @@ class PillowRaster:
         for unit, _, column, right_to_left in placed:
             drawing = self._drawing(unit, right_to_left)
             if drawing.coverage.size:
-                drawn.append((drawing, column + drawing.left - cut_at_left))
-        return self._composed(drawn, width, 0 if cut_at_left else -OVERHANG, max_width)
-
-    def _composed(self, drawn, width, first, end):
-        """One line of drawings.
-
-        Args:
-            drawn: pairs of a Drawing and the column of its first ink.
-            width: of the line.
-            first, end: the columns that are visible.
-        """
-        top = max((drawing.top for drawing, _ in drawn), default=0)
-        bottom = min((drawing.top - len(drawing.coverage) for drawing, _ in drawn), default=0)
-        columns = max(0, min(width + OVERHANG, end) - first)
-        coverage = np.zeros((top - bottom, columns), dtype=np.uint8)
-        colors = None
-        if any(drawing.colors is not None for drawing, _ in drawn):
-            colors = np.empty((*coverage.shape, 3), dtype=np.uint8)
-            colors[...] = self._font_rgb
-        for drawing, column in drawn:
-            height, ink_width = drawing.coverage.shape
-            left, right = max(column, first), min(column + ink_width, first + columns)
-            if left >= right:
-                continue
-            rows = slice(top - drawing.top, top - drawing.top + height)
-            here = rows, slice(left - first, right - first)
-            ink = drawing.coverage[:, left - column : right - column]
-            coverage[here] = np.maximum(coverage[here], ink)
-            if drawing.colors is not None:
-                colors[here][ink > 0] = drawing.colors[:, left - column : right - column][ink > 0]
-        return Line(coverage, width, top, first, colors)
+                drawn.append((column + drawing.left - cut_at_left, drawing))
+        first = 0 if cut_at_left else -OVERHANG
+        return joined(drawn, width, first, min(width + OVERHANG, max_width), self._font_rgb)
 
     def _placed(self, units, text):
         """Units in the order of the line, and whether it begins at the right.
@@ -175,7 +150,7 @@ class PillowRaster:
                 # Tabs, ends of lines and the like are blanks, which fonts do not have.
                 blank = " " if unicodedata.category(word) in ("Cc", "Zl", "Zp") else word
                 yield Unit(blank, self._choose_font_kept(blank))
-            elif len(word) <= _KEPT_LENGTH:
+            elif len(word) <= KEPT_LENGTH:
                 yield from self._units_kept(word)
             else:
                 yield from split_units(word, self._choose_font_kept)
@@ -204,7 +179,7 @@ class PillowRaster:
         """The Drawing of a unit: in the direction that it has by itself, or in another."""
         if is_bidi_control(unit.text):
             return _NOTHING
-        draw = self._draw_kept if len(unit.text) <= _KEPT_LENGTH else self._draw
+        draw = self._draw_kept if len(unit.text) <= KEPT_LENGTH else self._draw
         if right_to_left is None or right_to_left == unit.right_to_left:
             return draw(unit, unit.right_to_left)
         # Others around it, or a control character, have given it this direction; its room stays the same.
@@ -214,7 +189,7 @@ class PillowRaster:
         return self._fonts[unit.font].draw(unit.text, _direction(right_to_left), override)
 
     def _unit_pens(self, unit):
-        return self._pens_kept(unit) if len(unit.text) <= _KEPT_LENGTH else self._pens(unit)
+        return self._pens_kept(unit) if len(unit.text) <= KEPT_LENGTH else self._pens(unit)
 
     def _pens(self, unit):
         """The pen before each character of a unit and after its last, from where it begins: int64 ``[length + 1]``."""

@@ -62,7 +62,7 @@ class TextRenderer:
     def __init__(self, config: RendererConfig | None = None):
         self.config = (config or RendererConfig()).located()
         self._raster = self._backend = BACKENDS[self.config.backend](self.config)
-        self._is_structured = self.config.structure != "continuous"
+        self._is_structured = self.config.structure == "words"
         if self._is_structured:
             self._raster = StructuredRaster(self._backend, self.config, 2 * MARGIN)
         self._palette = Palette(self.config)

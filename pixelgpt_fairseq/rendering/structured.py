@@ -11,14 +11,17 @@ from typing import NamedTuple
 import numpy as np
 
 from pixelgpt_fairseq.rendering.cutting import KEEP_TOGETHER
-from pixelgpt_fairseq.rendering.lines import Line, code_points, without_surrogate_pairs
+from pixelgpt_fairseq.rendering.lines import (
+    CHARACTERS_PER_PIXEL,
+    KEPT,
+    KEPT_LENGTH,
+    Line,
+    code_points,
+    joined,
+    without_surrogate_pairs,
+)
 
 _WORD = re.compile(rf"[\S{KEEP_TOGETHER}]+")
-# So many of the words met last are kept; longer ones seldom come again.
-_KEPT = 1 << 14
-_KEPT_LENGTH = 64
-# So many characters of a line are looked at for each of its pixels: there is no end to those without width.
-_CHARACTERS_PER_PIXEL = 64
 
 
 class _Word(NamedTuple):
@@ -51,7 +54,7 @@ class StructuredRaster:
     def __init__(self, raster, config, gap: int):
         self._raster, self._side, self._font_rgb = raster, config.patch_size, config.font_rgb
         self._gap = max(gap, int(raster.boxes(" ")[0, 0]))
-        keep = functools.lru_cache(maxsize=_KEPT)
+        keep = functools.lru_cache(maxsize=KEPT)
         self._measure_kept, self._draw_kept = keep(self._measure), keep(raster.line)
 
     def boxes(self, text: str) -> np.ndarray:
@@ -71,10 +74,11 @@ class StructuredRaster:
             if last is None:
                 first_left = word.left  # column 0 of the line, from the first pen
                 boxes[1:, : match.start()] = first_left
-            else:
-                boxes[0, last] = column + first_left - word.left - pen
+            begin = column + first_left - word.left
+            if last is not None:
+                boxes[0, last] = begin - pen
             boxes[:, match.start() : match.end()] = word.boxes
-            pen = column + first_left - word.left + int(word.boxes[0].sum())
+            pen = begin + int(word.boxes[0].sum())
             column, last = self._next(column + word.width), match.end()
         if last is not None and last < len(text):
             boxes[0, last] = column + first_left - pen
@@ -112,15 +116,17 @@ class StructuredRaster:
         Raises:
             UserError: for a lone surrogate, or a damaged glyph.
         """
-        text = without_surrogate_pairs(text)[: _CHARACTERS_PER_PIXEL * (max_width + 1)]
+        text = without_surrogate_pairs(text)[: CHARACTERS_PER_PIXEL * (max_width + 1)]
         placed = self._placed(text, max_width)
         if not placed:
             return Line(np.zeros((0, 0), dtype=np.uint8), 0, 0)
         width = placed[-1][2] + self._width(placed[-1][1], max_width)
         begins_at_right = placed[0][0] > placed[-1][0]
         cut = -(-max(0, width - max_width) // self._side) * self._side if begins_at_right else 0
-        drawn = [(column - cut, self._draw(word, max_width)) for _, word, column in placed]
-        return self._joined(drawn, width, max_width)
+        lines = [(column - cut, self._draw(word, max_width)) for _, word, column in placed]
+        first = 0 if lines[0][0] else min(0, lines[0][1].left)  # ink of the first word may reach out of its box
+        drawn = [(column + line.left, line) for column, line in lines]
+        return joined(drawn, width, first, min(width, max_width), self._font_rgb)
 
     def _placed(self, text, max_width=None):
         """The words of *text* from left to right: (first character, word, column) each.
@@ -151,11 +157,11 @@ class StructuredRaster:
         return -(-(column + self._gap) // self._side) * self._side
 
     def _word(self, word):
-        return (self._measure_kept if len(word) <= _KEPT_LENGTH else self._measure)(word)
+        return (self._measure_kept if len(word) <= KEPT_LENGTH else self._measure)(word)
 
     def _width(self, word, max_width):
         """The width of a word's box; if it is more than *max_width*, any number above that."""
-        if max_width is None or len(word) <= _KEPT_LENGTH:
+        if max_width is None or len(word) <= KEPT_LENGTH:
             return self._word(word).width
         return self._raster.line(word, max_width).width  # measures no more than that takes
 
@@ -166,27 +172,4 @@ class StructuredRaster:
         return _Word(boxes, left, int((pens + boxes[2]).max()) - left)
 
     def _draw(self, word, max_width):
-        return (self._draw_kept if len(word) <= _KEPT_LENGTH else self._raster.line)(word, max_width)
-
-    def _joined(self, drawn, width, max_width):
-        """One line of words: of pairs of a column and a Line; what is left of 0 or beyond *max_width* is left out."""
-        first = min(0, drawn[0][1].left) if drawn[0][0] == 0 else 0
-        top = max(line.top for _, line in drawn)
-        bottom = min(line.top - len(line.coverage) for _, line in drawn)
-        coverage = np.zeros((top - bottom, max(0, min(width, max_width) - first)), dtype=np.uint8)
-        colors = None
-        if any(line.colors is not None for _, line in drawn):
-            colors = np.empty((*coverage.shape, 3), dtype=np.uint8)
-            colors[...] = self._font_rgb
-        for column, line in drawn:
-            height, ink_width = line.coverage.shape
-            start = column + line.left - first
-            left, right = max(0, start), min(start + ink_width, coverage.shape[1])
-            if left >= right:
-                continue
-            here = slice(top - line.top, top - line.top + height), slice(left, right)
-            ink = slice(None), slice(left - start, right - start)
-            coverage[here] = np.maximum(coverage[here], line.coverage[ink])
-            if line.colors is not None:
-                colors[here] = line.colors[ink]
-        return Line(coverage, width, top, first, colors)
+        return (self._draw_kept if len(word) <= KEPT_LENGTH else self._raster.line)(word, max_width)
