@@ -22,6 +22,7 @@ from pixelgpt_fairseq.rendering.lines import (
 )
 
 _WORD = re.compile(rf"[\S{KEEP_TOGETHER}]+")
+_WIDE = 1 << 20  # pixels: more than a word that is kept can have
 
 
 class _Word(NamedTuple):
@@ -55,7 +56,7 @@ class StructuredRaster:
         self._raster, self._side, self._font_rgb = raster, config.patch_size, config.font_rgb
         self._gap = max(gap, int(raster.boxes(" ")[0, 0]))
         keep = functools.lru_cache(maxsize=KEPT)
-        self._measure_kept, self._draw_kept = keep(self._measure), keep(raster.line)
+        self._measure_kept, self._draw_kept = keep(self._measure), keep(self._draw_whole)
 
     def boxes(self, text: str) -> np.ndarray:
         """Advance, left and right of every character's box, in pixels from its pen: int64 ``[3, len(text)]``.
@@ -172,4 +173,10 @@ class StructuredRaster:
         return _Word(boxes, left, int((pens + boxes[2]).max()) - left)
 
     def _draw(self, word, max_width):
-        return (self._draw_kept if len(word) <= KEPT_LENGTH else self._raster.line)(word, max_width)
+        # The room of a pair's second text is seldom the same twice: what fits is kept without it.
+        if len(word) <= KEPT_LENGTH and self._word(word).width <= max_width:
+            return self._draw_kept(word)
+        return self._raster.line(word, max_width)
+
+    def _draw_whole(self, word):
+        return self._raster.line(word, _WIDE)
