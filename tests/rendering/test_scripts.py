@@ -112,6 +112,7 @@ def test_bench_rendering_compares_with_pygame(run):
     status, out, err = run("bench_rendering.py", "--lines", 3)
     assert status == 0, err
     assert "running English" in out
+    assert "English, words" in out
     assert "differ" not in out
     assert ("English, shaped" in out) == features.check("raqm")
 
