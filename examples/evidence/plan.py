@@ -266,12 +266,14 @@ class Evidence:
                 found.append((f"{modality}, trained on {attack}", self.finetune("sst2", modality, last, 1, attack)))
         attacks = ATTACKS if budget.attacks == "all" else len(budget.attacks.split(","))
         evaluations = 1 + attacks * len(budget.severities.split(",")) * budget.attack_seeds
-        parts, checkpoints = [], []  # a modality at a time, then the table of all
-        for modality, found in models.items():
-            files = tuple(f"{name}={self.work / 'runs' / run / 'checkpoint_best.pt'}" for name, run in found)
-            output, seconds = self.work / f"robustness-{modality}", len(files) * evaluations * self.pace["attack"]
-            parts.append(self.evaluate(output, [run for _, run in found], seconds, checkpoint=files, no_plot=True))
-            checkpoints += files
+        parts, checkpoints = [], []  # a model at a time, then the table of all
+        for found in models.values():
+            for name, run in found:
+                file = f"{name}={self.work / 'runs' / run / 'checkpoint_best.pt'}"
+                seconds = evaluations * self.pace["attack"]
+                output = self.work / f"robustness-{run}"
+                parts.append(self.evaluate(output, [run], seconds, checkpoint=file, no_plot=True))
+                checkpoints.append(file)
         results = tuple(self.work / part for part in parts)
         self.evaluate(self.work / "robustness", parts, 10, checkpoint=tuple(checkpoints), results_of=results)
 
