@@ -45,8 +45,8 @@ class Budget:
     finetuning_updates: dict = field(default_factory=lambda: {"text": 263, "pixel": 263, "pair": 263})
     long_updates: dict = field(default_factory=dict)  # of further runs from the last point alone
     long_seeds: int = 1  # of these
-    finetuning_rate: dict = field(default_factory=lambda: {"text": 3e-4, "pixel": 3e-4, "pair": 3e-4})
-    finetuning_dropout: dict = field(default_factory=lambda: {"text": 0.0, "pixel": 0.2, "pair": 0.0})
+    finetuning_rate: float = 3e-4
+    finetuning_dropout: float = 0.2
     seeds: int = 3  # of runs from the last point
     scratch_seeds: int = 3  # of runs from scratch
     between: dict = field(default_factory=lambda: {"text": (), "pixel": (0, 1, 2), "pair": ()})  # which points
@@ -94,10 +94,10 @@ _HOUR = replace(
     sentence_updates=(1000,),
     regime_updates=120,
     finetuning_updates={"text": 526, "pixel": 702, "pair": 526},
-    long_updates={"pixel": 3159},
+    long_updates={"text": 3159, "pixel": 3159},
     long_seeds=2,
     attacked_seeds=2,
-    between={"text": (0, 1, 2), "pixel": (0, 1, 2), "pair": (0, 1, 2)},
+    between={"text": (0, 1, 2), "pixel": (0, 1, 2), "pair": ()},
 )
 _TWO_HOURS = replace(
     _HOUR,
@@ -105,7 +105,7 @@ _TWO_HOURS = replace(
     long_seeds=3,
     attacked_seeds=3,
     attacked_training=("inner-swap", "confusable"),
-    attacked_updates={"pixel": 3159},
+    attacked_updates={"text": 3159, "pixel": 3159},
 )
 _DAY = replace(
     _TWO_HOURS,
@@ -120,8 +120,8 @@ _DAY = replace(
     regime_updates=4000,
     tasks=("sst2", "cola", "rte"),
     finetuning_updates={"text": 2106, "pixel": 4212, "pair": 2106},
-    long_updates={"pixel": 12636},
-    attacked_updates={"pixel": 12636},
+    long_updates={"text": 12636, "pixel": 12636, "pair": 12636},
+    attacked_updates={"text": 12636, "pixel": 12636, "pair": 12636},
     between={"text": tuple(range(6)), "pixel": tuple(range(6)), "pair": tuple(range(6))},
     read_lines=100,
     attack_seeds=3,
@@ -140,7 +140,7 @@ _GPU_QUARTER = replace(
     sentence_batch=128,
     sentence_updates=(2500,),
     finetuning_updates={"text": 526, "pixel": 702, "pair": 526},
-    finetuning_dropout={"text": 0.1, "pixel": 0.1, "pair": 0.1},
+    finetuning_dropout=0.1,
     long_updates={"text": 4212, "pixel": 4212, "pair": 4212},
     scratch_seeds=1,
     long_seeds=3,

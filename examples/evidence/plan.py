@@ -232,14 +232,14 @@ class Evidence:
         saving = {"save_interval_updates": every, "keep_interval_updates": 1} if is_attacked else {"no_save": True}
         more = options(
             task="rendered_glue", glue_task=task, modality=modality, max_positions=256, seed=seed,
-            dropout=budget.finetuning_dropout[modality],
+            dropout=budget.finetuning_dropout,
             batch_size=budget.finetuning_batch, criterion="rendered_classification", lr_scheduler="polynomial_decay",
             warmup_updates=max(1, updates // 20), total_num_update=updates, validate_interval_updates=every,
             best_checkpoint_metric=CHOOSES[task], maximize_best_checkpoint_metric=True, **saving,
         )  # fmt: skip
         name = f"{task}-{kind}-{modality}-{point}-{seed}" if kind else f"{task}-{modality}-{point}-{seed}"
-        seconds, rate = updates * self.pace[modality] + self.pace["start"], budget.finetuning_rate[modality]
-        return self.train(name, self.work / data, updates, rate, [*more, *start], needs, seconds)
+        seconds = updates * self.pace[modality] + self.pace["start"]
+        return self.train(name, self.work / data, updates, budget.finetuning_rate, [*more, *start], needs, seconds)
 
     # ---- evaluation
 
