@@ -97,7 +97,6 @@ _HOUR = replace(
     long_updates={"text": 3159, "pixel": 3159},
     long_seeds=2,
     attacked_seeds=2,
-    between={"text": (0, 1, 2), "pixel": (0, 1, 2), "pair": ()},
 )
 _TWO_HOURS = replace(
     _HOUR,
@@ -145,7 +144,6 @@ _GPU_QUARTER = replace(
     scratch_seeds=1,
     long_seeds=3,
     attacked_seeds=3,
-    between={"text": (), "pixel": (0, 1, 2), "pair": ()},
     read_lines=50,
     pace=GPU_PACE,
 )
