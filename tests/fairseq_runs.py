@@ -6,6 +6,7 @@ Each call starts as a new process would, with nothing of the runs before, and le
 """
 
 import contextlib
+import gc
 import json
 import logging
 import random
@@ -22,6 +23,7 @@ import pytest
 import torch
 from fairseq import checkpoint_utils
 from fairseq.logging import metrics, progress_bar
+from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter
 
 import pixelgpt_fairseq.training.registration  # noqa: F401 (what --user-dir imports; fairseq leaves it out where the package is imported)
 
@@ -86,11 +88,9 @@ class _Lines(logging.Handler):
 
 
 def run(main, *arguments) -> Run:
-    """Run the ``cli_main`` of one of fairseq's commands; data are loaded in this process unless *arguments* say so.
-
-    fairseq's default is a loader process, which takes seconds to end where other processes were forked meanwhile.
-    """
-    if main.__module__.startswith("fairseq_cli.") and "--num-workers" not in arguments:
+    """Run the ``cli_main`` of one of fairseq's commands; data are loaded in this process unless *arguments* say so."""
+    has_loaders = "--num-workers" in arguments
+    if main.__module__.startswith("fairseq_cli.") and not has_loaders:
         arguments = (*arguments, "--num-workers", 0)
     heard = _Lines()
     with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings(), nothing_left_behind():
@@ -104,6 +104,8 @@ def run(main, *arguments) -> Run:
         finally:
             for name in LOGGERS:
                 logging.getLogger(name).removeHandler(heard)
+            if has_loaders:
+                _end_loaders()
     return Run("\n".join(heard.lines))
 
 
@@ -124,6 +126,16 @@ def nothing_left_behind():
         np.random.set_state(arrays)
         root.handlers[:] = handlers  # fairseq-validate puts a handler of its own there
         root.setLevel(level)
+
+
+def _end_loaders():
+    """End the loader processes of iterators that no one has ended, as the end of a process would.
+
+    The garbage collector would, too, but without a word to the loaders, and wait for each of them for five seconds.
+    """
+    for thing in gc.get_objects():
+        if type(thing) is _MultiProcessingDataLoaderIter:
+            thing._shutdown_workers()
 
 
 def _forget():
