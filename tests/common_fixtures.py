@@ -4,6 +4,7 @@ import os
 
 import fairseq_cli.train  # noqa: F401 (first of fairseq: else another part of it sets up logging, down to debugging)
 import quick_configs
+import quick_files
 import torch
 from refusals import fairseq
 from toy_corpus import checkpoint, toy_data
@@ -14,6 +15,7 @@ __all__ = ["checkpoint", "fairseq", "finetuned", "toy_data", "toy_glue", "toy_tr
 
 # Hundreds of tests start fairseq in this process.
 quick_configs.install()
+quick_files.install()
 # Tests run in a process a core, each of which would otherwise start a thread a core.
 torch.set_num_threads(1)
 # scripts/bench_gpu.py runs the tests of models on a GPU so: whatever they make is made there.

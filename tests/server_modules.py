@@ -3,6 +3,7 @@
 import fairseq_cli.train
 import fairseq_cli.validate
 import quick_configs
+import quick_files
 import torch._dynamo
 
 import pixelgpt_fairseq.training.registration
@@ -10,4 +11,5 @@ import pixelgpt_fairseq.training.registration
 __all__ = ["fairseq_cli", "pixelgpt_fairseq", "torch"]  # all that torch imports at the first update, too
 
 quick_configs.install()
+quick_files.install()
 quick_configs.merged("config", strict=False)  # what fairseq asks for at the start of every command

@@ -4,6 +4,8 @@ pygame is only ever asked to draw one character, or it and itself again: a Font 
 proportion to it for everything it draws later, and lines above 131,072 pixels come out wrong.
 """
 
+import contextlib
+import functools
 import os
 from typing import NamedTuple
 
@@ -45,7 +47,7 @@ class FontFace:
     """
 
     def __init__(self, path, size=None, dpi=72):
-        self._path, self._size, self._dpi = path, size, dpi
+        self._path, self._size, self._dpi = str(path), size, dpi
         self._font = self._process = None
 
     def font(self):
@@ -56,26 +58,9 @@ class FontFace:
         """
         # After a fork, parent and child would read the file through one shared position: each opens its own.
         if self._process != os.getpid():
-            self._font, self._process = self._open(), os.getpid()
+            self._process = os.getpid()
+            self._font = _open(self._path, self._size, self._dpi, self._process, _version(self._path))
         return self._font
-
-    def _open(self):
-        freetype = pygame_freetype()
-        try:
-            if is_cut_short(self._path):
-                raise UserError(f"{self._path}: this font file is cut short: fetch it again")
-            if self._size is None:
-                font = freetype.Font(str(self._path))
-                font.size = _ANY_SIZE if font.scalable else font.size
-                return font
-            font = freetype.Font(str(self._path), self._size, resolution=self._dpi)
-            font.style = freetype.STYLE_NORMAL
-            font.render(" ", (0, 0, 0))
-        except (OSError, RuntimeError, ValueError, OverflowError) as error:
-            at_size = "" if self._size is None else f" at size {self._size}"
-            advice = ": colors need --renderer-backend pillow" if color_formats(self._path) else ""
-            raise UserError(f"{self._path}: cannot draw with this font{at_size}: {error}{advice}") from None
-        return font
 
     def has(self, character: str) -> bool:
         """Whether the font has a glyph for *character*."""
@@ -106,6 +91,34 @@ class FontFace:
             return Glyph(advance, left, left, top, top, None)
         ink = np.ascontiguousarray(pygame.surfarray.array_alpha(surface).T)
         return Glyph(advance, left, left + box.width, top, top - box.height, ink)
+
+
+def _version(path):
+    """What changes when another file takes the place of the one at *path*."""
+    with contextlib.suppress(OSError):
+        status = os.stat(path)
+        return status.st_ino, status.st_size, status.st_mtime_ns
+
+
+@functools.lru_cache(maxsize=16)
+def _open(path, size, dpi, process, version):
+    """The font, opened once for all that draw with it in *process*, which takes milliseconds."""
+    freetype = pygame_freetype()
+    try:
+        if is_cut_short(path):
+            raise UserError(f"{path}: this font file is cut short: fetch it again")
+        if size is None:
+            font = freetype.Font(path)
+            font.size = _ANY_SIZE if font.scalable else font.size
+            return font
+        font = freetype.Font(path, size, resolution=dpi)
+        font.style = freetype.STYLE_NORMAL
+        font.render(" ", (0, 0, 0))
+    except (OSError, RuntimeError, ValueError, OverflowError) as error:
+        at_size = "" if size is None else f" at size {size}"
+        advice = ": colors need --renderer-backend pillow" if color_formats(path) else ""
+        raise UserError(f"{path}: cannot draw with this font{at_size}: {error}{advice}") from None
+    return font
 
 
 def pygame_freetype():
