@@ -17,7 +17,9 @@ from hydra import initialize_config_dir
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra.core.config_store import ConfigStore
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from omegaconf import OmegaConf, open_dict
+from hydra.core.override_parser.types import OverrideType
+from omegaconf import OmegaConf, ValueNode, open_dict
+from omegaconf.errors import OmegaConfBaseException
 
 FAIRSEQ = fairseq.dataclass.utils  # where fairseq calls Hydra
 CONFIG = Path(fairseq.__file__).parent / "config"
@@ -50,9 +52,30 @@ def compose(config_name, overrides, strict):
         with open_dict(config):
             config[group] = None if name == "null" else copy.deepcopy(registered[group][f"{name}.yaml"].node)
     OmegaConf.set_struct(config, True)
-    ConfigLoaderImpl._apply_overrides_to_config([_parse(value) for value in values], config)
+    for value in values:
+        _set(config, _parse(value))
     OmegaConf.set_struct(config, strict)
     return config
+
+
+def _set(config, override):
+    """Set a value; Hydra's own function asks more of each, and sets what is not plainly one of a component's."""
+    group, _, name = override.key_or_group.partition(".")
+    value = override.value()
+    component = config.get(group)
+    if override.type is OverrideType.CHANGE and component and "." not in name and not isinstance(value, dict):
+        if _is(component, name, value):  # as most are
+            return
+        with contextlib.suppress(OmegaConfBaseException):
+            component[name] = value
+            return
+    ConfigLoaderImpl._apply_overrides_to_config([override], config)
+
+
+def _is(component, name, value):
+    """Whether a value is there and the default already."""
+    node = component._get_node(name, validate_access=False)
+    return isinstance(node, ValueNode) and type(node._value()) is type(value) and node._value() == value
 
 
 def merged(config_name, strict):
