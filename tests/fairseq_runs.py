@@ -89,9 +89,9 @@ class _Lines(logging.Handler):
 
 def run(main, *arguments) -> Run:
     """Run the ``cli_main`` of one of fairseq's commands; data are loaded in this process unless *arguments* say so."""
-    has_loaders = "--num-workers" in arguments
-    if main.__module__.startswith("fairseq_cli.") and not has_loaders:
+    if main.__module__.startswith("fairseq_cli.") and "--num-workers" not in arguments:
         arguments = (*arguments, "--num-workers", 0)
+    has_loaders = "--num-workers" in arguments and int(arguments[arguments.index("--num-workers") + 1]) > 0
     heard = _Lines()
     with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings(), nothing_left_behind():
         warnings.simplefilter("ignore")  # Hydra's and torch's, of fairseq's ways

@@ -37,6 +37,10 @@ def _module_of_the_command():
 
 
 evidence = _module_of_the_command()
+SMALLER = "--hidden-size 32 --intermediate-size 32 --num-hidden-layers 1 --num-attention-heads 2".split()
+SMALLER += ["--num-key-value-heads", "2"]
+    "--hidden-size 32 --num-hidden-layers 1 --intermediate-size 32 --num-attention-heads 2 --num-key-value-heads 2"
+)
 SCRIPTS = {"corpus.py": corpus, "reading.py": reading, "figures.py": figures}
 
 
@@ -44,7 +48,7 @@ def run_in_this_process(command):
     """Run the command of a stage, without a process that imports torch first."""
     program, *arguments = command
     if program.endswith("fairseq-train"):
-        return run_fairseq(fairseq_cli.train.cli_main, *arguments).log
+        return run_fairseq(fairseq_cli.train.cli_main, *arguments, *SMALLER).log
     elif arguments[0] == "-m":
         name = arguments[2].replace("-", "_")
         importlib.import_module(f"pixelgpt_fairseq.cli.{name}").main(arguments[3:])

@@ -191,7 +191,8 @@ def test_a_stream_of_ones_own(lab, toy_glue, toy_data):
 def test_a_backend_of_ones_own(lab, toy_glue, toy_data, tmp_path, monkeypatch):
     show, render, arguments = commands("A renderer backend")
     monkeypatch.chdir(lab)
-    (lab / "train.txt").write_text((toy_data.parent / "train.txt").read_text())
+    lines = (toy_data.parent / "train.txt").read_text().splitlines(keepends=True)
+    (lab / "train.txt").write_text("".join(lines[:20]))
     for _, name, *options in (show, render):
         script(name.removeprefix("scripts/").removesuffix(".py"))(options)
     assert (lab / "seen.png").is_file()

@@ -41,21 +41,26 @@ def renderer():
     return TextRenderer(RendererConfig(max_patches=MAX_PATCHES))
 
 
-@pytest.mark.parametrize(("max_patches", "max_tokens"), LIMITS)
-def test_every_pair_fits_both_limits(folder, max_patches, max_tokens):
-    pairs = open_pairs(folder, max_patches, max_tokens)
-    for i, pair in enumerate(pairs):
+@pytest.fixture(scope="module", params=LIMITS, ids=lambda limits: "-".join(map(str, limits)))
+def cut(folder, request):
+    """The data set of pairs within both limits, all of its pairs, and the limits."""
+    pairs = open_pairs(folder, *request.param)
+    return pairs, list(pairs), *request.param
+
+
+def test_every_pair_fits_both_limits(cut):
+    pairs, found, max_patches, max_tokens = cut
+    for i, pair in enumerate(found):
         assert 2 <= len(pair["patches"]) <= max_patches
         assert 3 <= len(pair["tokens"]) <= max_tokens
         assert pairs.sizes[i] == len(pair["patches"]) + len(pair["tokens"])
 
 
-@pytest.mark.parametrize(("max_patches", "max_tokens"), LIMITS)
-def test_the_pairs_of_an_item_hold_its_tokens_once_and_in_order(folder, max_patches, max_tokens):
-    pairs = open_pairs(folder, max_patches, max_tokens)
+def test_the_pairs_of_an_item_hold_its_tokens_once_and_in_order(folder, cut):
+    pairs, found, _, _ = cut
     texts = folder.open("train", TEXT)
     of_item = {}
-    for (item, _, _), pair in zip(pairs.cuts, pairs, strict=True):
+    for (item, _, _), pair in zip(pairs.cuts, found, strict=True):
         tokens = pair["tokens"].tolist()
         assert (tokens[0], tokens[-1]) == (1, 2)
         of_item.setdefault(item, []).extend(tokens[1:-1])
@@ -65,13 +70,12 @@ def test_the_pairs_of_an_item_hold_its_tokens_once_and_in_order(folder, max_patc
         assert size == 0 or expected
 
 
-@pytest.mark.parametrize(("max_patches", "max_tokens"), LIMITS)
-def test_strip_is_the_drawing_of_the_text_of_its_tokens(folder, renderer, max_patches, max_tokens):
+def test_strip_is_the_drawing_of_the_text_of_its_tokens(folder, renderer, cut):
     tokenizer, word_starts = folder.tokenizer(), folder.dictionary().word_starts()
-    pairs = open_pairs(folder, max_patches, max_tokens)
-    tokens = [pair["tokens"][1:-1] for pair in pairs]
+    pairs, of_all, _, max_tokens = cut
+    tokens = [pair["tokens"][1:-1] for pair in of_all]
     same_length = []
-    for i, pair in enumerate(pairs):
+    for i, pair in enumerate(of_all):
         follows = i + 1 == len(pairs) or pairs.cuts[i + 1][0] != pairs.cuts[i][0] or word_starts[tokens[i + 1][0]]
         if not (word_starts[tokens[i][0]] and follows):
             continue  # cut within a word

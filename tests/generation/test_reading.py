@@ -250,6 +250,8 @@ def test_the_benchmark_counts_what_comes_back(tmp_path, capsys):
     script("bench_strip_reading")(["--input", str(tmp_path / "lines")])
     told = capsys.readouterr().out
     assert "2 lines, 2 pixel for pixel, 1 the same text, 2 but for look-alikes; 0.00% of 22 characters wrong" in told
-    script("bench_strip_reading")(["--input", str(tmp_path / "lines"), "--lines", "1", "--noise", "0.3"])
+    script("bench_strip_reading")(
+        ["--input", str(tmp_path / "lines"), "--lines", "1", "--noise", "0.3", "--alphabet", "PAM и слово"]
+    )
     assert "1 lines, 0 pixel for pixel" in capsys.readouterr().out
     assert "nowhere" in refusal(script("bench_strip_reading"), "--input", tmp_path / "nowhere")

@@ -131,7 +131,7 @@ def many():
     return [(TextRenderer(RendererConfig(fonts=[path])), Reference(path)) for path in paths]
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(text=TEXTS | st.tuples(TEXTS, TEXTS) | st.lists(TEXTS, min_size=1, max_size=6))
 def test_any_string_is_drawn_as_pygame_does(many, text):
     for renderer, reference in many:

@@ -68,7 +68,7 @@ def test_validation_is_of_all_folders_together_and_of_each(toy_data, other):
 
 
 def test_a_run_trains_on_both_and_reports_each(toy_data, other, tmp_path):
-    options = "--modalities text,pixel,pair --data-weights 0.7,0.3 --max-epoch 2 --batch-size 8 --no-save".split()
+    options = "--modalities text,pixel,pair --data-weights 0.7,0.3 --max-epoch 2 --batch-size 32 --no-save".split()
     run = train(f"{toy_data}:{other}", *TOY_TRAINING, *options, "--valid-subset", "valid,valid@1,valid@2")
     assert run.log.count("begin training epoch") == 2
     for subset in ("valid", "valid@1", "valid@2"):

@@ -10,7 +10,7 @@ from fairseq.logging.progress_bar import SimpleProgressBar
 from fairseq_runs import train
 from naive import small_model
 from omegaconf import OmegaConf
-from toy_corpus import TOY_TRAINING, command
+from toy_corpus import TOY_TRAINING
 
 from pixelgpt_fairseq.training import quiet
 
@@ -50,13 +50,6 @@ def test_a_log_tells_no_loss_of_an_absent_modality_and_keeps_the_configuration(t
     assert "pixel_patch_loss=" in log or "text_token_loss=" in log
     assert "=None" not in log
     assert "{'_name': None, 'common':" in log
-
-
-def test_a_command_prints_no_warning_of_how_fairseq_uses_hydra_and_torch(toy_data, tmp_path):
-    options = "--modalities pixel --max-update 1 --no-save".split()
-    finished = command("fairseq-train", toy_data, *TOY_TRAINING, *options, "--save-dir", tmp_path)
-    assert finished.returncode == 0, finished.stderr
-    assert "Warning" not in finished.stderr
 
 
 def test_warnings_that_a_user_asks_for_stay(monkeypatch):
