@@ -261,7 +261,12 @@ def throughput(bench):
                 positions = sum(map(sum, lengths))
                 label = f"{modality}, {rows} rows, {way}"
                 bench.measure("throughput", label, step, positions, flops_of(model, lengths), **figures)
-                if bench.tiny or (rows == 16 and (compiled or modality == "pixel")):
+                if (
+                    rows == 16
+                    and (compiled or modality == "pixel")
+                    or bench.tiny
+                    and (compiled, modality) == (False, "pixel")
+                ):
                     largest_kernels(bench, f"{modality}, {rows} rows, {way}", step)
             except torch.cuda.OutOfMemoryError:
                 bench.add("throughput", f"{modality}, {rows} rows, {way}: out of memory", **figures, out_of_memory=True)

@@ -105,7 +105,7 @@ def run(main, *arguments) -> Run:
             for name in LOGGERS:
                 logging.getLogger(name).removeHandler(heard)
             if has_loaders:
-                _end_loaders()
+                end_loaders()
     return Run("\n".join(heard.lines))
 
 
@@ -128,7 +128,7 @@ def nothing_left_behind():
         root.setLevel(level)
 
 
-def _end_loaders():
+def end_loaders():
     """End the loader processes of iterators that no one has ended, as the end of a process would.
 
     The garbage collector would, too, but without a word to the loaders, and wait for each of them for five seconds.

@@ -5,7 +5,7 @@ import shutil
 
 import pytest
 import torch
-from fairseq_runs import train
+from fairseq_runs import end_loaders, train
 from omegaconf import OmegaConf
 from refusals import fairseq  # noqa: F401
 from toy_corpus import MAX_PATCHES, TOY_TRAINING
@@ -81,6 +81,7 @@ def test_resumed_within_an_epoch_in_the_loaders_workers(toy_data, text_data):
     rendered.load_state_dict(stored.state_dict())
     resumed = list(rendered.next_epoch_itr())
     assert_equal_batches(resumed, list(epoch))
+    end_loaders()
 
 
 def test_folders_of_both_kinds_take_turns(toy_data, text_data):

@@ -1,5 +1,6 @@
 """Every recipe in examples/ is one that fairseq can train, and its rate falls to the end."""
 
+import functools
 import re
 import shlex
 from types import SimpleNamespace
@@ -27,17 +28,23 @@ RECIPES = sorted(path.stem for path in FOLDER.glob("*gpt*.yaml"))
 STREAMS = {"textgpt": "text", "pixelgpt": "pixel", "monogpt": "text,pixel", "dualgpt": "text,pixel,pair"}
 
 
-@pytest.fixture
-def composed(request):
-    """The configuration that fairseq-hydra-train would train with."""
+@functools.cache
+def options_of(recipe):
+    """The options that fairseq-hydra-train would train with; not to be changed."""
     GlobalHydra.instance().clear()
-    hydra_init(request.param)
+    hydra_init(recipe)
     with initialize_config_dir(str(FOLDER), version_base="1.1"):
-        cfg = compose(request.param, overrides=["task.data=/data", *OUTSIDE_A_RUN])
+        cfg = compose(recipe, overrides=["task.data=/data", *OUTSIDE_A_RUN])
     GlobalHydra.instance().clear()
     with open_dict(cfg):
         add_defaults(cfg)
-    return request.param, OmegaConf.create(OmegaConf.to_container(cfg, resolve=True, enum_to_str=True))
+    return OmegaConf.to_container(cfg, resolve=True, enum_to_str=True)
+
+
+@pytest.fixture
+def composed(request):
+    """The name of a recipe, and the configuration that fairseq-hydra-train would train with."""
+    return request.param, OmegaConf.create(options_of(request.param))
 
 
 def test_there_is_a_recipe_for_each_model_in_both_sizes():
