@@ -242,8 +242,10 @@ def throughput(bench):
     """The released size, all modalities."""
     criterion = PatchTokenLoss(PatchTokenLossConfig(), None).train()
     order = [(True, 16), (False, 16), (True, 32), (False, 32), (False, 8), (True, 8)]
+    modalities, profiled = ("pixel", "text", "pair"), [(False, 2, "pixel"), (False, 16, "pixel")]
+    profiled += [(True, 16, modality) for modality in modalities]
     for compiled, rows in [(False, 2), (True, 2)] if bench.tiny else order:
-        for modality in ("pixel", "text", "pair"):
+        for modality in modalities:
             if bench.late():
                 return
             bench.free()
@@ -261,12 +263,7 @@ def throughput(bench):
                 positions = sum(map(sum, lengths))
                 label = f"{modality}, {rows} rows, {way}"
                 bench.measure("throughput", label, step, positions, flops_of(model, lengths), **figures)
-                if (
-                    rows == 16
-                    and (compiled or modality == "pixel")
-                    or bench.tiny
-                    and (compiled, modality) == (False, "pixel")
-                ):
+                if (compiled, rows, modality) in profiled:
                     largest_kernels(bench, f"{modality}, {rows} rows, {way}", step)
             except torch.cuda.OutOfMemoryError:
                 bench.add("throughput", f"{modality}, {rows} rows, {way}: out of memory", **figures, out_of_memory=True)
