@@ -1,5 +1,7 @@
 """Reads checkpoints of fairseq-train, and released folders, with all that is needed to use the model."""
 
+import contextlib
+import contextvars
 import logging
 import os
 import pickle
@@ -23,6 +25,7 @@ from pixelgpt_fairseq.rendering import RendererConfig, TextRenderer
 from pixelgpt_fairseq.sources.examples import SentenceTask
 
 logger = logging.getLogger(__name__)
+_kept = contextvars.ContextVar("checkpoints that each_read_once() keeps", default=None)  # version of a file -> state
 
 
 @dataclass
@@ -105,6 +108,36 @@ def read_state(path):
     Raises:
         UserError: see :func:`load_checkpoint`.
     """
+    kept = _kept.get()
+    if kept is None:
+        return _read_state(path)
+    version = _version(path)
+    if version not in kept:
+        kept[version] = _read_state(path)
+    return dict(kept[version])
+
+
+@contextlib.contextmanager
+def each_read_once():
+    """While this lasts, a checkpoint file is read once, however often it is asked for, unless it changes.
+
+    For a command's checks, which look into the same file and change nothing of what they find. In the end, nothing is
+    held of it.
+    """
+    token = _kept.set({})
+    try:
+        yield
+    finally:
+        _kept.reset(token)
+
+
+def _version(path):
+    with contextlib.suppress(OSError):  # which reading it will tell
+        status = os.stat(path)
+        return str(path), status.st_ino, status.st_size, status.st_mtime_ns
+
+
+def _read_state(path):
     try:
         state = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     except FileNotFoundError:

@@ -19,7 +19,7 @@ from fairseq import models, tasks
 from fairseq.distributed import utils as distributed_utils
 
 from pixelgpt_fairseq.checkpoints.architecture import LAST
-from pixelgpt_fairseq.checkpoints.loading import read_state
+from pixelgpt_fairseq.checkpoints.loading import each_read_once, read_state
 from pixelgpt_fairseq.errors import UserError
 from pixelgpt_fairseq.storage.locks import locked
 from pixelgpt_fairseq.tasks.early_stopping import validations_without_a_better_one
@@ -110,10 +110,11 @@ def _checked(call_main):
         def check_and_call():
             with contextlib.ExitStack() as held:
                 find_ranks(cfg.distributed_training)
-                if training and not check_training(cfg, task, held):
-                    return None
-                if not training:
-                    check_model_path(cfg)
+                with each_read_once():
+                    if training and not check_training(cfg, task, held):
+                        return None
+                    if not training:
+                        check_model_path(cfg)
                 return call_main(cfg, main, **kwargs)
 
         try:
