@@ -1,14 +1,14 @@
 """Rendering on a Dask cluster: the same bytes, also where a worker is lost, or the scheduler."""
 
-import os
+import importlib
 import signal
-import subprocess
-import sys
 import time
+from functools import partial
 
 import pytest
+from processes import Command
 from skips import needs_distributed
-from toy_corpus import ENVIRONMENT, ROOT, documents
+from toy_corpus import documents
 
 from pixelgpt_fairseq.data.data_folder import DataFolder
 from pixelgpt_fairseq.data.tokens import train_tokenizer
@@ -33,13 +33,10 @@ class ToyCluster:
         ]
 
     def _start(self, program, *options):
-        command = [sys.executable, "-m", f"distributed.cli.{program}", "--scheduler-file", self.file, *options]
-        environment = {**ENVIRONMENT, "PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path])}
-        process = subprocess.Popen(
-            list(map(str, command)), env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        )
-        self.processes.append(process)
-        return process
+        # Forked from a process that has imported this package, which takes seconds, and not Dask.
+        command = Command(partial(_main_of_dask, program), "--scheduler-file", self.file, *options)
+        self.processes.append(command.process)
+        return command.process
 
     @property
     def address(self):
@@ -53,7 +50,11 @@ class ToyCluster:
     def end(self):
         for process in reversed(self.processes):
             process.kill()
-            process.wait()
+            process.join()
+
+
+def _main_of_dask(program):
+    importlib.import_module(f"distributed.cli.{program}").main()
 
 
 @pytest.fixture
@@ -86,13 +87,14 @@ def test_a_lost_worker_makes_no_difference_and_a_lost_scheduler_leaves_whole_sha
             for number, stretch in enumerate(read_stretches(*args)):
                 yield stretch
                 if number == 6:  # it has one of those before, and waits for others
-                    victim.send_signal(signal.SIGKILL)
+                    victim.kill()
 
         monkeypatch.setattr("pixelgpt_fairseq.preprocessing.binarize.stretches", stretches)
 
     kill_in_the_middle(cluster.workers[0])
     render("cluster", scheduler=address)
-    assert cluster.workers[0].wait(30) == -signal.SIGKILL
+    cluster.workers[0].join(30)
+    assert cluster.workers[0].exitcode == -signal.SIGKILL
     number = len(list((tmp_path / "local" / "train.shards").iterdir()))
     assert number > 12
     assert contents(tmp_path / "cluster") == contents(tmp_path / "local")
