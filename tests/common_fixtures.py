@@ -1,5 +1,6 @@
 """What every process that runs tests begins with: fixtures that tests in several folders share, and settings."""
 
+import gc
 import os
 
 import fairseq_cli.train  # noqa: F401 (first of fairseq: else another part of it sets up logging, down to debugging)
@@ -16,6 +17,8 @@ __all__ = ["checkpoint", "fairseq", "finetuned", "toy_data", "toy_glue", "toy_tr
 # Hundreds of tests start fairseq in this process.
 quick_configs.install()
 quick_files.install()
+# The garbage collector looks at all that torch and fairseq are made of again and again: a seventh of the tests' time.
+gc.set_threshold(50_000, 20, 20)
 # Tests run in a process a core, each of which would otherwise start a thread a core.
 torch.set_num_threads(1)
 # scripts/bench_gpu.py runs the tests of models on a GPU so: whatever they make is made there.
