@@ -22,7 +22,7 @@ from fairseq_runs import run as run_fairseq
 from jobs import Plan, Stage, heed_interruptions
 from plan import Evidence
 from refusals import refusal
-from toy_corpus import ROOT
+from toy_corpus import ROOT, SMALLER
 from toy_glue import write_glue
 
 from pixelgpt_fairseq.errors import UserError
@@ -37,9 +37,6 @@ def _module_of_the_command():
 
 
 evidence = _module_of_the_command()
-SMALLER = (  # than the budget's
-    "--hidden-size 32 --intermediate-size 32 --num-hidden-layers 1 --num-attention-heads 2 --num-key-value-heads 2"
-).split()
 SCRIPTS = {"corpus.py": corpus, "reading.py": reading, "figures.py": figures}
 
 

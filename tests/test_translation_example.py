@@ -6,7 +6,7 @@ import fairseq_cli.generate
 import pytest
 from fairseq_runs import run, train
 from refusals import refusal, script
-from toy_corpus import ROOT
+from toy_corpus import ROOT, SMALLER
 from toy_xnli import write_xnli
 
 
@@ -22,7 +22,7 @@ def example(monkeypatch):
         name, *options = command if command[0] != module.PIXELGPT[0] else command[len(module.PIXELGPT) :]
         module.ran.append(name.rpartition("/")[2])
         if name.endswith("fairseq-train"):
-            train(*options)
+            train(*options, *SMALLER)
         elif name.endswith("fairseq-generate"):
             run(fairseq_cli.generate.cli_main, *options)
         else:
