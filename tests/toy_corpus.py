@@ -18,10 +18,10 @@ BIN = Path(sys.executable).parent
 # One thread: the order of sums, and with it their last digits, does not depend on the machine.
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
 MAX_PATCHES = 128
-# A model, a batch and an optimizer for runs of seconds.
 SMALLER = (  # than any model that is registered
     "--hidden-size 32 --intermediate-size 32 --num-hidden-layers 1 --num-attention-heads 2 --num-key-value-heads 2"
 ).split()
+# A model, a batch and an optimizer for runs of seconds.
 TOY_TRAINING = (
     "--user-dir pixelgpt_fairseq --task rendered_pretraining --tokens-per-sample 64 --arch pixelgpt_tiny "
     "--hidden-size 48 --num-hidden-layers 2 --intermediate-size 96 --criterion patch_token_loss --batch-size 2 --cpu "
