@@ -43,7 +43,7 @@ class Budget:
     finetuning_batch: int = 64
     tasks: tuple[str, ...] = ("sst2",)
     finetuning_updates: dict = field(default_factory=lambda: {"text": 263, "pixel": 263, "pair": 263})
-    long_updates: dict = field(default_factory=dict)  # of further runs from the last point alone
+    long_updates: dict = field(default_factory=dict)  # of further runs from the last point; on attacked text, too
     long_seeds: int = 1  # of these
     finetuning_rate: float = 3e-4
     finetuning_dropout: float = 0.2
@@ -57,7 +57,6 @@ class Budget:
     attack_seeds: int = 1
     attacked_seeds: int = 1  # fine-tuned models of a modality that are attacked: of those that train longer, if any
     attacked_training: tuple[str, ...] = ()  # attacks on text that models are also trained on
-    attacked_updates: dict = field(default_factory=dict)  # of that training, where they are not those of fine-tuning
     # Processor seconds (or of a GPU) of a stage, or of one update of it; for the plan alone.
     pace: dict = field(default_factory=dict)
 
@@ -104,7 +103,6 @@ _TWO_HOURS = replace(
     long_seeds=3,
     attacked_seeds=3,
     attacked_training=("inner-swap", "confusable"),
-    attacked_updates={"text": 3159, "pixel": 3159},
 )
 _DAY = replace(
     _TWO_HOURS,
@@ -120,7 +118,6 @@ _DAY = replace(
     tasks=("sst2", "cola", "rte"),
     finetuning_updates={"text": 2106, "pixel": 4212, "pair": 2106},
     long_updates={"text": 12636, "pixel": 12636, "pair": 12636},
-    attacked_updates={"text": 12636, "pixel": 12636, "pair": 12636},
     between={"text": tuple(range(6)), "pixel": tuple(range(6)), "pair": tuple(range(6))},
     read_lines=100,
     attack_seeds=3,
@@ -138,7 +135,6 @@ _GPU_QUARTER = replace(
     line_updates=(750, 1500, 3000),
     sentence_batch=128,
     sentence_updates=(2500,),
-    finetuning_updates={"text": 526, "pixel": 702, "pair": 526},
     finetuning_dropout=0.1,
     long_updates={"text": 4212, "pixel": 4212, "pair": 4212},
     scratch_seeds=1,

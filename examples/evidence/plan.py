@@ -221,7 +221,7 @@ class Evidence:
         """
         budget = self.budget
         data = f"{task}-{kind}" if kind in budget.attacked_training else task
-        longer = budget.long_updates if kind == LONG else budget.attacked_updates if kind else {}
+        longer = budget.long_updates if kind else {}
         updates = longer.get(modality, budget.finetuning_updates[modality])
         needs, start = [f"{data}-data"], options(arch=budget.arch)
         if point != SCRATCH:

@@ -23,9 +23,10 @@ from pixelgpt_fairseq.models.heads import LINEAR
 from pixelgpt_fairseq.models.pixelgpt import PixelGPTModel
 from pixelgpt_fairseq.rendering import RendererConfig, TextRenderer
 from pixelgpt_fairseq.sources.examples import SentenceTask
+from pixelgpt_fairseq.storage.files import file_version
 
 logger = logging.getLogger(__name__)
-_kept = contextvars.ContextVar("checkpoints that each_read_once() keeps", default=None)  # version of a file -> state
+_kept = contextvars.ContextVar("checkpoints that each_read_once() keeps", default=None)  # (path, version) -> state
 
 
 @dataclass
@@ -111,10 +112,10 @@ def read_state(path):
     kept = _kept.get()
     if kept is None:
         return _read_state(path)
-    version = _version(path)
-    if version not in kept:
-        kept[version] = _read_state(path)
-    return dict(kept[version])
+    key = str(path), file_version(path)
+    if key not in kept:
+        kept[key] = _read_state(path)
+    return dict(kept[key])
 
 
 @contextlib.contextmanager
@@ -129,12 +130,6 @@ def each_read_once():
         yield
     finally:
         _kept.reset(token)
-
-
-def _version(path):
-    with contextlib.suppress(OSError):  # which reading it will tell
-        status = os.stat(path)
-        return str(path), status.st_ino, status.st_size, status.st_mtime_ns
 
 
 def _read_state(path):

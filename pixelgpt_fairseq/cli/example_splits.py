@@ -3,7 +3,6 @@
 import dataclasses
 import functools
 import json
-import os
 import sys
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from pixelgpt_fairseq.data.tokens import Tokenizer
 from pixelgpt_fairseq.preprocessing.binarize_examples import binarize_examples
 from pixelgpt_fairseq.rendering import RendererConfig
 from pixelgpt_fairseq.sources.bad_rows import SkippedRows
+from pixelgpt_fairseq.storage.files import file_version
 
 
 def is_model(path):
@@ -37,7 +37,7 @@ def choose_rendering(args, folder):
     """
     config, tokenizer = None, None
     if args.like:
-        config, tokenizer = _rendering_of(args.like, json.dumps(chosen_settings(args)), _modified(args.like))
+        config, tokenizer = _rendering_of(args.like, json.dumps(chosen_settings(args)), file_version(args.like))
     elif folder.splits():
         chosen = chosen_settings(args)
         recorded = folder.renderer_config(locate_fonts="fonts" not in chosen)
@@ -49,10 +49,10 @@ def choose_rendering(args, folder):
 
 # The checkpoint is read once for all splits of a command, and its warnings are given once.
 @functools.lru_cache(maxsize=1)
-def _rendering_of(like, chosen, modified):
+def _rendering_of(like, chosen, version):
     """(RendererConfig, Tokenizer or None) of a checkpoint or data folder but for the settings in *chosen*, as JSON.
 
-    *modified* is there to tell the versions of a file apart.
+    *version* is there to tell the versions of a file apart.
     """
     chosen = {"max_patches": MAX_PATCHES, **json.loads(chosen)}
     if is_model(like):
@@ -69,10 +69,6 @@ def rendering_of_folder(path, chosen):
     """
     folder = DataFolder(path)
     return folder.renderer_config(locate_fonts=False).with_settings(chosen, path, near=folder.path)
-
-
-def _modified(path):
-    return os.stat(path).st_mtime_ns if os.path.exists(path) else None
 
 
 def render_split(args, folder, split, task, path, read, perturbation=None):

@@ -45,7 +45,7 @@ from pixelgpt_fairseq.data.streams import STREAMS
 from pixelgpt_fairseq.data.tokens import TokenDictionary, Tokenizer
 from pixelgpt_fairseq.errors import UserError
 from pixelgpt_fairseq.rendering import RendererConfig
-from pixelgpt_fairseq.storage.files import read_json
+from pixelgpt_fairseq.storage.files import file_version, read_json
 
 _PLAN = r"\.(pair|patches|tokens)-[\w-]+\.plan"
 RENDERER_FILE = "text_renderer_config.json"
@@ -77,7 +77,7 @@ class DataFolder:
 
     def __init__(self, path):
         self.path = Path(path)
-        self._shards = {}  # split -> (status of the manifest, names of shards): large ones take a while to read
+        self._shards = {}  # split -> (version of the manifest file, names of shards): large ones take a while to read
 
     def shards_path(self, split):
         """Path of the folder of a split's shards."""
@@ -85,15 +85,10 @@ class DataFolder:
 
     def shards(self, split):
         """Paths of the shards of *split*, in order."""
-        if split not in self._shards or self._shards[split][0] != self._status(split):
+        if split not in self._shards or self._shards[split][0] != file_version(self.manifest_path(split)):
             self.read_manifest(split)
         path = self.shards_path(split)
         return [path / name for name in self._shards[split][1]]
-
-    def _status(self, split):
-        """What changes with the manifest."""
-        status = self.manifest_path(split).stat() if self.manifest_path(split).exists() else None
-        return status and (status.st_ino, status.st_size, status.st_mtime_ns)
 
     def prefixes(self, split, stream):
         """Paths of a stream's indexed files in every shard, without ``.bin`` and ``.idx``."""
@@ -220,7 +215,7 @@ class DataFolder:
             raise UserError(
                 f"{path}: absent: split {split} was not rendered, or not to its end (whole splits: {there})"
             )
-        status, manifest = self._status(split), read_json(path)
+        found, manifest = file_version(path), read_json(path)
         if not isinstance(manifest, dict) or not isinstance(manifest.get("version"), int):
             raise UserError(f"{path}: not a manifest of rendered data: render this split again")
         if manifest["version"] != MANIFEST_VERSION:
@@ -244,7 +239,7 @@ class DataFolder:
                     raise UserError(f"damaged: patches of {manifest['patch_values']} values, its look has {expected}")
         except (UserError, ValueError) as error:
             raise UserError(f"{path}: {error}") from None
-        self._shards[split] = status, shards
+        self._shards[split] = found, shards
         return manifest
 
     def settings(self, split):

@@ -4,7 +4,6 @@ pygame is only ever asked to draw one character, or it and itself again: a Font 
 proportion to it for everything it draws later, and lines above 131,072 pixels come out wrong.
 """
 
-import contextlib
 import functools
 import os
 from typing import NamedTuple
@@ -13,6 +12,7 @@ import numpy as np
 
 from pixelgpt_fairseq.errors import UserError
 from pixelgpt_fairseq.rendering.font_tables import color_formats, is_cut_short
+from pixelgpt_fairseq.storage.files import file_version
 
 _ANY_SIZE = 16
 
@@ -59,7 +59,7 @@ class FontFace:
         # After a fork, parent and child would read the file through one shared position: each opens its own.
         if self._process != os.getpid():
             self._process = os.getpid()
-            self._font = _open(self._path, self._size, self._dpi, self._process, _version(self._path))
+            self._font = _open(self._path, self._size, self._dpi, self._process, file_version(self._path))
         return self._font
 
     def has(self, character: str) -> bool:
@@ -91,13 +91,6 @@ class FontFace:
             return Glyph(advance, left, left, top, top, None)
         ink = np.ascontiguousarray(pygame.surfarray.array_alpha(surface).T)
         return Glyph(advance, left, left + box.width, top, top - box.height, ink)
-
-
-def _version(path):
-    """What changes when another file takes the place of the one at *path*."""
-    with contextlib.suppress(OSError):
-        status = os.stat(path)
-        return status.st_ino, status.st_size, status.st_mtime_ns
 
 
 @functools.lru_cache(maxsize=16)

@@ -159,6 +159,15 @@ def sync(path):
         os.close(descriptor)
 
 
+def file_version(path):
+    """What changes when *path*, a file or a folder, is changed or replaced; None where there is none to be asked."""
+    try:
+        status = os.stat(path)
+    except OSError:  # which opening it will tell
+        return None
+    return status.st_ino, status.st_size, status.st_mtime_ns
+
+
 def open_without_following(path, flags):
     """An ``opener`` for :func:`open` that refuses a symbolic link, for files in the program's own folders.
 

@@ -111,10 +111,10 @@ def _checked(call_main):
             with contextlib.ExitStack() as held:
                 find_ranks(cfg.distributed_training)
                 with each_read_once():
-                    if training and not check_training(cfg, task, held):
-                        return None
                     if not training:
                         check_model_path(cfg)
+                    elif not check_training(cfg, task, held):
+                        return None
                 return call_main(cfg, main, **kwargs)
 
         try:
