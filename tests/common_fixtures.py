@@ -4,8 +4,7 @@ import gc
 import os
 
 import fairseq_cli.train  # noqa: F401 (first of fairseq: else another part of it sets up logging, down to debugging)
-import quick_configs
-import quick_files
+import processes
 import torch
 from refusals import fairseq
 from toy_corpus import checkpoint, toy_data
@@ -14,9 +13,8 @@ from toy_translation import toy_translations, translator
 
 __all__ = ["checkpoint", "fairseq", "finetuned", "toy_data", "toy_glue", "toy_translations", "translator"]
 
-# Hundreds of tests start fairseq in this process.
-quick_configs.install()
-quick_files.install()
+# Hundreds of tests start fairseq in this process, dozens in others: those are forked from one that has run nothing.
+processes.start_server()
 # The garbage collector looks at all that torch and fairseq are made of again and again: a seventh of the tests' time.
 gc.set_threshold(50_000, 20, 20)
 # Tests run in a process a core, each of which would otherwise start a thread a core.

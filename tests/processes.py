@@ -1,33 +1,71 @@
 """fairseq's commands in processes that need not import torch and fairseq first: forked from one that has.
 
-For what needs more than one process, or one that is killed. The server that they are forked from is started when this
-is imported, and imports while tests run; each process begins as the server is, which has imported fairseq, this package
-and what torch imports at the first update (``server_modules.py``), and run nothing.
+For what needs more than one process, or one that is killed. The server that they are forked from is itself forked
+before any test (``common_fixtures.py``): each process begins with fairseq, this package and what torch imports at the
+first update, and has run nothing.
 """
 
 import contextlib
+import logging
 import multiprocessing
 import multiprocessing.forkserver
+import multiprocessing.resource_tracker
 import os
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
 from types import SimpleNamespace
+from unittest import mock
 
 import fairseq_cli.train
-import torch
+import fairseq_cli.validate
+import quick_configs
+import quick_files
+import torch._dynamo
 
-TESTS = Path(__file__).resolve().parent
-ROOT = TESTS.parent
+import pixelgpt_fairseq.training.registration  # noqa: F401 (what --user-dir imports)
+
+ROOT = Path(__file__).resolve().parents[1]
 _SERVER = multiprocessing.get_context("forkserver")
-_SERVER.set_forkserver_preload(["server_modules"])
-_IS_FORKED = "server_modules" in sys.modules  # from the server
-if not _IS_FORKED:
-    # It imports from the folder where it is started, not from this process's path; what is not there it leaves out
-    # without a word.
-    with contextlib.chdir(TESTS):
+_is_server = False  # nor a process that it has forked
+
+
+def start_server():
+    """Fork the server from this process as it is now."""
+    quick_configs.install()
+    quick_files.install()
+    quick_configs.merged("config", strict=False)  # what fairseq asks for at the start of every command
+    multiprocessing.resource_tracker.ensure_running()  # which the server needs, and which is a program of its own
+    with _starting_by_fork:
         multiprocessing.forkserver.ensure_running()
+
+
+def _fork_server(path, arguments, descriptors):
+    """In place of multiprocessing's start of its server, which would import everything anew: returns its process id."""
+    global _is_server
+    process = os.fork()
+    if process:
+        return process
+    try:
+        _is_server = True
+        _starting_by_fork.__exit__(None, None, None)  # for all that starts from here
+        _forget_files(descriptors)
+        multiprocessing.forkserver.main(*descriptors, preload=[])
+    finally:
+        os._exit(0)
+
+
+_starting_by_fork = mock.patch("multiprocessing.util.spawnv_passfds", _fork_server)
+
+
+def _forget_files(kept):
+    """Let go of the files of the process that this one was forked from, the pipes among them that its end closes."""
+    nothing = os.open(os.devnull, os.O_RDWR)
+    for descriptor in map(int, os.listdir("/dev/fd")):
+        if descriptor > 2 and descriptor not in kept:
+            with contextlib.suppress(OSError):  # that of the list itself
+                os.dup2(nothing, descriptor)
 
 
 class Command:
@@ -80,10 +118,14 @@ def in_a_group(main):
 
 
 def _run(main, arguments, output, folder):
-    assert _IS_FORKED, "the server of processes has not imported server_modules"
+    assert _is_server, "not forked from this file's server"
     with open(output, "w") as file:
-        for stream in (sys.stdout, sys.stderr):
-            os.dup2(file.fileno(), stream.fileno())
+        for descriptor in (1, 2):
+            os.dup2(file.fileno(), descriptor)
+    sys.stdout = open(1, "w", closefd=False)  # noqa: SIM115 (as long as the process)
+    sys.stderr = open(2, "w", buffering=1, closefd=False)  # noqa: SIM115
+    for handler in logging.getLogger().handlers:  # fairseq's own
+        handler.setStream(sys.stdout)
     os.chdir(folder)
     # Processes that this one starts are forked, as on Linux by default: not from yet another server, with new imports.
     multiprocessing.set_start_method("fork", force=True)

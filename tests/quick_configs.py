@@ -13,6 +13,7 @@ import functools
 from pathlib import Path
 
 import fairseq.dataclass.utils
+import omegaconf.base
 from hydra import initialize_config_dir
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra.core.config_store import ConfigStore
@@ -32,6 +33,8 @@ def install():
     FAIRSEQ.compose, FAIRSEQ.initialize = compose, initialize
     # Hydra copies all that is registered, for every configuration, and changes nothing of it.
     ConfigStore.__deepcopy__ = lambda store, memo: store
+    # An interpolation is a tree, which is only read: "${optimization.lr}" is parsed once, not in every run.
+    omegaconf.base.parse = functools.lru_cache(omegaconf.base.parse)
 
 
 def initialize(config_path):

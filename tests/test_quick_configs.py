@@ -1,3 +1,4 @@
+import omegaconf.base
 import pytest
 import quick_configs
 from fairseq import options
@@ -17,6 +18,7 @@ def hydras_own(monkeypatch):
     for name, function in quick_configs.hydras_own.items():
         monkeypatch.setattr(quick_configs.FAIRSEQ, name, function)
     monkeypatch.delattr(ConfigStore, "__deepcopy__")
+    monkeypatch.setattr(omegaconf.base, "parse", omegaconf.base.parse.__wrapped__)
 
 
 @pytest.mark.parametrize(

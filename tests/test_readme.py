@@ -99,7 +99,7 @@ def test_make_targets_exist(parts):
     assert re.search(rf"^{parts[0]}:", makefile, re.MULTILINE)
 
 
-@pytest.mark.parametrize("path", sorted(ROOT.rglob("*.md")), ids=lambda path: str(path.relative_to(ROOT)))
+@pytest.mark.parametrize("path", sorted({*READMES, *ROOT.glob("*.md")}), ids=lambda path: str(path.relative_to(ROOT)))
 def test_no_page_has_marks_of_a_merge(path):
     lines = path.read_text(encoding="utf-8").splitlines()
     assert not [line for line in lines if line.startswith(("<<<<<<< ", ">>>>>>> "))]

@@ -112,7 +112,7 @@ def hub(tmp_path, monkeypatch):
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
     server.hub = Hub()
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
     address = f"http://127.0.0.1:{server.server_port}"
     server.hub.environment = {"HF_ENDPOINT": address, "HF_HUB_CACHE": str(tmp_path / "hub")}
     server.hub.shutdown = server.shutdown

@@ -29,13 +29,13 @@ _MAX_RECORD = 4096  # bytes
 
 
 @contextlib.contextmanager
-def locked(path, doing, wait=WAIT):
+def locked(path, doing, wait=None):
     """Hold the lock file *path*; it is removed in the end.
 
     Args:
         path: the lock file; its folder must be there, and nothing but locks may have this name.
         doing: what the holder does, for the message of those who come second: ``writing this split``.
-        wait: seconds to wait for another holder.
+        wait: seconds to wait for another holder; None for :data:`WAIT`.
 
     Yields:
         file: the open lock file. A process that inherits it (``subprocess.run(..., pass_fds=[file.fileno()])``) holds
@@ -45,7 +45,7 @@ def locked(path, doing, wait=WAIT):
         UserError: if another run holds the lock; it names the process. Also if *path* is anything but a lock file, and
             if it cannot be written.
     """
-    path, deadline = Path(path), time.monotonic() + wait
+    path, deadline = Path(path), time.monotonic() + (WAIT if wait is None else wait)
     try:
         while (file := _take(path)) is None:
             if time.monotonic() > deadline:

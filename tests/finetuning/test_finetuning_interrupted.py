@@ -9,9 +9,11 @@ from processes import Command, in_a_group
 from refusals import refusal, script
 
 from pixelgpt_fairseq.cli import finetune
+from pixelgpt_fairseq.storage import locks
 
 
-def test_a_second_job_is_refused_and_an_interrupted_one_goes_on(toy_glue, tmp_path):
+def test_a_second_job_is_refused_and_an_interrupted_one_goes_on(toy_glue, tmp_path, monkeypatch):
+    monkeypatch.setattr(locks, "WAIT", 0)
     choice = ["--model", "textgpt", "--task", "rte", "--modality", "text", "--data", toy_glue / "rte", "--gpus", 0]
     start = ["--from-scratch", "--arch", "pixelgpt_tiny", "--save-dir", tmp_path / "run"]
     often = ["--save-interval-updates", 2, "--validate-interval-updates", 2, "--patience", 0]

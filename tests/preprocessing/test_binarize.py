@@ -18,7 +18,7 @@ from pixelgpt_fairseq.preprocessing.binarize import binarize
 from pixelgpt_fairseq.preprocessing.partial_folder import partial_folder
 from pixelgpt_fairseq.rendering import RendererConfig, TextRenderer
 from pixelgpt_fairseq.sources import passages as sources
-from pixelgpt_fairseq.storage import files
+from pixelgpt_fairseq.storage import files, locks
 
 CONFIG = RendererConfig(max_patches=40)  # shorter than most of the documents
 PATCH_VALUES = 256
@@ -272,7 +272,8 @@ def test_no_moment_of_moving_in_looks_finished_and_each_can_be_gone_on_from(
     assert not (data.path / ".train.partial").exists()
 
 
-def test_two_runs_do_not_write_the_same_split(corpus, tmp_path):
+def test_two_runs_do_not_write_the_same_split(corpus, tmp_path, monkeypatch):
+    monkeypatch.setattr(locks, "WAIT", 0)
     folder = DataFolder(tmp_path / "data")
     with (
         partial_folder(folder, "train"),

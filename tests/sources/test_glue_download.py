@@ -53,7 +53,7 @@ def server(tmp_path_factory):
     write_tsv(data / "mrpc_dev_ids.tsv", *(row[1:3] for row in rows[3:6]))
     handler = functools.partial(Handler, directory=folder)
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as running:
-        threading.Thread(target=running.serve_forever, daemon=True).start()
+        threading.Thread(target=running.serve_forever, args=(0.01,), daemon=True).start()
         yield folder, f"http://127.0.0.1:{running.server_port}"
         running.shutdown()
 

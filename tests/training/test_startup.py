@@ -11,6 +11,7 @@ from refusals import refusal
 from toy_corpus import TOY_TRAINING
 from toy_finetuning import TRAINING, fairseq_validate
 
+from pixelgpt_fairseq.storage import locks
 from pixelgpt_fairseq.tasks.rendered_glue import RenderedGlueTask
 from pixelgpt_fairseq.tasks.rendered_pretraining import RenderedPretrainingTask
 from pixelgpt_fairseq.training import startup
@@ -202,7 +203,8 @@ def test_a_finished_run_that_is_started_again_stays_as_it_is(toy_data, tmp_path)
     assert history[-1]["num_updates"] == 3
 
 
-def test_a_folder_in_which_another_run_trains_is_refused(toy_data, tmp_path):
+def test_a_folder_in_which_another_run_trains_is_refused(toy_data, tmp_path, monkeypatch):
+    monkeypatch.setattr(locks, "WAIT", 0)
     with startup.locked(tmp_path / startup.LOCK_FILE, "training here"):
         line = refusal(lambda _: train(toy_data, *PRETRAINING, "--save-dir", tmp_path))
     assert line.startswith(f"{tmp_path}: another run is training here now, process ")
