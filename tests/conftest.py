@@ -1,3 +1,4 @@
+import atexit
 import logging
 import os
 
@@ -21,5 +22,7 @@ logging.getLogger("fairseq.tasks.text_to_speech").setLevel(logging.WARNING)
 def pytest_configure(config):
     # Where several processes run tests, the one that shares them out needs none of what takes seconds to import.
     shares_out = config.getoption("numprocesses", None) and not hasattr(config, "workerinput")
+    if hasattr(config, "workerinput"):
+        atexit.register(os._exit, 0)  # the last of all: to free what was imported takes Python seconds
     if not shares_out or config.option.collectonly:
         config.pluginmanager.import_plugin("common_fixtures")
