@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from fairseq_runs import train
-from toy_corpus import TOY_TRAINING
+from toy_corpus import SMALLER, TOY_TRAINING
 
 from pixelgpt_fairseq.data.modality_mixture import ModalityMixture
 from pixelgpt_fairseq.tasks.rendered_pretraining import RenderedPretrainingTask
@@ -48,8 +48,8 @@ def test_twenty_epochs_keep_processes_threads_and_memory_constant(toy_data, tmp_
     monkeypatch.setattr(RenderedPretrainingTask, "begin_epoch", begin_epoch)
     monkeypatch.setattr(RenderedPretrainingTask, "train_step", train_step)
     try:
-        options = "--max-epoch 20 --batch-size 32 --num-workers 2 --disable-validation --no-save"
-        train(f"{toy_data}:{other}", *TOY_TRAINING, "--modalities", "text", *options.split())
+        options = "--modalities text --max-epoch 20 --batch-size 64 --num-workers 2 --disable-validation --no-save"
+        train(f"{toy_data}:{other}", *TOY_TRAINING, *SMALLER, *options.split())
     finally:
         gc.enable()
     assert len(found) == EPOCHS
