@@ -167,7 +167,7 @@ class Bench:
 
     def timed(self, step, steps, warm_up=3):
         """Seconds of a step, and the peak memory in GiB."""
-        for _ in range(warm_up):
+        for _ in range(1 if self.tiny else warm_up):
             step()
         self.synchronize()
         if self.cuda:
@@ -390,7 +390,7 @@ def finetuning(bench):
 
 def precision(bench):
     """Losses of a small model on the same batches in float32 and in bf16 with float32 masters."""
-    updates, vocabulary, curves = (6 if bench.tiny else 200), 512, []
+    updates, vocabulary, curves = (3 if bench.tiny else 200), 512, []
     criterion = PatchTokenLoss(PatchTokenLossConfig(), None).train()
     for dtype in (torch.float32, torch.bfloat16):
         model, optimizer = bench.build("pixelgpt_tiny", dtype, vocabulary)
