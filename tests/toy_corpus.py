@@ -24,7 +24,7 @@ SMALLER = (  # than any model that is registered
 # A model, a batch and an optimizer for runs of seconds.
 TOY_TRAINING = (
     "--user-dir pixelgpt_fairseq --task rendered_pretraining --tokens-per-sample 64 --arch pixelgpt_tiny "
-    "--hidden-size 48 --num-hidden-layers 2 --intermediate-size 96 --criterion patch_token_loss --cpu "
+    "--hidden-size 48 --num-hidden-layers 1 --intermediate-size 96 --criterion patch_token_loss --cpu "
     "--batch-size 2 --batch-size-valid 10 --optimizer adam --lr 3e-3 --clip-norm 1.0 "
     "--log-format json --log-interval 1 --num-workers 0 --no-epoch-checkpoints"
 ).split()

@@ -13,7 +13,7 @@ from pixelgpt_fairseq.data.tokens import train_tokenizer
 
 TRAINING = (
     "--user-dir pixelgpt_fairseq --task rendered_glue --max-positions 48 --arch pixelgpt_tiny --hidden-size 48 "
-    "--num-hidden-layers 2 --intermediate-size 96 --criterion rendered_classification --batch-size 4 --cpu "
+    "--num-hidden-layers 1 --intermediate-size 96 --criterion rendered_classification --batch-size 4 --cpu "
     "--optimizer adam --lr 3e-3 --clip-norm 1.0 --num-workers 0 --no-epoch-checkpoints --max-update 12 "
     "--validate-interval-updates 4 --save-interval-updates 4 --keep-interval-updates 1 --log-format simple "
     "--maximize-best-checkpoint-metric"

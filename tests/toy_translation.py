@@ -12,7 +12,7 @@ from pixelgpt_fairseq.data.tokens import train_tokenizer
 
 TRAINING = (
     "--user-dir pixelgpt_fairseq --task rendered_translation --max-source-positions 24 --max-target-positions 24 "
-    "--arch pixelgpt_tiny --hidden-size 48 --num-hidden-layers 2 --intermediate-size 96 --criterion target_token_loss "
+    "--arch pixelgpt_tiny --hidden-size 48 --num-hidden-layers 1 --intermediate-size 96 --criterion target_token_loss "
     "--batch-size 4 --cpu --optimizer adam --lr 3e-3 --clip-norm 1.0 --num-workers 0 --no-epoch-checkpoints "
     "--log-format json --log-interval 1 --best-checkpoint-metric loss"
 ).split()

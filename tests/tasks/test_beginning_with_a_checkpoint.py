@@ -13,7 +13,7 @@ from pixelgpt_fairseq.checkpoints.loading import load_checkpoint
 
 # All five sizes, as the recipes give them.
 SIZES = (
-    "--hidden-size 48 --num-hidden-layers 2 --num-attention-heads 4 --num-key-value-heads 2 --intermediate-size 96"
+    "--hidden-size 48 --num-hidden-layers 1 --num-attention-heads 4 --num-key-value-heads 2 --intermediate-size 96"
 ).split()
 ONE_UPDATE = "--max-update 1 --disable-validation --save-dir".split()
 SETTINGS = {"rope_theta": 500.0, "max_position_embeddings": 256, "rms_norm_eps": 1e-6, "tie_word_embeddings": True}

@@ -23,7 +23,7 @@ from pixelgpt_fairseq.tasks.rendered_glue import RenderedGlueConfig, RenderedGlu
 
 FINETUNING = split(
     "--user-dir pixelgpt_fairseq --task rendered_glue --max-positions 48 --arch pixelgpt_tiny --hidden-size 48 "
-    "--num-hidden-layers 2 --intermediate-size 96 --criterion rendered_classification --batch-size 4 --cpu "
+    "--num-hidden-layers 1 --intermediate-size 96 --criterion rendered_classification --batch-size 4 --cpu "
     "--optimizer adam --lr 3e-3 --clip-norm 1.0 --log-format json --log-interval 1 --num-workers 0 "
     "--no-epoch-checkpoints --maximize-best-checkpoint-metric"
 )

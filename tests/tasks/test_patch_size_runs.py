@@ -86,7 +86,7 @@ def test_fine_tuning_takes_the_size_of_checkpoint_and_data(trained, toy_data, fa
     train(tmp_path / "rte", *kept[:at], *kept[at + 2 :], "--modality", "pixel", "--max-positions", 48, *options)
     assert read_state(tmp_path / "run/checkpoint_best.pt")["cfg"]["model"]["patch_size"] == side
 
-    sizes = "--hidden-size 48 --num-hidden-layers 2 --intermediate-size 96".split()
+    sizes = "--hidden-size 48 --num-hidden-layers 1 --intermediate-size 96".split()
     message = fairseq(toy_data, "--finetune-from-model", checkpoint, *sizes)
     assert message.startswith(f"the data has patches of 16 x 16 pixels, the model reads {side} x {side}")
     message = fairseq(toy_data, "--patch-size", side)

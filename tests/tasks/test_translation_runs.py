@@ -75,7 +75,8 @@ def test_two_workers_train_and_validate_as_one(toy_translations, tmp_path):
 
 @pytest.mark.parametrize("modality", MODALITIES)
 def test_fairseq_generate_writes_what_generate_tokens_does(toy_translations, translator, tmp_path, modality):
-    lines, score = generate(toy_translations, translator[modality], modality, tmp_path / "out", "--beam", 1)
+    options = ["--beam", 1, "--min-len", 0]
+    lines, score = generate(toy_translations, translator[modality], modality, tmp_path / "out", *options)
     held, folder = load_checkpoint(translator[modality]), DataFolder(toy_translations)
     assert re.fullmatch(r"Generate valid with beam=1: BLEU4 = .*", score)
     rows = dict(line.split("\t", 1) for line in lines)

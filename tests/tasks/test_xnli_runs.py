@@ -25,7 +25,7 @@ from pixelgpt_fairseq.tasks.rendered_xnli import RenderedXnliConfig, RenderedXnl
 
 TRAINING = split(
     "--user-dir pixelgpt_fairseq --task rendered_xnli --max-positions 64 --arch pixelgpt_tiny --hidden-size 48 "
-    "--num-hidden-layers 2 --intermediate-size 96 --criterion rendered_classification --batch-size 8 --cpu "
+    "--num-hidden-layers 1 --intermediate-size 96 --criterion rendered_classification --batch-size 8 --cpu "
     "--optimizer adam --lr 3e-3 --clip-norm 1.0 --log-format json --log-interval 1 --num-workers 0 "
     "--no-epoch-checkpoints --best-checkpoint-metric average_accuracy --maximize-best-checkpoint-metric"
 )
