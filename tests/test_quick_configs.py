@@ -5,6 +5,7 @@ from fairseq import options
 from fairseq.dataclass.utils import convert_namespace_to_omegaconf
 from hydra.core.config_store import ConfigStore
 from hydra.errors import HydraException
+from omegaconf import OmegaConf
 from toy_corpus import TOY_TRAINING
 from toy_finetuning import TRAINING
 
@@ -19,6 +20,13 @@ def hydras_own(monkeypatch):
         monkeypatch.setattr(quick_configs.FAIRSEQ, name, function)
     monkeypatch.delattr(ConfigStore, "__deepcopy__")
     monkeypatch.setattr(omegaconf.base, "parse", omegaconf.base.parse.__wrapped__)
+
+
+def described(node):
+    """The kinds of all nodes, which equality passes over."""
+    content = node.__dict__.get("_content")
+    inside = content.items() if isinstance(content, dict) else enumerate(content or ())
+    return type(node), node._metadata, node._get_flag("struct"), {key: described(value) for key, value in inside}
 
 
 @pytest.mark.parametrize(
@@ -36,6 +44,7 @@ def test_a_configuration_is_what_hydra_makes_of_the_command_line(arguments, monk
     hydras_own(monkeypatch)
     found.append(convert_namespace_to_omegaconf(namespace(*arguments)))
     assert found[0] == found[1] == found[2]
+    assert described(found[0]) == described(found[1]) == described(found[2])
     assert not any(config._get_flag("readonly") for config in found)
     assert found[0].optimization.lr
 
@@ -58,3 +67,4 @@ def test_one_run_does_not_change_the_configuration_of_the_next():
         cfg.common.seed = 7
         cfg.optimization.lr.append(0.5)
         assert len(cfg.optimization.lr) == 2
+        OmegaConf.set_readonly(cfg, True)
