@@ -119,22 +119,25 @@ class _Components:
         value, component = override.value(), self.typed.get(group)
         if override.type is not OverrideType.CHANGE or not component or "." in name or isinstance(value, dict):
             raise _NotPlain
-        node = copy.deepcopy(component._get_node(name))
-        if node is None:
-            raise _NotPlain
-        node._set_value(value)
-        there = self.plain[group]._get_node(name)
+        if _is(component._get_node(name), value):  # as most are
+            return (group, name), value, True
+        component = copy.deepcopy(component)
+        component[name] = value
+        node = component._get_node(name)
         if isinstance(node, Container):
-            value = OmegaConf.to_container(node, resolve=True, enum_to_str=True)
-            return (group, name), value, False
+            return (group, name), OmegaConf.to_container(node, resolve=True, enum_to_str=True), False
         value = node._value()
         value = value.name if isinstance(value, enum.Enum) else value
-        is_there = isinstance(there, ValueNode) and type(there._value()) is type(value) and there._value() == value
-        return (group, name), value, is_there
+        return (group, name), value, _is(self.plain[group]._get_node(name), value)
 
 
 class _NotPlain(Exception):
     """Hydra's own function has to set this value."""
+
+
+def _is(node, value):
+    """Whether a value is there already."""
+    return isinstance(node, ValueNode) and type(node._value()) is type(value) and node._value() == value
 
 
 def _untyped(config):
