@@ -9,6 +9,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 
 import pytest
 
@@ -61,6 +62,14 @@ def test_one_holder_at_a_time_and_the_second_is_told_who(path):
         assert ": wait for it, or end it" in line
     assert not path.exists()
     with locked(path, "testing", wait=0):
+        assert path.exists()
+
+
+def test_the_second_waits_for_one_that_is_about_to_end(path):
+    first = locked(path, "testing")
+    first.__enter__()
+    threading.Timer(0.2, first.__exit__, (None, None, None)).start()
+    with locked(path, "testing"):
         assert path.exists()
 
 
