@@ -7,14 +7,14 @@ import fairseq_cli.train  # noqa: F401 (first of fairseq: else another part of i
 import processes
 import torch
 from refusals import fairseq
-from toy_corpus import checkpoint, toy_data
-from toy_finetuning import finetuned, toy_glue
+from toy_corpus import TOY_TRAINING, checkpoint, toy_data
+from toy_finetuning import TRAINING, finetuned, toy_glue
 from toy_translation import toy_translations, translator
 
 __all__ = ["checkpoint", "fairseq", "finetuned", "toy_data", "toy_glue", "toy_translations", "translator"]
 
 # Hundreds of tests start fairseq in this process, dozens in others: those are forked from one that has run nothing.
-processes.start_server()
+processes.start_server([*TOY_TRAINING, "data"], [*TRAINING, "data"])
 # The garbage collector looks at all that torch and fairseq are made of again and again: a seventh of the tests' time.
 gc.set_threshold(50_000, 20, 20)
 # Tests run in a process a core, each of which would otherwise start a thread a core.

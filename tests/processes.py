@@ -23,6 +23,8 @@ import fairseq_cli.validate
 import quick_configs
 import quick_files
 import torch._dynamo
+from fairseq import options
+from fairseq.dataclass.utils import convert_namespace_to_omegaconf
 
 import pixelgpt_fairseq.training.registration  # noqa: F401 (what --user-dir imports)
 
@@ -31,11 +33,12 @@ _SERVER = multiprocessing.get_context("forkserver")
 _is_server = False  # nor a process that it has forked
 
 
-def start_server():
-    """Fork the server from this process as it is now."""
+def start_server(*arguments):
+    """Fork the server from this process, which then knows what fairseq makes of these *arguments* of its commands."""
     quick_configs.install()
     quick_files.install()
-    quick_configs.merged("config", strict=False)  # what fairseq asks for at the start of every command
+    for each in arguments:
+        convert_namespace_to_omegaconf(options.parse_args_and_arch(options.get_training_parser(), each))
     multiprocessing.resource_tracker.ensure_running()  # which the server needs, and which is a program of its own
     with _starting_by_fork:
         multiprocessing.forkserver.ensure_running()
