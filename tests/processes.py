@@ -33,12 +33,12 @@ _SERVER = multiprocessing.get_context("forkserver")
 _is_server = False  # nor a process that it has forked
 
 
-def start_server(*arguments):
-    """Fork the server from this process, which then knows what fairseq makes of these *arguments* of its commands."""
+def start_server(*command_lines):
+    """Fork the server from this process, which knows what fairseq makes of *command_lines* by then."""
     quick_configs.install()
     quick_files.install()
-    for each in arguments:
-        convert_namespace_to_omegaconf(options.parse_args_and_arch(options.get_training_parser(), each))
+    for arguments in command_lines:
+        convert_namespace_to_omegaconf(options.parse_args_and_arch(options.get_training_parser(), arguments))
     multiprocessing.resource_tracker.ensure_running()  # which the server needs, and which is a program of its own
     with _starting_by_fork:
         multiprocessing.forkserver.ensure_running()

@@ -2,6 +2,7 @@ import omegaconf.base
 import pytest
 import quick_configs
 from fairseq import options
+from fairseq.dataclass.initialize import add_defaults
 from fairseq.dataclass.utils import convert_namespace_to_omegaconf
 from hydra.core.config_store import ConfigStore
 from hydra.errors import HydraException
@@ -45,6 +46,11 @@ def test_a_configuration_is_what_hydra_makes_of_the_command_line(arguments, monk
     found.append(convert_namespace_to_omegaconf(namespace(*arguments)))
     assert found[0] == found[1] == found[2]
     assert described(found[0]) == described(found[1]) == described(found[2])
+    add_defaults(found[2])
+    monkeypatch.undo()
+    add_defaults(found[0])
+    assert found[0] == found[2]
+    assert described(found[0]) == described(found[2])
     assert not any(config._get_flag("readonly") for config in found)
     assert found[0].optimization.lr
 
